@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * torc/runtime.h - run a program on one shard or on many.
+ *
+ * A shard is one thread with one ring, one loop and its fibers. torc_run() starts the shards, runs
+ * the same main function as a fiber on each, and returns when all have ended. Nothing moves from
+ * one shard to another by itself.
+ */
+#ifndef TORC_RUNTIME_H
+#define TORC_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <torc/fiber.h>
+TORC_BEGIN_C
+
+/* For torc_options.shards: one shard on each CPU the process may use. */
+#define TORC_ALL_CPUS (-1)
+
+/* Which driver carries the operations. */
+enum torc_driver_choice {
+    TORC_DRIVER_AUTO,  /* the best that works here */
+    TORC_DRIVER_URING, /* io_uring, or fail */
+};
+
+/* What a shard does before it sleeps. */
+enum torc_busy_poll {
+    TORC_BUSY_POLL_DEFAULT,  /* adaptive */
+    TORC_BUSY_POLL_OFF,      /* sleep at once */
+    TORC_BUSY_POLL_FIXED,    /* poll for busy_poll_ns, then sleep */
+    TORC_BUSY_POLL_ADAPTIVE, /* poll while recent waits were short and the CPU is ours alone */
+};
+
+/*
+ * Features of the kernel that a driver uses where they are there, newest last. Each can be
+ * forbidden, in torc_options.forbid or by name in the environment variable TORC_FORBID
+ * ("defer_taskrun,msg_ring", or "all"), which makes the driver take the older way.
+ */
+enum torc_feature {
+    TORC_FEATURE_EXT_ARG = 1 << 0,        /* the wait's timeout as an argument (5.11) */
+    TORC_FEATURE_CQE_SKIP = 1 << 1,       /* no completion for a cancel that worked (5.17) */
+    TORC_FEATURE_SUBMIT_ALL = 1 << 2,     /* a bad SQE does not end the submission (5.18) */
+    TORC_FEATURE_RING_FD = 1 << 3,        /* the ring's descriptor is registered (5.18) */
+    TORC_FEATURE_MSG_RING = 1 << 4,       /* wake-up of another shard through the ring (5.18) */
+    TORC_FEATURE_COOP_TASKRUN = 1 << 5,   /* no interrupt for a completion (5.19) */
+    TORC_FEATURE_SINGLE_ISSUER = 1 << 6,  /* one thread submits (6.0) */
+    TORC_FEATURE_DEFER_TASKRUN = 1 << 7,  /* completions are worked off when we ask (6.1) */
+    TORC_FEATURE_NO_SQARRAY = 1 << 8,     /* the SQ without its index array (6.6) */
+    TORC_FEATURE_GUARD_REGIONS = 1 << 9,  /* stack guards without mappings (6.13) */
+    TORC_FEATURE_ALL = (1 << 10) - 1,
+};
+
+/* How to run. All zero is a good default. */
+struct torc_options {
+    int shards;                        /* 0 = 1; TORC_ALL_CPUS; at most 1024 */
+    enum torc_driver_choice driver;    /* TORC_DRIVER in the environment overrides AUTO */
+    unsigned forbid;                   /* of torc_feature */
+    uint32_t entries;                  /* of the submission queue, 256 to 32,768; 0 = 1,024 */
+    uint32_t completion_entries;       /* at least 8,192, which is also the default */
+    enum torc_busy_poll busy_poll;
+    uint64_t busy_poll_ns;             /* at most this long; 0 = 50 us; at most 1 s */
+    uint64_t timer_slack_ns;           /* least time between two wake-ups for timers alone;
+                                          0 = 150 us, 1 = none; at most 1 s */
+    size_t stack_size;                 /* bytes a fiber may use, 16 KiB to 64 MiB; 0 = 116 KiB */
+    uint32_t fibers_max;               /* per shard; 0 = 4,194,304 */
+    bool no_pin;                       /* do not pin the shards (one alone is never pinned) */
+    bool no_fault_handler;             /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
+    const int *cpus;                   /* where to pin the shards, in order; NULL = all allowed */
+    unsigned cpu_count;                /* of `cpus` */
+    uint64_t shutdown_warn_ns;         /* name the fibers that did not end after so long;
+                                          0 = 5 s */
+};
+
+/*
+ * Run `main(arg)` as a fiber on every shard and return when all shards have ended. Any thread that
+ * is not a shard; with several shards, the calling thread becomes the first of them for the time.
+ * `options` may be NULL. Allocates.
+ *
+ * When main returns, the root scope of its shard is cancelled, and the shard ends when all its
+ * fibers have. If main fails, all shards are stopped. Returns the first failure of a main, else the
+ * first failure of a fiber in a root scope, else 0; the cancellation itself is no failure.
+ *
+ * -EINVAL     an option is out of its range, or a CPU does not exist.
+ * -EBUSY      called from a shard.
+ * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK on kernels before 5.12.
+ * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it (a message tells which).
+ */
+TORC_CHECK int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options);
+
+/*
+ * Ask every shard of this runtime to stop: their root scopes are cancelled, soon. From a fiber.
+ * The caller goes on, and sees the reason at its next wait. Idempotent.
+ */
+TORC_API void torc_stop(void);
+
+/* The number of this shard, from 0, and how many there are. From a fiber or a loop callback. */
+TORC_API unsigned torc_shard_index(void);
+
+/* How many shards the runtime has. From a fiber or a loop callback. */
+TORC_API unsigned torc_shard_count(void);
+
+/* Whether the caller runs on a shard's thread, so that torc's functions may be called. Any thread.*/
+TORC_API bool torc_on_shard(void);
+
+/* ---- What happens inside: counters of this shard, since it started. ---- */
+struct torc_stats {
+    uint64_t rounds;              /* turns of the loop */
+    uint64_t switches;            /* from fiber to fiber or to the loop */
+    uint64_t spawns;
+    uint64_t ops;                 /* prepared */
+    uint64_t completions;
+    uint64_t enters;              /* system calls of the driver */
+    uint64_t waits;               /* of these, those that could sleep */
+    uint64_t polls;               /* busy-poll phases */
+    uint64_t polls_won;           /* of these, those that something ended */
+    uint64_t submits_retried;     /* EAGAIN, EBUSY, EINTR */
+    uint64_t overflows;           /* times the completion queue had overflowed */
+    uint64_t timers_fired;
+    uint64_t wakeups_sent;        /* to other shards */
+    uint64_t wakeups_received;
+    uint64_t messages;            /* taken out of the mailbox */
+    uint64_t fibers;              /* alive now */
+    uint64_t fibers_peak;
+    uint64_t stacks;              /* in use or pooled */
+    uint64_t stacks_used;         /* in use now */
+};
+
+/* The counters of this shard. From a fiber or a loop callback. */
+TORC_API void torc_stats(struct torc_stats *ret_stats);
+
+/* ---- What was chosen, and why. ---- */
+
+/* One feature, as a driver found it. */
+struct torc_feature_report {
+    const char *name;   /* as in TORC_FORBID */
+    const char *since;  /* the kernel version it came with */
+    const char *gives;  /* what it is good for, one line */
+    bool available;     /* the kernel has it */
+    bool used;
+    const char *reason; /* why not, if not used; else "" */
+};
+
+#define TORC_FEATURE_COUNT 10
+
+/* The driver a shard with these options would use. */
+struct torc_driver_report {
+    const char *driver;  /* "uring", or "none" */
+    int error;           /* 0, or why there is none */
+    const char *reason;  /* a line about the choice */
+    uint32_t entries;
+    uint32_t completion_entries;
+    struct torc_feature_report features[TORC_FEATURE_COUNT];
+};
+
+/*
+ * Find out which driver and features torc_run() would choose, by trying. Any thread, on a shard or
+ * not. `options` may be NULL. Returns 0 also when no driver works: `error` tells.
+ *
+ * -EINVAL     an option is out of its range.
+ */
+TORC_CHECK int torc_driver_report(const struct torc_options *options,
+                                  struct torc_driver_report *ret_report);
+
+TORC_END_C
+#endif

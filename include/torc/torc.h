@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * torc/torc.h - all of torc.
+ */
+#ifndef TORC_TORC_H
+#define TORC_TORC_H
+
+#include <torc/api.h>
+#include <torc/error.h>
+#include <torc/fiber.h>
+#include <torc/io.h>
+#include <torc/mailbox.h>
+#include <torc/net.h>
+#include <torc/op.h>
+#include <torc/runtime.h>
+#include <torc/scope.h>
+#include <torc/sync.h>
+#include <torc/time.h>
+
+#endif

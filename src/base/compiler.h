@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compiler.h - the few things the language lacks. Linux, gcc and clang only.
+ */
+#ifndef BASE_COMPILER_H
+#define BASE_COMPILER_H
+
+#include <stddef.h>
+
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+#define container_of(pointer, type, member)                                                        \
+    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+
+#define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Sanitizers: gcc defines macros, clang 14 answers __has_feature only. */
+#if defined(__SANITIZE_ADDRESS__)
+#define TORC_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TORC_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define TORC_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TORC_TSAN 1
+#endif
+#endif
+#ifndef TORC_ASAN
+#define TORC_ASAN 0
+#endif
+#ifndef TORC_TSAN
+#define TORC_TSAN 0
+#endif
+
+/* Tell the processor that this is a spin loop. */
+static inline void torc__cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kernel_abi.h - constants of the kernel that are newer than the headers one may have to build
+ * with (Linux 6.0 as in liburing 2.3). Each is guarded, and checked against the header where that
+ * has it.
+ */
+#ifndef BASE_KERNEL_ABI_H
+#define BASE_KERNEL_ABI_H
+
+#include <liburing.h>
+#include <sys/mman.h>
+
+/* io_uring_setup() flags, io_uring_setup(2). */
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13) /* 6.1 */
+#endif
+#ifndef IORING_SETUP_NO_SQARRAY
+#define IORING_SETUP_NO_SQARRAY (1U << 16) /* 6.6 */
+#endif
+_Static_assert(IORING_SETUP_DEFER_TASKRUN == 1U << 13, "kernel ABI");
+_Static_assert(IORING_SETUP_NO_SQARRAY == 1U << 16, "kernel ABI");
+_Static_assert(IORING_SETUP_SINGLE_ISSUER == 1U << 12, "kernel ABI");
+_Static_assert(IORING_SETUP_TASKRUN_FLAG == 1U << 9, "kernel ABI");
+
+/* Registration codes, io_uring_register(2). */
+_Static_assert(IORING_REGISTER_RING_FDS == 20, "kernel ABI");
+_Static_assert(IORING_OP_MSG_RING == 40, "kernel ABI");
+
+/* Flags of completions and of the wait. */
+_Static_assert(IORING_CQE_F_NOTIF == 1U << 3, "kernel ABI");
+_Static_assert(IORING_ENTER_REGISTERED_RING == 1U << 4, "kernel ABI");
+
+/* madvise() advice, madvise(2): a page that faults, without a mapping of its own. */
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* 6.13 */
+#endif
+_Static_assert(MADV_GUARD_INSTALL == 102, "kernel ABI");
+
+/* For process_madvise(): the calling process, in place of a pidfd. */
+#ifndef PIDFD_SELF
+#define PIDFD_SELF (-10000) /* 6.14 */
+#endif
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - messages to the operator, and assertions.
+ *
+ * The library speaks only of what an operator must know and no return value can tell: a fiber that
+ * spins, one that refuses to end, a fault. One line each, on stderr, beginning with "torc: ".
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include "base/compiler.h"
+
+/* Write one line. Allocates nothing; safe in a signal handler as far as vsnprintf() is. */
+void torc__log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Report a broken contract and abort. */
+_Noreturn void torc__assert_failed(const char *condition, const char *file, int line);
+
+/*
+ * Checks a contract, ours or the user's, in release builds too; so it must be cheap and have no
+ * side effect.
+ */
+#define TORC_ASSERT(condition)                                                                     \
+    (likely(condition) ? (void)0 : torc__assert_failed(#condition, __FILE__, __LINE__))
+
+/* Appends to what is said of a failed assertion: which fiber it was. Set by the shard's layer. */
+extern void (*torc__describe_current)(char *text, int size);
+
+#endif

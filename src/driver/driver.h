@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * driver.h - the boundary between a shard and what carries its operations.
+ *
+ * An operation is described by a struct io_uring_sqe, whichever driver carries it out. The rules:
+ *   - prepare() hands out an SQE to be filled before the next call into the driver; it never fails
+ *     and never completes the op itself, so nothing recurses;
+ *   - the driver owns the op from prepare() to its last completion, which comes exactly once;
+ *   - completions are told by the op's function, from within turn(), or from within a prepare()
+ *     that had to make room;
+ *   - cancel() only hurries an op; it completes all the same.
+ *
+ * Drivers know kernels and not fibers: nothing here speaks of who waits.
+ */
+#ifndef DRIVER_DRIVER_H
+#define DRIVER_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <torc/op.h>
+#include <torc/runtime.h>
+
+struct torc__driver;
+struct torc__control;
+
+/* For turn(): do not wait. Any time in the past would do. */
+#define DRIVER_NO_WAIT 0
+
+/* What the driver counts; the meanings are those of struct torc_stats. */
+struct torc__driver_stats {
+    uint64_t ops;
+    uint64_t completions;
+    uint64_t enters;
+    uint64_t waits;
+    uint64_t submits_retried;
+    uint64_t overflows;
+    uint64_t wakeups_sent;
+    uint64_t wakeups_received;
+};
+
+struct torc__driver_options {
+    uint32_t entries;
+    uint32_t completion_entries;
+    unsigned forbid; /* of torc_feature */
+};
+
+struct torc__driver_ops {
+    const char *name;
+    /* 0, or why this driver cannot work here; then nothing is left behind. */
+    int (*init)(struct torc__driver *driver, const struct torc__driver_options *options);
+    /* All ops of others must have completed. Ends the driver's own ones and waits for them. */
+    void (*finish)(struct torc__driver *driver);
+    struct io_uring_sqe *(*prepare)(struct torc__driver *driver, struct torc_op *op);
+    void (*cancel)(struct torc__driver *driver, struct torc_op *op);
+    /*
+     * Submit what was prepared, wait until something completes or `wait_until_ns`, and tell the
+     * completions. Returns how many; 0 also after an interruption or a wake-up.
+     */
+    int (*turn)(struct torc__driver *driver, uint64_t wait_until_ns);
+    /*
+     * End the present or the next wait of `driver`. The one call for other threads; `from` is the
+     * driver of the calling thread's shard, or NULL.
+     */
+    void (*wake)(struct torc__driver *driver, struct torc__driver *from);
+    /* What never waits: socket(), bind() and their like. The result, or a negative errno. */
+    int (*control)(struct torc__driver *driver, struct torc__control *request);
+    /* The clock: simulated where the kernel is. */
+    uint64_t (*now)(struct torc__driver *driver);
+};
+
+/* Head of every driver's own struct. */
+struct torc__driver {
+    const struct torc__driver_ops *ops;
+    struct torc__driver_stats stats;
+    unsigned features; /* The torc_feature bits in use. */
+    unsigned forbid;   /* Those that options or the environment forbid. */
+};
+
+extern const struct torc__driver_ops torc__uring_ops;
+
+/*
+ * Make the driver that `options` and the environment (TORC_DRIVER, TORC_FORBID) ask for. Allocates.
+ * 0, or the reason why none works, of which the log has told.
+ */
+int torc__driver_create(const struct torc_options *options, struct torc__driver **ret_driver);
+
+/* Finish a driver and free it. NULL is ignored. */
+void torc__driver_destroy(struct torc__driver *driver);
+
+/* The queue sizes and forbidden features that `options` and the environment give; or -EINVAL. */
+int torc__driver_read_options(const struct torc_options *options,
+                              struct torc__driver_options *ret_options);
+
+/* torc_driver_report(), less what is not the driver's: guard_regions is given as unavailable. */
+int torc__driver_report(const struct torc_options *options, struct torc_driver_report *ret_report);
+
+/* ---- Control requests ---- */
+
+enum torc__control_kind {
+    CONTROL_SOCKET,     /* a: family, b: type, c: protocol */
+    CONTROL_BIND,       /* fd, data: address, length */
+    CONTROL_LISTEN,     /* fd, a: backlog */
+    CONTROL_SHUTDOWN,   /* fd, a: which directions */
+    CONTROL_LOCAL,      /* fd, data: room for the address, length: in and out */
+    CONTROL_PEER,       /* likewise */
+    CONTROL_SET_OPTION, /* fd, a: level, b: option, data, length */
+    CONTROL_GET_OPTION, /* fd, a: level, b: option, data, length: in and out */
+};
+
+struct torc__control {
+    enum torc__control_kind kind;
+    int fd;
+    int a;
+    int b;
+    int c;
+    void *data;
+    uint32_t length;
+};
+
+/* The requests, done by system calls: for every driver on a real kernel. */
+int torc__control_kernel(struct torc__driver *driver, struct torc__control *request);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring.c - a bare io_uring: set-up, queues, the one system call.
+ */
+#include "driver/ring.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int sys_setup(unsigned entries, struct io_uring_params *params)
+{
+    long fd = syscall(__NR_io_uring_setup, entries, params);
+
+    return fd < 0 ? -errno : (int)fd;
+}
+
+static int sys_register(int fd, unsigned code, void *argument, unsigned count)
+{
+    long result = syscall(__NR_io_uring_register, fd, code, argument, count);
+
+    return result < 0 ? -errno : (int)result;
+}
+
+static int sys_enter(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                     const struct __kernel_timespec *timeout)
+{
+    struct io_uring_getevents_arg argument = {.ts = (uint64_t)(uintptr_t)timeout};
+    void *last = NULL;
+    size_t size = _NSIG / 8; /* What the kernel expects beside a NULL signal mask. */
+    long result;
+
+    if (timeout != NULL) {
+        flags |= IORING_ENTER_EXT_ARG;
+        last = &argument;
+        size = sizeof(argument);
+    }
+    result = syscall(__NR_io_uring_enter, ring->enter_fd, submit, wait, flags | ring->enter_flags,
+                     last, size);
+    return result < 0 ? -errno : (int)result;
+}
+
+static void *map(int fd, size_t size, off_t offset)
+{
+    void *memory =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* One mapping holds both queues (IORING_FEAT_SINGLE_MMAP, 5.4); the larger end decides its size. */
+static size_t rings_size(const struct io_uring_params *params)
+{
+    size_t sq_end = params->sq_off.array + params->sq_entries * sizeof(unsigned);
+    size_t cq_end = params->cq_off.cqes + params->cq_entries * sizeof(struct io_uring_cqe);
+
+    if (params->flags & IORING_SETUP_NO_SQARRAY)
+        return cq_end;
+    return sq_end > cq_end ? sq_end : cq_end;
+}
+
+static void find_queues(struct torc__ring *ring, const struct io_uring_params *params)
+{
+    char *base = ring->rings;
+
+    ring->sq_head = (unsigned *)(void *)(base + params->sq_off.head);
+    ring->sq_tail_shared = (unsigned *)(void *)(base + params->sq_off.tail);
+    ring->sq_flags = (unsigned *)(void *)(base + params->sq_off.flags);
+    ring->sq_mask = params->sq_entries - 1;
+    ring->sq_entries = params->sq_entries;
+    ring->sq_tail = *ring->sq_tail_shared;
+    ring->cq_head = (unsigned *)(void *)(base + params->cq_off.head);
+    ring->cq_tail = (unsigned *)(void *)(base + params->cq_off.tail);
+    ring->cq_overflow = (unsigned *)(void *)(base + params->cq_off.overflow);
+    ring->cqes = (struct io_uring_cqe *)(void *)(base + params->cq_off.cqes);
+    ring->cq_mask = params->cq_entries - 1;
+    ring->cq_entries = params->cq_entries;
+    if (!(params->flags & IORING_SETUP_NO_SQARRAY)) {
+        unsigned *array = (unsigned *)(void *)(base + params->sq_off.array);
+
+        for (unsigned i = 0; i < params->sq_entries; i++)
+            array[i] = i; /* Slots are used in order; the indirection is of no use to us. */
+    }
+}
+
+int torc__ring_init(struct torc__ring *ring, unsigned entries, unsigned completion_entries,
+                    unsigned setup_flags)
+{
+    struct io_uring_params params = {
+        .flags = setup_flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        .cq_entries = completion_entries,
+    };
+    int error = -ENOMEM;
+    int fd = sys_setup(entries, &params);
+
+    if (fd < 0)
+        return fd;
+    memset(ring, 0, sizeof(*ring));
+    ring->fd = fd;
+    ring->enter_fd = fd;
+    ring->enter = sys_enter;
+    ring->features = params.features;
+    ring->setup_flags = setup_flags;
+    ring->rings_size = rings_size(&params);
+    ring->sqes_size = params.sq_entries * sizeof(struct io_uring_sqe);
+    if (!(params.features & IORING_FEAT_NODROP) || !(params.features & IORING_FEAT_RW_CUR_POS)) {
+        error = -ENOSYS; /* Before 5.6. */
+        goto close_fd;
+    }
+    ring->rings = map(fd, ring->rings_size, IORING_OFF_SQ_RING);
+    if (ring->rings == NULL)
+        goto close_fd;
+    ring->sqes = map(fd, ring->sqes_size, IORING_OFF_SQES);
+    if (ring->sqes == NULL)
+        goto unmap_rings;
+    find_queues(ring, &params);
+    return 0;
+
+unmap_rings:
+    munmap(ring->rings, ring->rings_size);
+close_fd:
+    close(fd);
+    return error;
+}
+
+void torc__ring_finish(struct torc__ring *ring)
+{
+    munmap(ring->sqes, ring->sqes_size);
+    munmap(ring->rings, ring->rings_size);
+    close(ring->fd);
+}
+
+int torc__ring_register_fd(struct torc__ring *ring)
+{
+    struct io_uring_rsrc_update update = {.offset = -1U, .data = (uint64_t)ring->fd};
+    int result = sys_register(ring->fd, IORING_REGISTER_RING_FDS, &update, 1);
+
+    if (result < 0)
+        return result;
+    ring->enter_fd = (int)update.offset;
+    ring->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    return 0;
+}
+
+bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode)
+{
+    union {
+        struct io_uring_probe probe;
+        char room[sizeof(struct io_uring_probe) + 256 * sizeof(struct io_uring_probe_op)];
+    } answer;
+
+    memset(&answer, 0, sizeof(answer));
+    if (sys_register(ring->fd, IORING_REGISTER_PROBE, &answer, 256) < 0)
+        return false;
+    return opcode <= answer.probe.last_op &&
+           (answer.probe.ops[opcode].flags & IO_URING_OP_SUPPORTED);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring.h - a bare io_uring: set-up, queues, the one system call.
+ *
+ * Made without liburing's library, whose version 2.3 writes over the ring where the kernel has left
+ * out the SQ's index array (NO_SQARRAY), and hides the call that tests have to force errors in.
+ */
+#ifndef DRIVER_RING_H
+#define DRIVER_RING_H
+
+#include "base/kernel_abi.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct torc__ring {
+    /* Submission: slots [*sq_head, sq_tail) are filled, and the kernel's from sq_head on. */
+    struct io_uring_sqe *sqes;
+    unsigned *sq_head;
+    unsigned *sq_tail_shared;
+    unsigned *sq_flags;
+    unsigned sq_tail;
+    unsigned sq_mask;
+    unsigned sq_entries;
+    /* Completion. */
+    unsigned *cq_head;
+    unsigned *cq_tail;
+    unsigned *cq_overflow;
+    struct io_uring_cqe *cqes;
+    unsigned cq_mask;
+    unsigned cq_entries;
+
+    int fd;            /* the ring's descriptor */
+    int enter_fd;      /* what io_uring_enter() is called with: fd, or its registered index */
+    unsigned enter_flags;
+    unsigned features; /* IORING_FEAT_ */
+    unsigned setup_flags;
+
+    /* io_uring_enter() itself; tests put failures in its place. Count or negative errno. */
+    int (*enter)(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                 const struct __kernel_timespec *timeout);
+
+    void *rings;
+    size_t rings_size;
+    size_t sqes_size;
+};
+
+/* Make a ring with exactly these set-up flags. 0, or the error of io_uring_setup() or mmap(). */
+int torc__ring_init(struct torc__ring *ring, unsigned entries, unsigned completion_entries,
+                    unsigned setup_flags);
+
+/* Unmap and close. The kernel ends what is in flight later: wait for it before. */
+void torc__ring_finish(struct torc__ring *ring);
+
+/* Register the ring's own descriptor, which saves a lookup per call. 0, or why not. */
+int torc__ring_register_fd(struct torc__ring *ring);
+
+/* Whether the kernel knows an operation code (IORING_REGISTER_PROBE, 5.6). */
+bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode);
+
+/* How many filled slots the kernel has not taken yet. */
+static inline unsigned torc__ring_queued(const struct torc__ring *ring)
+{
+    return ring->sq_tail - __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
+}
+
+/* Whether a completion waits to be taken. */
+static inline bool torc__ring_has_completion(const struct torc__ring *ring)
+{
+    return *ring->cq_head != __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+}
+
+#endif

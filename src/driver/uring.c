@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uring.c - the io_uring driver.
+ *
+ * prepare() hands out slots of the submission queue itself; nothing reaches the kernel before the
+ * loop turns, or the queue is full. One io_uring_enter() per turn submits, waits and lets the
+ * kernel post completions, which are then told in their order.
+ *
+ * Two rules keep it correct:
+ *   - what the kernel has taken is read from the queue's head, never from what enter returned,
+ *     since enter may submit and then be interrupted;
+ *   - an error that a retry cannot cure is told to the ops that are queued, as their result.
+ */
+#include "driver/uring.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <torc/time.h>
+#include <unistd.h>
+
+/*
+ * With DEFER_TASKRUN the kernel works off at most some 20 deferred completions per call; ops that
+ * complete at once would starve the others. So a turn asks again while the kernel has more.
+ */
+#define TASKRUN_REPEATS 8
+
+/* How often a turn retries a submission that makes no progress before its ops are failed. */
+#define SUBMIT_RETRIES 100
+
+static struct torc__uring *to_uring(struct torc__driver *driver)
+{
+    return container_of(driver, struct torc__uring, base);
+}
+
+static int enter(struct torc__uring *uring, unsigned submit, unsigned wait, unsigned flags,
+                 const struct __kernel_timespec *timeout)
+{
+    uring->base.stats.enters++;
+    return uring->ring.enter(&uring->ring, submit, wait, flags, timeout);
+}
+
+/* ---- Completions ---- */
+
+static void tell_op(struct torc__uring *uring, uint64_t user_data, int result, uint32_t flags)
+{
+    struct torc_op *op = (struct torc_op *)(uintptr_t)user_data;
+    const int more = !!(flags & IORING_CQE_F_MORE);
+
+    uring->ops_ended += !more;
+    op->_complete(op, result, flags, more);
+}
+
+static void wake_arrived(struct torc__uring *uring, int result)
+{
+    uring->wake_armed = false;
+    uring->own_pending--;
+    if (result > 0)
+        uring->base.stats.wakeups_received++;
+}
+
+static void timeout_ended(struct torc__uring *uring, uint64_t generation)
+{
+    uring->own_pending--;
+    if (generation == uring->timeout_generation)
+        uring->timeout_armed = false;
+}
+
+/* A wake-up that could not be put into the other ring goes the slow way, or it would be lost. */
+static void sending_failed(uint64_t user_data, int result)
+{
+    struct torc__uring *target = (struct torc__uring *)(uintptr_t)(user_data & ~(uint64_t)TAG_MASK);
+    uint64_t one = 1;
+
+    if (result < 0 && write(target->wake_fd, &one, sizeof(one)) < 0)
+        torc__log("cannot wake a shard: %s", strerror(errno));
+}
+
+static void tell_own(struct torc__uring *uring, uint64_t user_data, int result)
+{
+    switch ((enum uring_tag)(user_data & TAG_MASK)) {
+    case TAG_WAKE:
+        wake_arrived(uring, result);
+        break;
+    case TAG_TIMEOUT:
+        timeout_ended(uring, user_data >> 3);
+        break;
+    case TAG_RING_WAKE:
+        uring->base.stats.wakeups_received++;
+        break;
+    case TAG_SENT:
+        sending_failed(user_data, result);
+        break;
+    case TAG_OP:
+    case TAG_IGNORE:
+    case TAG_MASK:
+        break;
+    }
+}
+
+static int tell_completions(struct torc__uring *uring)
+{
+    struct torc__ring *ring = &uring->ring;
+    unsigned head = *ring->cq_head;
+    int told = 0;
+
+    while (head != __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE)) {
+        const struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
+        const uint64_t user_data = cqe->user_data;
+        const int result = cqe->res;
+        const uint32_t flags = cqe->flags;
+
+        /* The slot is given back first: what follows may come here again, to make room. */
+        head++;
+        __atomic_store_n(ring->cq_head, head, __ATOMIC_RELEASE);
+        told++;
+        if (likely((user_data & TAG_MASK) == TAG_OP))
+            tell_op(uring, user_data, result, flags);
+        else
+            tell_own(uring, user_data, result);
+        head = *ring->cq_head;
+    }
+    uring->base.stats.completions += (uint64_t)told;
+    return told;
+}
+
+/* ---- Submission ---- */
+
+/* The queued operations cannot be submitted: their result is `error`. */
+static void fail_queued(struct torc__uring *uring, int error)
+{
+    struct torc__ring *ring = &uring->ring;
+    unsigned head = __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
+    unsigned count = ring->sq_tail - head;
+
+    torc__log("io_uring_enter: %s; %u operations fail with it", strerror(-error), count);
+    while (count-- > 0) {
+        /* From the end, so that what the functions prepare does not mix with what is left. */
+        const struct io_uring_sqe *sqe = &ring->sqes[--ring->sq_tail & ring->sq_mask];
+        const uint64_t user_data = sqe->user_data;
+
+        __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_RELEASE);
+        if ((user_data & TAG_MASK) == TAG_OP)
+            tell_op(uring, user_data, error, 0);
+        else
+            tell_own(uring, user_data, error);
+    }
+}
+
+/*
+ * After a failed enter: make what a retry needs. Full completion queues (EBUSY, EAGAIN on older
+ * kernels) need completions told; want of memory (EAGAIN) may need those in flight to end.
+ */
+static void recover(struct torc__uring *uring, int error, unsigned attempt)
+{
+    uring->base.stats.submits_retried++;
+    if (error == -EINTR)
+        return;
+    if ((error == -EAGAIN || error == -EBUSY) && attempt < SUBMIT_RETRIES) {
+        (void)enter(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+        (void)tell_completions(uring);
+        return;
+    }
+    fail_queued(uring, error);
+}
+
+/* Bring all that is queued to the kernel, or fail it. */
+static void submit_queued(struct torc__uring *uring)
+{
+    unsigned attempt = 0;
+    unsigned queued;
+
+    __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
+    while ((queued = torc__ring_queued(&uring->ring)) > 0) {
+        int result = enter(uring, queued, 0, 0, NULL);
+
+        if (result < 0)
+            recover(uring, result, attempt++);
+    }
+}
+
+/* An SQE of the queue; the queue is flushed if it is full. */
+static struct io_uring_sqe *next_sqe(struct torc__uring *uring)
+{
+    struct torc__ring *ring = &uring->ring;
+
+    if (unlikely(torc__ring_queued(ring) == ring->sq_entries))
+        submit_queued(uring);
+    return &ring->sqes[ring->sq_tail++ & ring->sq_mask];
+}
+
+static struct io_uring_sqe *uring_prepare(struct torc__driver *driver, struct torc_op *op)
+{
+    struct torc__uring *uring = to_uring(driver);
+    struct io_uring_sqe *sqe = next_sqe(uring);
+
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    uring->base.stats.ops++;
+    return sqe;
+}
+
+static void uring_cancel(struct torc__driver *driver, struct torc_op *op)
+{
+    struct torc__uring *uring = to_uring(driver);
+    struct io_uring_sqe *sqe = next_sqe(uring);
+
+    /* By address only: by descriptor, or any, costs the kernel a walk over all in flight. */
+    io_uring_prep_cancel(sqe, op, 0);
+    sqe->user_data = TAG_IGNORE;
+    if (uring->base.features & TORC_FEATURE_CQE_SKIP)
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
+/* ---- The wait ---- */
+
+static struct __kernel_timespec to_timespec(uint64_t ns)
+{
+    struct __kernel_timespec spec = {.tv_sec = (long long)(ns / NS_PER_SECOND),
+                                     .tv_nsec = (long long)(ns % NS_PER_SECOND)};
+    return spec;
+}
+
+static void disarm_timeout(struct torc__uring *uring)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+
+    io_uring_prep_timeout_remove(sqe, (uring->timeout_generation << 3) | TAG_TIMEOUT, 0);
+    sqe->user_data = TAG_IGNORE;
+    uring->timeout_armed = false;
+}
+
+/*
+ * Before 5.11 a wait has no timeout of its own: a TIMEOUT op stands in for it. One is out at any
+ * time; generations tell a late completion of the last one from the present one's.
+ */
+static void arm_timeout(struct torc__uring *uring, uint64_t until_ns)
+{
+    struct io_uring_sqe *sqe;
+
+    if (uring->timeout_armed && uring->timeout_ns == until_ns)
+        return;
+    if (uring->timeout_armed)
+        disarm_timeout(uring);
+    if (until_ns == TORC_FOREVER)
+        return;
+    sqe = next_sqe(uring);
+    uring->timeout_generation++;
+    uring->timeout_spec = to_timespec(until_ns);
+    io_uring_prep_timeout(sqe, &uring->timeout_spec, 0, IORING_TIMEOUT_ABS);
+    sqe->user_data = (uring->timeout_generation << 3) | TAG_TIMEOUT;
+    uring->timeout_ns = until_ns;
+    uring->timeout_armed = true;
+    uring->own_pending++;
+}
+
+static void arm_wake(struct torc__uring *uring)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+
+    io_uring_prep_read(sqe, uring->wake_fd, &uring->wake_count, sizeof(uring->wake_count), 0);
+    sqe->user_data = TAG_WAKE;
+    uring->wake_armed = true;
+    uring->own_pending++;
+}
+
+/* One call that submits what is queued, and waits for a completion or until `until_ns`. */
+static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
+{
+    const bool has_timeout = until_ns != TORC_FOREVER;
+    const bool ext_arg = uring->base.features & TORC_FEATURE_EXT_ARG;
+    struct __kernel_timespec timeout;
+    unsigned queued;
+    int result;
+
+    if (!uring->wake_armed)
+        arm_wake(uring);
+    if (!ext_arg)
+        arm_timeout(uring, until_ns);
+    if (has_timeout && ext_arg) {
+        uint64_t now = torc__clock_now();
+
+        timeout = to_timespec(until_ns > now ? until_ns - now : 0);
+    }
+    __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
+    queued = torc__ring_queued(&uring->ring);
+    uring->base.stats.waits++;
+    result = enter(uring, queued, 1, IORING_ENTER_GETEVENTS,
+                   has_timeout && ext_arg ? &timeout : NULL);
+    if (result == -ETIME || result >= 0)
+        return;
+    /* Interrupted or refused: the loop comes back here after it has looked around. */
+    recover(uring, result, 0);
+    if (result != -EINTR && result != -EAGAIN && result != -EBUSY && queued == 0) {
+        torc__log("io_uring_enter cannot wait: %s", strerror(-result));
+        TORC_ASSERT(!"the ring works");
+    }
+}
+
+/* Submit, and let the kernel post what has completed, without waiting; no call if there is none. */
+static void enter_now(struct torc__uring *uring)
+{
+    unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
+    unsigned queued;
+    int result;
+
+    __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
+    queued = torc__ring_queued(&uring->ring);
+    if (queued == 0 && !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+        return;
+    result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS, NULL);
+    if (result < 0)
+        recover(uring, result, 0);
+}
+
+/* See TASKRUN_REPEATS; and fetch what did not fit into the completion queue. */
+static void fetch_deferred(struct torc__uring *uring)
+{
+    for (int i = 0; i < TASKRUN_REPEATS; i++) {
+        unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
+
+        if (!(flags & IORING_SQ_TASKRUN))
+            break;
+        (void)enter(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+    }
+}
+
+static int uring_turn(struct torc__driver *driver, uint64_t wait_until_ns)
+{
+    struct torc__uring *uring = to_uring(driver);
+    int told;
+
+    if (wait_until_ns == DRIVER_NO_WAIT)
+        enter_now(uring);
+    else
+        enter_and_wait(uring, wait_until_ns);
+    fetch_deferred(uring);
+    told = tell_completions(uring);
+    if (unlikely(__atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)) {
+        /* The kernel kept what did not fit (NODROP), and hands it out now that there is room. */
+        uring->base.stats.overflows++;
+        (void)enter(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+        told += tell_completions(uring);
+    }
+    return told;
+}
+
+static void uring_wake(struct torc__driver *driver, struct torc__driver *from)
+{
+    struct torc__uring *target = to_uring(driver);
+    uint64_t one = 1;
+
+    if (from != NULL && from->ops == &torc__uring_ops &&
+        (from->features & driver->features & TORC_FEATURE_MSG_RING)) {
+        struct io_uring_sqe *sqe = next_sqe(to_uring(from));
+
+        io_uring_prep_msg_ring(sqe, target->ring.fd, 0, TAG_RING_WAKE, 0);
+        sqe->user_data = (uint64_t)(uintptr_t)target | TAG_SENT;
+        if (from->features & TORC_FEATURE_CQE_SKIP)
+            sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        return;
+    }
+    if (write(target->wake_fd, &one, sizeof(one)) < 0)
+        torc__log("cannot wake a shard: %s", strerror(errno));
+}
+
+/* ---- Life ---- */
+
+static int uring_init(struct torc__driver *driver, const struct torc__driver_options *options)
+{
+    struct torc__uring *uring = to_uring(driver);
+    int result;
+
+    /* Blocking on purpose: a pending read of a non-blocking one would complete at once. */
+    uring->wake_fd = eventfd(0, EFD_CLOEXEC);
+    if (uring->wake_fd < 0)
+        return -errno;
+    result = torc__uring_climb(uring, options);
+    if (result < 0)
+        close(uring->wake_fd);
+    return result;
+}
+
+static void cancel_own(struct torc__uring *uring, uint64_t user_data, int flags)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+
+    io_uring_prep_cancel64(sqe, user_data, flags);
+    sqe->user_data = TAG_IGNORE;
+}
+
+static bool something_in_flight(const struct torc__uring *uring)
+{
+    return uring->own_pending > 0 || uring->ops_ended < uring->base.stats.ops;
+}
+
+static void uring_finish(struct torc__driver *driver)
+{
+    struct torc__uring *uring = to_uring(driver);
+
+    /* The kernel may write to our memory until these have completed, so closing is not enough. */
+    if (uring->wake_armed)
+        cancel_own(uring, TAG_WAKE, 0);
+    if (uring->timeout_armed)
+        disarm_timeout(uring);
+    if (uring->ops_ended < uring->base.stats.ops) /* Feeds that were never cancelled. */
+        cancel_own(uring, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    submit_queued(uring);
+    while (something_in_flight(uring)) {
+        (void)enter(uring, 0, 1, IORING_ENTER_GETEVENTS, NULL);
+        (void)tell_completions(uring);
+    }
+    torc__ring_finish(&uring->ring);
+    close(uring->wake_fd);
+}
+
+static uint64_t uring_now(struct torc__driver *driver)
+{
+    (void)driver;
+    return torc__clock_now();
+}
+
+const struct torc__driver_ops torc__uring_ops = {
+    .name = "uring",
+    .init = uring_init,
+    .finish = uring_finish,
+    .prepare = uring_prepare,
+    .cancel = uring_cancel,
+    .turn = uring_turn,
+    .wake = uring_wake,
+    .control = torc__control_kernel,
+    .now = uring_now,
+};

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uring.h - the io_uring driver's state, shared by its files and by tests that force failures.
+ */
+#ifndef DRIVER_URING_H
+#define DRIVER_URING_H
+
+#include "driver/driver.h"
+#include "driver/ring.h"
+
+/*
+ * user_data of a completion: the address of the op, aligned to 8, or one of the driver's own
+ * operations, told by the low bits. So a completion finds its op without a table.
+ */
+enum uring_tag {
+    TAG_OP = 0,
+    TAG_IGNORE = 1,  /* a cancel: its result does not matter */
+    TAG_WAKE = 2,    /* the read of the wake-up descriptor */
+    TAG_TIMEOUT = 3, /* the timeout of a wait; the upper bits are its generation */
+    TAG_RING_WAKE = 4, /* a wake-up that another shard's ring has put here */
+    TAG_SENT = 5,    /* a wake-up put into another ring; the upper bits are its driver */
+    TAG_MASK = 7,
+};
+
+struct torc__uring {
+    struct torc__driver base;
+    struct torc__ring ring;
+    int wake_fd;             /* eventfd through which threads without a ring end a wait */
+    uint64_t wake_count;     /* Where the pending read of wake_fd puts its value. */
+    bool wake_armed;         /* That read is queued or in the kernel. */
+    bool timeout_armed;      /* Rung without EXT_ARG: a TIMEOUT op is out ... */
+    uint64_t timeout_generation;
+    uint64_t timeout_ns;     /* ... for this time. */
+    struct __kernel_timespec timeout_spec;
+    uint64_t ops_ended;      /* of stats.ops: the others are in flight */
+    unsigned own_pending;    /* The driver's own operations whose completion must be awaited. */
+};
+
+/* Set up the ring with the newest features that work and are not forbidden. 0 or the last error. */
+int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_options *options);
+
+/* IORING_SETUP_ flags for a set of features. */
+unsigned torc__uring_setup_flags(unsigned features);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * await.c - one operation, one wait.
+ */
+#include "io/await.h"
+#include <errno.h>
+
+/*
+ * Of several completions the last counts; but if that is only the notification that the memory of
+ * a zero-copy send is free again, the one before it has the result.
+ */
+static void take_result(struct torc_op *op, int result, uint32_t flags)
+{
+    if (!(flags & IORING_CQE_F_NOTIF))
+        op->_result = result;
+    op->_flags = flags;
+}
+
+void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    take_result(op, result, flags);
+    if (!more)
+        torc__wake(torc__shard, op->_waiter, 0);
+}
+
+void torc__op_hurry(struct torc__shard *shard, struct torc_op *op)
+{
+    if (op->_cancelling)
+        return;
+    op->_cancelling = 1;
+    shard->driver->ops->cancel(shard->driver, op);
+}
+
+static void interrupt_op(struct torc_fiber *fiber, int reason)
+{
+    (void)reason;
+    torc__op_hurry(torc__shard, fiber->waits_for);
+}
+
+int torc__op_verdict(const struct torc__shard *shard, const struct torc_op *op)
+{
+    int reason = torc__reason(shard);
+
+    /* Kernel threads that execute blocking ops see the cancel as an interruption. */
+    if (op->_cancelling && reason != 0 && (op->_result == -ECANCELED || op->_result == -EINTR))
+        return reason;
+    return op->_result;
+}
+
+int torc__await(struct torc_op *op)
+{
+    struct torc__shard *shard = torc__shard;
+
+    (void)torc__wait(shard, interrupt_op, op);
+    if (likely(op->_result >= 0))
+        return op->_result;
+    return torc__op_verdict(shard, op);
+}
+
+int torc__await_shielded(struct torc_op *op)
+{
+    (void)torc__wait(torc__shard, NULL, op);
+    return op->_result;
+}

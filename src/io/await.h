@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * await.h - one operation, one wait: what every I/O function is made of.
+ *
+ *     struct torc_op op;
+ *     struct io_uring_sqe *sqe = torc__begin(&op);
+ *
+ *     if (sqe == NULL)
+ *         return op._result;
+ *     io_uring_prep_recv(sqe, fd, buffer, length, flags);
+ *     return torc__await(&op);
+ */
+#ifndef IO_AWAIT_H
+#define IO_AWAIT_H
+
+#include "base/kernel_abi.h"
+#include "shard/shard.h"
+#include <torc/op.h>
+
+/* Values of torc_op._state. */
+enum op_state { OP_IN_FLIGHT, OP_DONE };
+
+/* The most that one read or write moves (MAX_RW_COUNT of the kernel); an SQE's length has 32 bits. */
+#define TRANSFER_MAX ((size_t)0x7ffff000)
+
+static inline unsigned torc__clamp(size_t length)
+{
+    return length < TRANSFER_MAX ? (unsigned)length : (unsigned)TRANSFER_MAX;
+}
+
+/* The completion of an op whose fiber waits for just that. */
+void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more);
+
+/* Prepare an op that is awaited whatever the scope says. */
+static inline struct io_uring_sqe *torc__begin_always(struct torc_op *op)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    op->_complete = torc__await_complete;
+    op->_waiter = shard->running;
+    op->_cancelling = 0;
+    return shard->driver->ops->prepare(shard->driver, op);
+}
+
+/* Prepare an op; NULL, and the scope's reason as the op's result, if there is one. */
+static inline struct io_uring_sqe *torc__begin(struct torc_op *op)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    int reason = torc__reason(shard);
+
+    if (unlikely(reason != 0)) {
+        op->_result = torc__refuse(shard, reason);
+        return NULL;
+    }
+    return torc__begin_always(op);
+}
+
+/*
+ * Wait for an op until its last completion: there is no other way out. Returns its result; the
+ * scope's reason if that ended it.
+ */
+int torc__await(struct torc_op *op);
+
+/* torc__await() that is not to be interrupted. */
+int torc__await_shielded(struct torc_op *op);
+
+/* The result of an op, or the scope's reason in its place if that is what ended the op. */
+int torc__op_verdict(const struct torc__shard *shard, const struct torc_op *op);
+
+/* Ask the driver to cancel an op, once. */
+void torc__op_hurry(struct torc__shard *shard, struct torc_op *op);
+
+#endif

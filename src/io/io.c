@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * io.c - reading and writing descriptors.
+ */
+#include "io/transfer.h"
+#include <errno.h>
+#include <torc/io.h>
+
+/* The offset by which the kernel means the file's own position (IORING_FEAT_RW_CUR_POS, 5.6). */
+#define AT_POSITION UINT64_MAX
+
+static ssize_t read_at(int fd, void *buffer, size_t length, uint64_t offset)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_read(sqe, fd, buffer, torc__clamp(length), offset);
+    return torc__await(&op);
+}
+
+static ssize_t write_at(int fd, const void *buffer, size_t length, uint64_t offset)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_write(sqe, fd, buffer, torc__clamp(length), offset);
+    return torc__await(&op);
+}
+
+ssize_t torc_read(int fd, void *buffer, size_t length)
+{
+    return read_at(fd, buffer, length, AT_POSITION);
+}
+
+ssize_t torc_write(int fd, const void *buffer, size_t length)
+{
+    return write_at(fd, buffer, length, AT_POSITION);
+}
+
+ssize_t torc_pread(int fd, void *buffer, size_t length, off_t offset)
+{
+    return offset < 0 ? -EINVAL : read_at(fd, buffer, length, (uint64_t)offset);
+}
+
+ssize_t torc_pwrite(int fd, const void *buffer, size_t length, off_t offset)
+{
+    return offset < 0 ? -EINVAL : write_at(fd, buffer, length, (uint64_t)offset);
+}
+
+ssize_t torc_readv(int fd, const struct iovec *vector, int count)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_readv(sqe, fd, vector, (unsigned)count, AT_POSITION);
+    return torc__await(&op);
+}
+
+ssize_t torc_writev(int fd, const struct iovec *vector, int count)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_writev(sqe, fd, vector, (unsigned)count, AT_POSITION);
+    return torc__await(&op);
+}
+
+int torc_poll(int fd, unsigned events)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_poll_add(sqe, fd, events);
+    return torc__await(&op);
+}
+
+int torc_close(int fd)
+{
+    struct torc_op op;
+
+    io_uring_prep_close(torc__begin_always(&op), fd);
+    return torc__await_shielded(&op);
+}
+
+static ssize_t read_step(int fd, void *buffer, size_t length)
+{
+    return torc_read(fd, buffer, length);
+}
+
+static ssize_t write_step(int fd, void *buffer, size_t length)
+{
+    return torc_write(fd, buffer, length);
+}
+
+int torc_read_all(int fd, void *buffer, size_t length, size_t *ret_done)
+{
+    return torc__move_all(read_step, fd, buffer, length, ret_done);
+}
+
+int torc_write_all(int fd, const void *buffer, size_t length, size_t *ret_done)
+{
+    return torc__move_all(write_step, fd, (void *)(uintptr_t)buffer, length, ret_done);
+}
+
+int torc_readv_all(int fd, const struct iovec *vector, int count, size_t *ret_done)
+{
+    return torc__move_vector(torc_readv, fd, vector, count, ret_done);
+}
+
+int torc_writev_all(int fd, const struct iovec *vector, int count, size_t *ret_done)
+{
+    return torc__move_vector(torc_writev, fd, vector, count, ret_done);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * net.c - sockets.
+ */
+#include "io/transfer.h"
+#include <errno.h>
+#include <string.h>
+#include <torc/net.h>
+
+static int control(struct torc__control request)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    return shard->driver->ops->control(shard->driver, &request);
+}
+
+int torc_socket(int family, int type, int protocol)
+{
+    return control((struct torc__control){
+        .kind = CONTROL_SOCKET, .a = family, .b = type, .c = protocol});
+}
+
+int torc_bind(int fd, const struct torc_address *address)
+{
+    struct torc_address copy = *address;
+
+    return control((struct torc__control){
+        .kind = CONTROL_BIND, .fd = fd, .data = &copy.any, .length = copy.length});
+}
+
+int torc_listen(int fd, int backlog)
+{
+    return control((struct torc__control){.kind = CONTROL_LISTEN, .fd = fd, .a = backlog});
+}
+
+int torc_accept(int fd, struct torc_address *ret_peer)
+{
+    struct sockaddr_storage storage;
+    socklen_t length = sizeof(storage);
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
+
+    if (sqe == NULL)
+        return op._result;
+    if (ret_peer == NULL)
+        io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+    else
+        io_uring_prep_accept(sqe, fd, (struct sockaddr *)&storage, &length, SOCK_CLOEXEC);
+    result = torc__await(&op);
+    if (result >= 0 && ret_peer != NULL) {
+        ret_peer->length = length < sizeof(storage) ? length : (socklen_t)sizeof(storage);
+        memcpy(&ret_peer->storage, &storage, ret_peer->length);
+    }
+    return result;
+}
+
+bool torc_accept_error_is_transient(int error)
+{
+    switch (error) {
+    case -ECONNABORTED:
+    case -EPROTO:
+    case -ENETDOWN:
+    case -ENOPROTOOPT:
+    case -EHOSTDOWN:
+    case -ENONET:
+    case -EHOSTUNREACH:
+    case -EOPNOTSUPP:
+    case -ENETUNREACH:
+    case -EPERM:
+    case -EAGAIN:
+    case -EINTR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int torc_connect(int fd, const struct torc_address *address)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_connect(sqe, fd, &address->any, address->length);
+    return torc__await(&op);
+}
+
+ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_recv(sqe, fd, buffer, torc__clamp(length), flags);
+    return torc__await(&op);
+}
+
+ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_send(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL);
+    return torc__await(&op);
+}
+
+ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_recvmsg(sqe, fd, message, (unsigned)flags);
+    return torc__await(&op);
+}
+
+ssize_t torc_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_sendmsg(sqe, fd, message, (unsigned)flags | MSG_NOSIGNAL);
+    return torc__await(&op);
+}
+
+static ssize_t recv_step(int fd, void *buffer, size_t length)
+{
+    return torc_recv(fd, buffer, length, 0);
+}
+
+/* MSG_WAITALL lets the kernel send the rest itself after a short write (5.19). */
+static ssize_t send_step(int fd, void *buffer, size_t length)
+{
+    return torc_send(fd, buffer, length, MSG_WAITALL);
+}
+
+int torc_recv_all(int fd, void *buffer, size_t length, size_t *ret_done)
+{
+    return torc__move_all(recv_step, fd, buffer, length, ret_done);
+}
+
+int torc_send_all(int fd, const void *buffer, size_t length, size_t *ret_done)
+{
+    return torc__move_all(send_step, fd, (void *)(uintptr_t)buffer, length, ret_done);
+}
+
+int torc_shutdown(int fd, int how)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
+
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_shutdown(sqe, fd, how);
+    result = torc__await(&op);
+    if (result == -EINVAL) /* Of `how`, or of a kernel before 5.11. It never waits anyway. */
+        result = control((struct torc__control){.kind = CONTROL_SHUTDOWN, .fd = fd, .a = how});
+    return result;
+}
+
+static int get_address(enum torc__control_kind kind, int fd, struct torc_address *ret_address)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct torc_address address = {0};
+    struct torc__control request = {
+        .kind = kind, .fd = fd, .data = &address.any, .length = sizeof(address.storage)};
+    int result = shard->driver->ops->control(shard->driver, &request);
+
+    if (result < 0)
+        return result;
+    address.length = request.length;
+    *ret_address = address;
+    return 0;
+}
+
+int torc_local_address(int fd, struct torc_address *ret_address)
+{
+    return get_address(CONTROL_LOCAL, fd, ret_address);
+}
+
+int torc_peer_address(int fd, struct torc_address *ret_address)
+{
+    return get_address(CONTROL_PEER, fd, ret_address);
+}
+
+int torc_setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+{
+    return control((struct torc__control){.kind = CONTROL_SET_OPTION,
+                                          .fd = fd,
+                                          .a = level,
+                                          .b = option,
+                                          .data = (void *)(uintptr_t)value,
+                                          .length = length});
+}
+
+int torc_getsockopt(int fd, int level, int option, void *value, socklen_t *length)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct torc__control request = {.kind = CONTROL_GET_OPTION,
+                                    .fd = fd,
+                                    .a = level,
+                                    .b = option,
+                                    .data = value,
+                                    .length = *length};
+    int result = shard->driver->ops->control(shard->driver, &request);
+
+    if (result == 0)
+        *length = request.length;
+    return result;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * op.c - any operation, and several at once.
+ */
+#include "io/await.h"
+#include <errno.h>
+#include <string.h>
+
+/* A fiber's wait for some of its ops; on its stack. */
+struct group {
+    struct torc_op *const *ops;
+    unsigned count;
+    unsigned open;            /* not completed yet */
+    unsigned wake_at;         /* wake when so many are open, or fewer */
+    bool wake_on_failure;
+    bool waiting;
+    struct torc_op *first;    /* the one that ended the wait */
+    struct torc_fiber *fiber;
+};
+
+static void complete(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    struct group *group = op->_waiter;
+
+    if (!(flags & IORING_CQE_F_NOTIF))
+        op->_result = result;
+    op->_flags = flags;
+    if (more)
+        return;
+    op->_state = OP_DONE;
+    op->_fiber->ops_open--;
+    if (group == NULL)
+        return; /* Nobody waits yet. */
+    group->open--;
+    if (group->waiting && (group->open <= group->wake_at || (group->wake_on_failure && result < 0))) {
+        group->waiting = false;
+        group->first = op;
+        torc__wake(torc__shard, group->fiber, 0);
+    }
+}
+
+static struct io_uring_sqe *prepare(struct torc_op *op, torc_op_fn *on_complete)
+{
+    struct torc__shard *shard = torc__shard;
+    struct io_uring_sqe *sqe;
+    uint64_t user_data;
+
+    TORC_ASSERT(shard != NULL);
+    op->_complete = on_complete;
+    op->_waiter = NULL;
+    op->_result = 0;
+    op->_flags = 0;
+    op->_state = OP_IN_FLIGHT;
+    op->_cancelling = 0;
+    sqe = shard->driver->ops->prepare(shard->driver, op);
+    user_data = sqe->user_data;
+    memset(sqe, 0, sizeof(*sqe));
+    sqe->user_data = user_data;
+    return sqe;
+}
+
+struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
+{
+    struct torc_fiber *self = torc__shard_of_fiber()->running;
+
+    self->ops_open++;
+    op->_fiber = self;
+    return prepare(op, complete);
+}
+
+struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *on_complete)
+{
+    return prepare(op, on_complete);
+}
+
+void torc_op_cancel(struct torc_op *op)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    if (op->_state != OP_DONE)
+        torc__op_hurry(torc__shard, op);
+}
+
+int torc_op_done(const struct torc_op *op)
+{
+    return op->_state == OP_DONE;
+}
+
+uint32_t torc_op_flags(const struct torc_op *op)
+{
+    return op->_flags;
+}
+
+/* ---- Waiting ---- */
+
+static void cancel_open(struct torc__shard *shard, const struct group *group)
+{
+    for (unsigned i = 0; i < group->count; i++) {
+        if (group->ops[i]->_state != OP_DONE)
+            torc__op_hurry(shard, group->ops[i]);
+    }
+}
+
+static void interrupt_group(struct torc_fiber *fiber, int reason)
+{
+    (void)reason;
+    cancel_open(torc__shard, fiber->waits_for);
+}
+
+static void group_init(struct group *group, struct torc__shard *shard, struct torc_op *const *ops,
+                       unsigned count)
+{
+    *group = (struct group){.ops = ops, .count = count, .fiber = shard->running};
+    for (unsigned i = 0; i < count; i++) {
+        if (ops[i]->_state == OP_DONE) {
+            if (group->first == NULL)
+                group->first = ops[i];
+            continue;
+        }
+        ops[i]->_waiter = group;
+        group->open++;
+    }
+}
+
+/* Wait until at most `wake_at` ops of the group are open, or one fails if that ends the wait. */
+static void group_wait(struct torc__shard *shard, struct group *group, unsigned wake_at)
+{
+    if (group->open <= wake_at)
+        return;
+    group->wake_at = wake_at;
+    group->waiting = true;
+    /* What was started is carried through: in a scope that has a reason, by cancelling it. */
+    if (torc__reason(shard) != 0)
+        cancel_open(shard, group);
+    (void)torc__wait(shard, interrupt_group, group);
+}
+
+int torc_op_wait(struct torc_op *op)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct group group;
+
+    group_init(&group, shard, &op, 1);
+    group_wait(shard, &group, 0);
+    return torc__op_verdict(shard, op);
+}
+
+static int first_failure(const struct torc__shard *shard, const struct group *group)
+{
+    for (unsigned i = 0; i < group->count; i++) {
+        int result = torc__op_verdict(shard, group->ops[i]);
+
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int torc_op_join(struct torc_op *const *ops, unsigned count)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct group group;
+
+    group_init(&group, shard, ops, count);
+    group_wait(shard, &group, 0);
+    return first_failure(shard, &group);
+}
+
+/* An op that has completed with an error, which ends a try-join. */
+static struct torc_op *find_failed(const struct group *group)
+{
+    for (unsigned i = 0; i < group->count; i++) {
+        if (group->ops[i]->_state == OP_DONE && group->ops[i]->_result < 0)
+            return group->ops[i];
+    }
+    return NULL;
+}
+
+int torc_op_try_join(struct torc_op *const *ops, unsigned count)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct torc_op *failed;
+    struct group group;
+
+    group_init(&group, shard, ops, count);
+    group.wake_on_failure = true;
+    failed = find_failed(&group);
+    if (failed == NULL) {
+        group_wait(shard, &group, 0);
+        failed = group.first != NULL && group.first->_result < 0 ? group.first : NULL;
+    }
+    group.wake_on_failure = false;
+    if (group.open > 0) {
+        cancel_open(shard, &group);
+        group_wait(shard, &group, 0);
+    }
+    return failed != NULL ? torc__op_verdict(shard, failed) : first_failure(shard, &group);
+}
+
+static unsigned index_of(const struct group *group, const struct torc_op *op)
+{
+    unsigned i = 0;
+
+    while (group->ops[i] != op)
+        i++;
+    return i;
+}
+
+/* The scope ended the wait: an op that succeeded in spite of it is the winner all the same. */
+static struct torc_op *find_succeeded(const struct group *group)
+{
+    for (unsigned i = 0; i < group->count; i++) {
+        if (group->ops[i]->_result >= 0)
+            return group->ops[i];
+    }
+    return NULL;
+}
+
+int torc_op_select(struct torc_op *const *ops, unsigned count)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct torc_op *winner;
+    struct group group;
+    int verdict;
+
+    if (count == 0)
+        return -EINVAL;
+    group_init(&group, shard, ops, count);
+    if (group.first == NULL)
+        group_wait(shard, &group, group.open - 1);
+    winner = group.first;
+    cancel_open(shard, &group);
+    group_wait(shard, &group, 0);
+    verdict = torc__op_verdict(shard, winner);
+    if (verdict < 0 && verdict == torc__reason(shard)) {
+        winner = find_succeeded(&group);
+        if (winner == NULL)
+            return verdict;
+    }
+    return (int)index_of(&group, winner);
+}

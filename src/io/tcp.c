@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tcp.c - listening and connecting.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <torc/fiber.h>
+#include <torc/io.h>
+#include <torc/net.h>
+
+#define BACKLOG_DEFAULT 4096
+
+struct option {
+    int level;
+    int name;
+    int value;
+    bool wanted;
+};
+
+static int set_options(int fd, const struct option *options, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct option *option = &options[i];
+        int result;
+
+        if (!option->wanted)
+            continue;
+        result = torc_setsockopt(fd, option->level, option->name, &option->value,
+                                 sizeof(option->value));
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+/* Everything that has to be set before bind(); buffers too, since connections inherit them. */
+static int prepare_listener(int fd, const struct torc_address *address,
+                            const struct torc_listen_options *options, int backlog)
+{
+    const bool is_v6 = address->any.sa_family == AF_INET6;
+    const struct option list[] = {
+        {SOL_SOCKET, SO_REUSEADDR, 1, !options->no_reuse_address},
+        {SOL_SOCKET, SO_REUSEPORT, 1, !options->no_reuse_port},
+        {IPPROTO_IPV6, IPV6_V6ONLY, options->v6_only, is_v6},
+        {SOL_SOCKET, SO_SNDBUF, options->send_buffer_size, options->send_buffer_size > 0},
+        {SOL_SOCKET, SO_RCVBUF, options->receive_buffer_size, options->receive_buffer_size > 0},
+        {IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept_sec, options->defer_accept_sec > 0},
+        {IPPROTO_TCP, TCP_FASTOPEN, options->fast_open < 0 ? backlog : options->fast_open,
+         options->fast_open != 0},
+        {SOL_SOCKET, SO_INCOMING_CPU, options->incoming_cpu - 1, options->incoming_cpu > 0},
+    };
+
+    return set_options(fd, list, sizeof(list) / sizeof(list[0]));
+}
+
+int torc_tcp_listen(const struct torc_address *address, const struct torc_listen_options *options)
+{
+    static const struct torc_listen_options defaults;
+    int backlog;
+    int result;
+    int fd;
+
+    if (options == NULL)
+        options = &defaults;
+    backlog = options->backlog > 0 ? options->backlog : BACKLOG_DEFAULT;
+    fd = torc_socket(address->any.sa_family, SOCK_STREAM, 0);
+    if (fd < 0)
+        return fd;
+    result = prepare_listener(fd, address, options, backlog);
+    if (result == 0)
+        result = torc_bind(fd, address);
+    if (result == 0)
+        result = torc_listen(fd, backlog);
+    if (result < 0) {
+        (void)torc_close(fd);
+        return result;
+    }
+    return fd;
+}
+
+static int prepare_connection(int fd, const struct torc_connect_options *options)
+{
+    const struct option list[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1, !options->delay},
+        {SOL_SOCKET, SO_SNDBUF, options->send_buffer_size, options->send_buffer_size > 0},
+        {SOL_SOCKET, SO_RCVBUF, options->receive_buffer_size, options->receive_buffer_size > 0},
+    };
+    const int on = 1;
+    int result = set_options(fd, list, sizeof(list) / sizeof(list[0]));
+
+    /* Only faster: a kernel that cannot do it (ENOPROTOOPT) connects in the ordinary way. */
+    if (result == 0 && options->fast_open)
+        (void)torc_setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on));
+    if (result == 0 && options->local != NULL)
+        result = torc_bind(fd, options->local);
+    return result;
+}
+
+static int connect_one(const struct torc_address *address,
+                       const struct torc_connect_options *options)
+{
+    int fd = torc_socket(address->any.sa_family, SOCK_STREAM, 0);
+    int result;
+
+    if (fd < 0)
+        return fd;
+    result = address->any.sa_family == AF_UNIX ? 0 : prepare_connection(fd, options);
+    if (result == 0)
+        result = torc_connect(fd, address);
+    if (result < 0) {
+        (void)torc_close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int torc_tcp_connect(const struct torc_address *addresses, unsigned count,
+                     const struct torc_connect_options *options)
+{
+    static const struct torc_connect_options defaults;
+    int result = -EINVAL;
+
+    for (unsigned i = 0; i < count; i++) {
+        result = connect_one(&addresses[i], options != NULL ? options : &defaults);
+        if (result >= 0 || torc_cancelled() != 0)
+            break;
+    }
+    return result;
+}
+
+int torc_tcp_set_nodelay(int fd, bool on)
+{
+    const int value = on;
+
+    return torc_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof(value));
+}
+
+int torc_tcp_set_keepalive(int fd, int idle_sec, int interval_sec, int count)
+{
+    const struct option list[] = {
+        {IPPROTO_TCP, TCP_KEEPIDLE, idle_sec, idle_sec > 0},
+        {IPPROTO_TCP, TCP_KEEPINTVL, interval_sec, interval_sec > 0},
+        {IPPROTO_TCP, TCP_KEEPCNT, count, count > 0},
+        {SOL_SOCKET, SO_KEEPALIVE, idle_sec > 0 || interval_sec > 0 || count > 0, true},
+    };
+
+    return set_options(fd, list, sizeof(list) / sizeof(list[0]));
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * time.c - the clock, sleeping, intervals.
+ */
+#include "base/clock.h"
+#include "shard/shard.h"
+#include <errno.h>
+#include <limits.h>
+
+uint64_t torc_now(void)
+{
+    struct torc__shard *shard = torc__shard;
+
+    TORC_ASSERT(shard != NULL);
+    return shard->driver->ops->now(shard->driver);
+}
+
+uint64_t torc_round_time(void)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    return torc__shard->round_time_ns;
+}
+
+uint64_t torc_deadline(uint64_t duration_ns)
+{
+    return torc__time_add(torc_now(), duration_ns);
+}
+
+struct sleeper {
+    struct torc_timer timer;
+    struct torc_fiber *fiber;
+};
+
+static void time_has_come(struct torc_timer *timer)
+{
+    torc__wake(torc__shard, container_of(timer, struct sleeper, timer)->fiber, 0);
+}
+
+static void interrupt_sleep(struct torc_fiber *fiber, int reason)
+{
+    struct sleeper *sleeper = fiber->waits_for;
+
+    torc__timer_stop(&torc__shard->timers, &sleeper->timer);
+    torc__wake(torc__shard, fiber, reason);
+}
+
+int torc_sleep_until(uint64_t deadline_ns)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct sleeper sleeper = {.fiber = shard->running};
+    int reason = torc__reason(shard);
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    if (deadline_ns <= shard->round_time_ns)
+        return torc_yield();
+    torc__timer_start(&shard->timers, &sleeper.timer, deadline_ns, time_has_come);
+    return torc__wait(shard, interrupt_sleep, &sleeper);
+}
+
+int torc_sleep(uint64_t duration_ns)
+{
+    return duration_ns == 0 ? torc_yield() : torc_sleep_until(torc_deadline(duration_ns));
+}
+
+int torc_interval_init(struct torc_interval *interval, uint64_t first_ns, uint64_t period_ns,
+                       enum torc_missed missed)
+{
+    if (period_ns == 0 || missed > TORC_MISSED_SKIP)
+        return -EINVAL;
+    *interval =
+        (struct torc_interval){.next_ns = first_ns, .period_ns = period_ns, .missed = missed};
+    return 0;
+}
+
+int torc_interval_wait(struct torc_interval *interval)
+{
+    uint64_t now;
+    uint64_t missed;
+    int result = torc_sleep_until(interval->next_ns);
+
+    if (result < 0)
+        return result;
+    now = torc_now();
+    missed = now > interval->next_ns ? (now - interval->next_ns) / interval->period_ns : 0;
+    if (missed == 0 || interval->missed == TORC_MISSED_BURST) {
+        interval->next_ns = torc__time_add(interval->next_ns, interval->period_ns);
+        return 0;
+    }
+    if (interval->missed == TORC_MISSED_DELAY)
+        interval->next_ns = torc__time_add(now, interval->period_ns);
+    else
+        interval->next_ns += (missed + 1) * interval->period_ns;
+    return missed < INT_MAX ? (int)missed : INT_MAX;
+}

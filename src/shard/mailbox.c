@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mailbox.c - the one way into a shard for other threads.
+ */
+#include "shard/mailbox.h"
+#include "base/compiler.h"
+#include "shard/shard.h"
+#include <errno.h>
+#include <stdlib.h>
+
+/* Stands for "closed" at the head of the stack; never run, never followed. */
+static struct torc_message closed;
+
+struct torc__mailbox *torc__mailbox_create(void)
+{
+    struct torc__mailbox *mailbox = aligned_alloc(64, sizeof(*mailbox));
+
+    if (mailbox == NULL)
+        return NULL;
+    atomic_init(&mailbox->last, &closed);
+    atomic_init(&mailbox->awake, true);
+    atomic_init(&mailbox->wakers, 0);
+    atomic_init(&mailbox->references, 1);
+    mailbox->driver = NULL;
+    return mailbox;
+}
+
+void torc__mailbox_open(struct torc__mailbox *mailbox, struct torc__driver *driver)
+{
+    mailbox->driver = driver;
+    atomic_store(&mailbox->awake, true);
+    atomic_store(&mailbox->last, NULL);
+}
+
+/* Turn a chain around: oldest first. */
+static struct torc_message *reverse(struct torc_message *message)
+{
+    struct torc_message *reversed = NULL;
+
+    while (message != NULL) {
+        struct torc_message *next = message->_next;
+
+        message->_next = reversed;
+        reversed = message;
+        message = next;
+    }
+    return reversed;
+}
+
+struct torc_message *torc__mailbox_close(struct torc__mailbox *mailbox)
+{
+    struct torc_message *rest = atomic_exchange(&mailbox->last, &closed);
+
+    /* A sender that pushed before is perhaps on its way to the driver, which will go away. */
+    while (atomic_load(&mailbox->wakers) != 0)
+        torc__cpu_relax();
+    return rest == &closed ? NULL : reverse(rest);
+}
+
+struct torc__mailbox *torc__mailbox_acquire(struct torc__mailbox *mailbox)
+{
+    atomic_fetch_add_explicit(&mailbox->references, 1, memory_order_relaxed);
+    return mailbox;
+}
+
+void torc__mailbox_release(struct torc__mailbox *mailbox)
+{
+    if (mailbox == NULL)
+        return;
+    if (atomic_fetch_sub_explicit(&mailbox->references, 1, memory_order_acq_rel) == 1)
+        free(mailbox);
+}
+
+static void wake_shard(struct torc__mailbox *mailbox)
+{
+    struct torc__shard *self = torc__shard;
+    struct torc__driver *from = self != NULL ? self->driver : NULL;
+
+    if (from != NULL)
+        from->stats.wakeups_sent++;
+    mailbox->driver->ops->wake(mailbox->driver, from);
+}
+
+int torc__mailbox_push(struct torc__mailbox *mailbox, struct torc_message *message)
+{
+    struct torc_message *last;
+    int result = 0;
+
+    atomic_fetch_add(&mailbox->wakers, 1);
+    last = atomic_load(&mailbox->last);
+    do {
+        if (last == &closed) {
+            result = -ESHUTDOWN;
+            goto leave;
+        }
+        message->_next = last;
+    } while (!atomic_compare_exchange_weak(&mailbox->last, &last, message));
+    /* From here on the message may have been run, and be gone. */
+    if (!atomic_load(&mailbox->awake) && !atomic_exchange(&mailbox->awake, true))
+        wake_shard(mailbox);
+leave:
+    atomic_fetch_sub(&mailbox->wakers, 1);
+    return result;
+}
+
+struct torc_message *torc__mailbox_take(struct torc__mailbox *mailbox)
+{
+    return reverse(atomic_exchange_explicit(&mailbox->last, NULL, memory_order_acquire));
+}
+
+bool torc__mailbox_sleep(struct torc__mailbox *mailbox)
+{
+    atomic_store(&mailbox->awake, false);
+    if (atomic_load(&mailbox->last) == NULL)
+        return true;
+    atomic_store(&mailbox->awake, true);
+    return false;
+}
+
+void torc__mailbox_woken(struct torc__mailbox *mailbox)
+{
+    atomic_store_explicit(&mailbox->awake, true, memory_order_relaxed);
+}
+
+/* ---- The public face ---- */
+
+static struct torc__mailbox *from_public(struct torc_mailbox *mailbox)
+{
+    return (struct torc__mailbox *)(void *)mailbox;
+}
+
+static struct torc_mailbox *to_public(struct torc__mailbox *mailbox)
+{
+    return (struct torc_mailbox *)(void *)mailbox;
+}
+
+struct torc_mailbox *torc_mailbox_acquire(void)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    return to_public(torc__mailbox_acquire(torc__shard->mailbox));
+}
+
+struct torc_mailbox *torc_mailbox_share(struct torc_mailbox *mailbox)
+{
+    return to_public(torc__mailbox_acquire(from_public(mailbox)));
+}
+
+void torc_mailbox_release(struct torc_mailbox *mailbox)
+{
+    torc__mailbox_release(from_public(mailbox));
+}
+
+int torc_mailbox_post(struct torc_mailbox *mailbox, struct torc_message *message)
+{
+    return torc__mailbox_push(from_public(mailbox), message);
+}

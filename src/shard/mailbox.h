@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mailbox.h - the one way into a shard for other threads.
+ *
+ * A stack of messages, pushed by compare-and-swap and taken whole by its shard, which turns it
+ * around: so each sender's messages keep their order. Shared by reference, since senders may
+ * outlive the shard; a closed mailbox refuses.
+ *
+ * Waking: the shard says that it sleeps by clearing `awake`, and then looks once more. A sender
+ * pushes first and then claims the flag; whoever finds it cleared, and sets it, sends the wake-up.
+ * Both orders are sequentially consistent, so either the shard sees the message or a sender sees
+ * the shard asleep; and at most one wake-up is on its way, however many send.
+ */
+#ifndef SHARD_MAILBOX_H
+#define SHARD_MAILBOX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <torc/mailbox.h>
+
+struct torc__driver;
+
+/* Also the public `struct torc_mailbox`. */
+struct torc__mailbox {
+    _Alignas(64) _Atomic(struct torc_message *) last; /* newest first; CLOSED at the end */
+    atomic_bool awake;
+    struct torc__driver *driver; /* whom to wake; while open */
+    atomic_uint wakers;          /* senders that may be using `driver` just now */
+    atomic_uint references;
+};
+
+/* A new mailbox with one reference; NULL without memory. Closed until it is opened. */
+struct torc__mailbox *torc__mailbox_create(void);
+
+/* Begin to take messages for the shard of `driver`. */
+void torc__mailbox_open(struct torc__mailbox *mailbox, struct torc__driver *driver);
+
+/*
+ * Refuse messages from now on. The last messages are returned, oldest first, to be run. Waits for
+ * senders that are about to wake the driver.
+ */
+struct torc_message *torc__mailbox_close(struct torc__mailbox *mailbox);
+
+struct torc__mailbox *torc__mailbox_acquire(struct torc__mailbox *mailbox);
+void torc__mailbox_release(struct torc__mailbox *mailbox);
+
+/* Any thread. 0 or -ESHUTDOWN. */
+int torc__mailbox_push(struct torc__mailbox *mailbox, struct torc_message *message);
+
+/* All messages, oldest first. The shard's thread. */
+struct torc_message *torc__mailbox_take(struct torc__mailbox *mailbox);
+
+/* Whether there are messages. */
+static inline bool torc__mailbox_has_mail(struct torc__mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->last, memory_order_relaxed) != NULL;
+}
+
+/* The shard is going to sleep. False if it must not, since a message has come. */
+bool torc__mailbox_sleep(struct torc__mailbox *mailbox);
+
+/* It is awake again. */
+void torc__mailbox_woken(struct torc__mailbox *mailbox);
+
+#endif

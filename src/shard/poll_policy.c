@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * poll_policy.c - whether to poll for a while before a shard sleeps.
+ */
+#include "shard/poll_policy.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define LIMIT_DEFAULT_NS UINT64_C(50000)
+#define LIMIT_MAX_NS     UINT64_C(1000000000)
+#define CREDIT_MAX       8
+#define FAILURES_MAX     10
+#define REST_NS          UINT64_C(50000000)
+/* How many won polls pass between two looks at whether the CPU is shared; a look costs 0.3 us. */
+#define WINS_PER_LOOK    256
+/* A wait that was slept through lasts longer by the two sleeps, ours and perhaps the peer's. */
+#define SLEPT_FACTOR     3
+
+int torc__poll_policy_init(struct torc__poll_policy *policy, const struct torc_options *options)
+{
+    if (options->busy_poll > TORC_BUSY_POLL_ADAPTIVE || options->busy_poll_ns > LIMIT_MAX_NS)
+        return -EINVAL;
+    memset(policy, 0, sizeof(*policy));
+    policy->mode = options->busy_poll == TORC_BUSY_POLL_DEFAULT ? TORC_BUSY_POLL_ADAPTIVE
+                                                                : options->busy_poll;
+    policy->limit_ns = options->busy_poll_ns != 0 ? options->busy_poll_ns : LIMIT_DEFAULT_NS;
+    return 0;
+}
+
+uint64_t torc__poll_policy_begin(struct torc__poll_policy *policy, uint64_t now_ns)
+{
+    if (policy->mode == TORC_BUSY_POLL_OFF)
+        return 0;
+    if (policy->mode == TORC_BUSY_POLL_ADAPTIVE) {
+        if (policy->credit == 0 || now_ns < policy->rest_until_ns)
+            return 0;
+        if (policy->skip > 0) {
+            policy->skip--;
+            return 0;
+        }
+    }
+    policy->polls++;
+    return policy->limit_ns;
+}
+
+/* Involuntary switches mean that somebody else wanted this CPU while we polled. */
+static void look_for_company(struct torc__poll_policy *policy, uint64_t now_ns)
+{
+    struct rusage usage;
+
+    if (getrusage(RUSAGE_THREAD, &usage) < 0)
+        return;
+    if (usage.ru_nivcsw > policy->preemptions + 1)
+        policy->rest_until_ns = now_ns + REST_NS;
+    policy->preemptions = usage.ru_nivcsw;
+}
+
+void torc__poll_policy_end(struct torc__poll_policy *policy, uint64_t waited_ns, bool polled,
+                           bool won, uint64_t now_ns)
+{
+    if (won) {
+        policy->polls_won++;
+        policy->failures = 0;
+        policy->credit = CREDIT_MAX;
+        if (++policy->wins % WINS_PER_LOOK == 0)
+            look_for_company(policy, now_ns);
+        return;
+    }
+    if (polled) {
+        if (policy->failures < FAILURES_MAX)
+            policy->failures++;
+        policy->skip = (1U << policy->failures) - 1;
+        look_for_company(policy, now_ns);
+    }
+    if (waited_ns <= SLEPT_FACTOR * policy->limit_ns)
+        policy->credit += policy->credit < CREDIT_MAX;
+    else
+        policy->credit -= policy->credit > 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * poll_policy.h - whether to poll for a while before a shard sleeps.
+ *
+ * A sleeping core takes tens of microseconds to wake, and the one that wakes it pays too; so where
+ * the next event is that near, polling is several times faster. It is wasted where it is not, and
+ * harmful where another thread could use the CPU. The adaptive policy learns from the waits: it
+ * polls after waits that polling would have covered, backs off exponentially when polls are in
+ * vain, and stops for a while when the kernel has taken the CPU away from it.
+ */
+#ifndef SHARD_POLL_POLICY_H
+#define SHARD_POLL_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <torc/runtime.h>
+
+struct torc__poll_policy {
+    enum torc_busy_poll mode;
+    uint64_t limit_ns;
+    unsigned credit;          /* short waits of late */
+    unsigned failures;        /* polls in vain, in a row */
+    unsigned skip;            /* waits still to be slept through, after those */
+    unsigned wins;
+    uint64_t rest_until_ns;   /* The CPU is somebody else's as well. */
+    long preemptions;
+    uint64_t polls;
+    uint64_t polls_won;
+};
+
+/* -EINVAL if the options are out of their range. */
+int torc__poll_policy_init(struct torc__poll_policy *policy, const struct torc_options *options);
+
+/* How long to poll in the wait that begins now; 0: not at all. */
+uint64_t torc__poll_policy_begin(struct torc__poll_policy *policy, uint64_t now_ns);
+
+/* A wait has ended after `waited_ns`, by polling (`won`) or in sleep, because of an event. */
+void torc__poll_policy_end(struct torc__poll_policy *policy, uint64_t waited_ns, bool polled,
+                           bool won, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * runtime.c - the shards of one torc_run().
+ *
+ *     every shard:  pin -> start -> (all started?) -> run -> (all ended) -> finish
+ *
+ * The two meetings matter: no shard runs unless all could start, and none closes its ring while
+ * another may still put a wake-up into it.
+ */
+#include "shard/shard.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHARDS_MAX 1024
+
+struct shard_slot {
+    struct torc__runtime *runtime;
+    unsigned index;
+    int cpu; /* -1: anywhere */
+    pthread_t thread;
+    struct torc__mailbox *mailbox; /* the runtime's own reference */
+    struct torc_message stop;      /* tells the shard to stop */
+};
+
+struct torc__runtime {
+    const struct torc_options *options;
+    torc_fiber_fn *main;
+    void *arg;
+    pthread_mutex_t mutex; /* of all below, but for the slots */
+    pthread_cond_t met;
+    unsigned waiting;      /* at the present meeting */
+    unsigned meeting;
+    int result;            /* the first failure */
+    atomic_bool stopping;
+    unsigned count;
+    struct shard_slot slots[];
+};
+
+/* ---- Meetings and results ---- */
+
+/* Wait until all shards have come here. */
+static void meet(struct torc__runtime *runtime)
+{
+    unsigned meeting;
+
+    pthread_mutex_lock(&runtime->mutex);
+    meeting = runtime->meeting;
+    if (++runtime->waiting == runtime->count) {
+        runtime->waiting = 0;
+        runtime->meeting++;
+        pthread_cond_broadcast(&runtime->met);
+    }
+    while (runtime->meeting == meeting)
+        pthread_cond_wait(&runtime->met, &runtime->mutex);
+    pthread_mutex_unlock(&runtime->mutex);
+}
+
+static void note_result(struct torc__runtime *runtime, int result)
+{
+    pthread_mutex_lock(&runtime->mutex);
+    if (runtime->result == 0 && result < 0)
+        runtime->result = result;
+    pthread_mutex_unlock(&runtime->mutex);
+}
+
+static int result_so_far(struct torc__runtime *runtime)
+{
+    int result;
+
+    pthread_mutex_lock(&runtime->mutex);
+    result = runtime->result;
+    pthread_mutex_unlock(&runtime->mutex);
+    return result;
+}
+
+/* ---- Stopping ---- */
+
+static void stop_arrived(struct torc_message *message)
+{
+    (void)message;
+    torc_scope_cancel(&torc__shard->root);
+}
+
+void torc__runtime_stop(struct torc__runtime *runtime)
+{
+    if (atomic_exchange(&runtime->stopping, true))
+        return;
+    for (unsigned i = 0; i < runtime->count; i++) {
+        struct shard_slot *slot = &runtime->slots[i];
+
+        slot->stop.run = stop_arrived;
+        /* A shard that has ended needs no telling. */
+        (void)torc__mailbox_push(slot->mailbox, &slot->stop);
+    }
+}
+
+unsigned torc__runtime_shard_count(const struct torc__runtime *runtime)
+{
+    return runtime->count;
+}
+
+/* ---- Threads ---- */
+
+/* SIGPIPE is for programs that do not look at results. Blocked, not ignored: that a child would
+ * inherit through exec(). */
+static void block_sigpipe(sigset_t *ret_before)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, ret_before);
+}
+
+static void restore_sigpipe(const sigset_t *before)
+{
+    const struct timespec no_time = {0};
+    sigset_t set;
+
+    if (sigismember(before, SIGPIPE))
+        return;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    while (sigtimedwait(&set, NULL, &no_time) == SIGPIPE)
+        ; /* One that was raised meanwhile. */
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+static int pin(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
+}
+
+static int start(struct shard_slot *slot, struct torc__shard **ret_shard)
+{
+    const struct torc__shard_options options = {
+        .options = slot->runtime->options,
+        .runtime = slot->runtime,
+        .mailbox = torc__mailbox_acquire(slot->mailbox),
+        .index = slot->index,
+    };
+    int result = slot->cpu >= 0 ? pin(slot->cpu) : 0;
+
+    if (result == 0)
+        result = torc__shard_start(&options, ret_shard);
+    if (result < 0)
+        torc__mailbox_release(options.mailbox);
+    return result;
+}
+
+/* The life of a shard on its thread. */
+static void live(struct shard_slot *slot)
+{
+    struct torc__runtime *runtime = slot->runtime;
+    struct torc__shard *shard = NULL;
+    const bool catch_faults = !runtime->options->no_fault_handler;
+    void *signal_stack = NULL;
+    sigset_t before;
+    int result;
+
+    block_sigpipe(&before);
+    result = start(slot, &shard);
+    if (catch_faults)
+        torc__fault_catch(&signal_stack);
+    note_result(runtime, result);
+    meet(runtime);
+    if (result_so_far(runtime) == 0) {
+        meet(runtime); /* Nobody may fail before all have seen that nobody has. */
+        note_result(runtime, torc__shard_run(shard, runtime->main, runtime->arg));
+        meet(runtime);
+    }
+    if (catch_faults)
+        torc__fault_release(signal_stack);
+    if (shard != NULL)
+        torc__shard_finish(shard);
+    restore_sigpipe(&before);
+}
+
+static void *thread_main(void *arg)
+{
+    live(arg);
+    return NULL;
+}
+
+/* ---- Placement ---- */
+
+static int allowed_cpus(cpu_set_t *ret_set)
+{
+    return sched_getaffinity(0, sizeof(*ret_set), ret_set) < 0 ? -errno : CPU_COUNT(ret_set);
+}
+
+/* How many shards `options` ask for; or -EINVAL. */
+static int shard_count(const struct torc_options *options)
+{
+    cpu_set_t set;
+    int count = options->shards == 0 ? 1 : options->shards;
+
+    if (options->shards == TORC_ALL_CPUS)
+        count = options->cpus != NULL ? (int)options->cpu_count : allowed_cpus(&set);
+    if (count < 0 && options->shards == TORC_ALL_CPUS)
+        return count;
+    return count < 1 || count > SHARDS_MAX ? -EINVAL : count;
+}
+
+/* The CPUs of the shards, in order, over again if there are more shards. */
+static int place(struct torc__runtime *runtime)
+{
+    const struct torc_options *options = runtime->options;
+    cpu_set_t set;
+    int cpu = -1;
+    int result = allowed_cpus(&set);
+
+    if (result < 0)
+        return result;
+    for (unsigned i = 0; i < runtime->count; i++) {
+        runtime->slots[i].cpu = -1;
+        if (options->no_pin || (runtime->count == 1 && options->cpus == NULL))
+            continue;
+        if (options->cpus != NULL && options->cpu_count > 0) {
+            cpu = options->cpus[i % options->cpu_count];
+            if (cpu < 0 || cpu >= CPU_SETSIZE)
+                return -EINVAL;
+        } else {
+            do
+                cpu = (cpu + 1) % CPU_SETSIZE;
+            while (!CPU_ISSET((unsigned)cpu, &set));
+        }
+        runtime->slots[i].cpu = cpu;
+    }
+    return 0;
+}
+
+/* ---- torc_run() ---- */
+
+static void destroy(struct torc__runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->count; i++)
+        torc__mailbox_release(runtime->slots[i].mailbox);
+    pthread_cond_destroy(&runtime->met);
+    pthread_mutex_destroy(&runtime->mutex);
+    free(runtime);
+}
+
+static int create(const struct torc_options *options, struct torc__runtime **ret_runtime)
+{
+    int count = shard_count(options);
+    struct torc__runtime *runtime;
+    int result;
+
+    if (count < 0)
+        return count;
+    runtime = calloc(1, sizeof(*runtime) + (size_t)count * sizeof(runtime->slots[0]));
+    if (runtime == NULL)
+        return -ENOMEM;
+    runtime->options = options;
+    runtime->count = (unsigned)count;
+    pthread_mutex_init(&runtime->mutex, NULL);
+    pthread_cond_init(&runtime->met, NULL);
+    result = place(runtime);
+    for (unsigned i = 0; i < runtime->count && result == 0; i++) {
+        runtime->slots[i].runtime = runtime;
+        runtime->slots[i].index = i;
+        runtime->slots[i].mailbox = torc__mailbox_create();
+        if (runtime->slots[i].mailbox == NULL)
+            result = -ENOMEM;
+    }
+    if (result < 0) {
+        destroy(runtime);
+        return result;
+    }
+    *ret_runtime = runtime;
+    return 0;
+}
+
+/* Start the other threads; those that cannot be started fail at the first meeting, for all. */
+static unsigned start_threads(struct torc__runtime *runtime)
+{
+    unsigned started = 1;
+
+    while (started < runtime->count) {
+        struct shard_slot *slot = &runtime->slots[started];
+        int error = pthread_create(&slot->thread, NULL, thread_main, slot);
+
+        if (error != 0) {
+            note_result(runtime, -error);
+            break;
+        }
+        started++;
+    }
+    for (unsigned i = started; i < runtime->count; i++) {
+        pthread_mutex_lock(&runtime->mutex);
+        runtime->waiting++; /* Stands at the meeting for the thread that is not there. */
+        pthread_mutex_unlock(&runtime->mutex);
+    }
+    return started;
+}
+
+int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
+{
+    static const struct torc_options defaults;
+    struct torc__runtime *runtime;
+    cpu_set_t affinity;
+    unsigned started;
+    int result;
+
+    if (torc__shard != NULL)
+        return -EBUSY;
+    result = create(options != NULL ? options : &defaults, &runtime);
+    if (result < 0)
+        return result;
+    (void)allowed_cpus(&affinity);
+    runtime->main = main;
+    runtime->arg = arg;
+    started = start_threads(runtime);
+    live(&runtime->slots[0]);
+    for (unsigned i = 1; i < started; i++)
+        pthread_join(runtime->slots[i].thread, NULL);
+    if (runtime->slots[0].cpu >= 0)
+        (void)sched_setaffinity(0, sizeof(affinity), &affinity);
+    result = runtime->result;
+    destroy(runtime);
+    return result;
+}
+
+void torc_stop(void)
+{
+    torc__runtime_stop(torc__shard_of_fiber()->runtime);
+}

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shard.c - the loop of a shard.
+ *
+ * One round: turn the driver (submit, perhaps wait, tell completions), take the mail, read the
+ * clock, fire timers, then run fibers until none is ready or the budget is spent. So nothing
+ * starves, however busy the fibers are; and completions come before timers, so that data which
+ * has arrived beats a deadline which passed at the same time.
+ */
+#include "shard/shard.h"
+#include "base/clock.h"
+#include "fiber/sanitizer.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * A round may last about so long, and switch at most so often. It is counted in switches, so that
+ * none of them reads the clock, and how many fit is learnt from the last round.
+ */
+#define ROUND_NS_MAX     UINT64_C(50000)
+#define ROUND_SWITCHES   64u
+
+#define FIBERS_MAX_DEFAULT    (UINT32_C(1) << 22)
+#define STACK_SIZE_MIN        (16u * 1024u)
+#define STACK_SIZE_MAX        (64u * 1024u * 1024u)
+#define TIMER_SLACK_NS        UINT64_C(150000)
+#define SHUTDOWN_WARN_NS      (5 * NS_PER_SECOND)
+#define TRIM_AFTER_NS         NS_PER_SECOND
+#define FREE_STACKS_WORTH_TRIM 512u
+
+static uint64_t or_default(uint64_t value, uint64_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+/* ---- The parts of a round ---- */
+
+static void serve_mail(struct torc__shard *shard)
+{
+    struct torc_message *message;
+
+    if (likely(!torc__mailbox_has_mail(shard->mailbox)))
+        return;
+    message = torc__mailbox_take(shard->mailbox);
+    while (message != NULL) {
+        struct torc_message *next = message->_next; /* `run` may free it. */
+
+        shard->messages++;
+        message->run(message);
+        message = next;
+    }
+}
+
+/* Adapt the budget, so that a round of fibers like the last ones takes about ROUND_NS_MAX. */
+static void adapt_budget(struct torc__shard *shard, uint64_t used_ns)
+{
+    uint32_t switched = shard->budget_full - shard->budget;
+
+    if (used_ns > ROUND_NS_MAX && switched > 0) {
+        uint64_t fitting = switched * ROUND_NS_MAX / used_ns;
+
+        shard->budget_full = fitting > 0 ? (uint32_t)fitting : 1;
+    } else if (shard->budget_full < ROUND_SWITCHES) {
+        shard->budget_full = shard->budget_full * 2 < ROUND_SWITCHES ? shard->budget_full * 2
+                                                                     : ROUND_SWITCHES;
+    }
+}
+
+static void run_fibers(struct torc__shard *shard)
+{
+    shard->budget = shard->budget_full;
+    if (shard->ready_first != NULL)
+        torc__park(shard);
+    while (unlikely(shard->call != NULL)) {
+        torc__thread_call_serve(shard);
+        torc__park(shard);
+    }
+}
+
+/* ---- Waiting ---- */
+
+/* When the next wait has to end for timers. Two wake-ups for timers alone keep a distance. */
+static uint64_t timer_deadline(struct torc__shard *shard)
+{
+    uint64_t next = torc__timers_next(&shard->timers);
+    uint64_t soonest = shard->last_timer_wake_ns + shard->timer_slack_ns;
+
+    return next < soonest ? soonest : next;
+}
+
+/* Poll until something has come or `until_ns`. Returns whether something has. */
+static bool poll_until(struct torc__shard *shard, uint64_t until_ns)
+{
+    struct torc__driver *driver = shard->driver;
+
+    do {
+        for (int i = 0; i < 8; i++) {
+            if (driver->ops->turn(driver, DRIVER_NO_WAIT) > 0 || shard->ready_first != NULL ||
+                torc__mailbox_has_mail(shard->mailbox))
+                return true;
+            torc__cpu_relax();
+        }
+    } while (driver->ops->now(driver) < until_ns);
+    return false;
+}
+
+static void sleep_until(struct torc__shard *shard, uint64_t until_ns)
+{
+    struct torc__driver *driver = shard->driver;
+
+    if (!torc__mailbox_sleep(shard->mailbox))
+        until_ns = DRIVER_NO_WAIT;
+    (void)driver->ops->turn(driver, until_ns);
+    torc__mailbox_woken(shard->mailbox);
+}
+
+/* Nothing is ready: submit, and wait for a completion, a message or a timer. */
+static void idle(struct torc__shard *shard)
+{
+    struct torc__driver *driver = shard->driver;
+    uint64_t begun_ns = driver->ops->now(driver);
+    uint64_t deadline_ns = timer_deadline(shard);
+    uint64_t poll_ns = 0;
+    uint64_t ended_ns;
+    bool won = false;
+
+    if (deadline_ns <= begun_ns) {
+        (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
+        return;
+    }
+    poll_ns = torc__poll_policy_begin(&shard->poll, begun_ns);
+    if (poll_ns > 0) {
+        uint64_t until_ns = begun_ns + poll_ns;
+
+        won = poll_until(shard, until_ns < deadline_ns ? until_ns : deadline_ns);
+    }
+    if (!won && (poll_ns == 0 || driver->ops->now(driver) < deadline_ns))
+        sleep_until(shard, deadline_ns);
+    if (shard->poll.mode == TORC_BUSY_POLL_OFF && deadline_ns == TORC_FOREVER)
+        return;
+    ended_ns = driver->ops->now(driver);
+    if (ended_ns >= deadline_ns)
+        shard->last_timer_wake_ns = ended_ns;
+    torc__poll_policy_end(&shard->poll, ended_ns - begun_ns, poll_ns > 0, won, ended_ns);
+}
+
+/* ---- Housekeeping ---- */
+
+static void name_remaining(struct torc_timer *timer)
+{
+    struct torc__shard *shard = container_of(timer, struct torc__shard, warn);
+    unsigned told = 0;
+
+    torc__log("shard %u: %u fibers have not ended since the shard was stopped", shard->index,
+              shard->fibers.alive);
+    for (struct torc__fiber_chunk *chunk = shard->fibers.chunks; chunk != NULL;
+         chunk = chunk->next) {
+        for (unsigned i = 0; i < FIBER_CHUNK && told < 16; i++) {
+            const struct torc_fiber *fiber = &chunk->fibers[i];
+
+            if (fiber->state == FIBER_FREE || fiber->body == NULL)
+                continue;
+            told++;
+            torc__log("shard %u:   fiber %u \"%s\", %s", shard->index, fiber->id,
+                      fiber->name != NULL ? fiber->name : "",
+                      fiber->state == FIBER_INTERRUPTED ? "told to end its wait"
+                      : fiber->state == FIBER_WAITING   ? "in a wait that goes on"
+                                                        : "running");
+        }
+    }
+}
+
+/* Give back the memory of stacks that stayed free. */
+static void trim_stacks(struct torc_timer *timer)
+{
+    struct torc__shard *shard = container_of(timer, struct torc__shard, trim);
+
+    (void)torc__stacks_trim(&shard->stacks);
+}
+
+/* Many stacks have become free: trim in a second, unless they are used again by then. */
+static void plan_trim(struct torc__shard *shard)
+{
+    if (shard->trim._link == NULL &&
+        shard->stacks.touched > shard->stacks.used + FREE_STACKS_WORTH_TRIM &&
+        shard->stacks.used_peak > shard->stacks.used + FREE_STACKS_WORTH_TRIM)
+        torc__timer_start(&shard->timers, &shard->trim,
+                          torc__time_add(shard->round_time_ns, TRIM_AFTER_NS), trim_stacks);
+}
+
+/* ---- The loop ---- */
+
+static void run_loop(struct torc__shard *shard)
+{
+    struct torc__driver *driver = shard->driver;
+
+    while (shard->root._fiber_count > 0) {
+        uint64_t begun_ns = shard->round_time_ns;
+
+        shard->rounds++;
+        if (shard->ready_first != NULL) {
+            (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
+            shard->round_time_ns = driver->ops->now(driver);
+            adapt_budget(shard, shard->round_time_ns - begun_ns);
+        } else {
+            idle(shard);
+            shard->round_time_ns = driver->ops->now(driver);
+            shard->budget_full = ROUND_SWITCHES;
+            plan_trim(shard);
+        }
+        serve_mail(shard);
+        torc__timers_serve(&shard->timers, shard->round_time_ns);
+        run_fibers(shard);
+    }
+}
+
+/* ---- Life ---- */
+
+static int read_options(struct torc__shard *shard, const struct torc_options *options)
+{
+    size_t stack_size = (size_t)or_default(options->stack_size, STACK_SIZE_DEFAULT);
+
+    if (stack_size < STACK_SIZE_MIN || stack_size > STACK_SIZE_MAX)
+        return -EINVAL;
+    if (options->fibers_max > (UINT32_C(1) << 30) || options->timer_slack_ns > NS_PER_SECOND)
+        return -EINVAL;
+    shard->timer_slack_ns = or_default(options->timer_slack_ns, TIMER_SLACK_NS);
+    shard->shutdown_warn_ns = or_default(options->shutdown_warn_ns, SHUTDOWN_WARN_NS);
+    torc__fibers_init(&shard->fibers,
+                      (uint32_t)or_default(options->fibers_max, FIBERS_MAX_DEFAULT));
+    return torc__poll_policy_init(&shard->poll, options);
+}
+
+/* What sanitizers want to know of the stack that the loop runs on. */
+static void note_thread_stack(struct torc__shard *shard)
+{
+#if TORC_ASAN
+    pthread_attr_t attributes;
+    void *low;
+
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstack(&attributes, &low, &shard->thread_stack_size);
+        shard->thread_stack_low = low;
+        pthread_attr_destroy(&attributes);
+    }
+#endif
+#if TORC_TSAN
+    shard->thread_tsan = __tsan_get_current_fiber();
+#endif
+    (void)shard;
+}
+
+int torc__shard_start(const struct torc__shard_options *options, struct torc__shard **ret_shard)
+{
+    struct torc__shard *shard = aligned_alloc(64, (sizeof(*shard) + 63) / 64 * 64);
+    int result;
+
+    if (shard == NULL)
+        return -ENOMEM;
+    memset(shard, 0, sizeof(*shard));
+    shard->runtime = options->runtime;
+    shard->index = options->index;
+    shard->mailbox = options->mailbox;
+    shard->ready_last = &shard->ready_first;
+    shard->budget_full = ROUND_SWITCHES;
+    shard->running = &shard->loop;
+    shard->loop.state = FIBER_RUNNING;
+    shard->loop.sp = &shard->loop; /* Anything but NULL, which is for fibers that never ran. */
+    result = read_options(shard, options->options);
+    if (result == 0)
+        result = torc__driver_create(options->options, &shard->driver);
+    if (result < 0) {
+        free(shard);
+        return result;
+    }
+    torc__stacks_init(&shard->stacks,
+                      (size_t)or_default(options->options->stack_size, STACK_SIZE_DEFAULT),
+                      shard->driver->forbid & TORC_FEATURE_GUARD_REGIONS);
+    torc__scope_init_root(&shard->root);
+    shard->round_time_ns = shard->driver->ops->now(shard->driver);
+    torc__timers_init(&shard->timers, shard->round_time_ns);
+    torc__mailbox_open(shard->mailbox, shard->driver);
+    note_thread_stack(shard);
+    torc__shard = shard;
+    *ret_shard = shard;
+    return 0;
+}
+
+struct main_start {
+    struct torc__shard *shard;
+    torc_fiber_fn *body;
+    void *arg;
+};
+
+/* The first fiber of a shard. When it ends, the shard does. */
+static int main_fiber(void *arg)
+{
+    const struct main_start start = *(struct main_start *)arg;
+    struct torc__shard *shard = start.shard;
+    int result;
+
+    torc_fiber_set_name("main");
+    result = start.body(start.arg);
+    if (torc__reason(shard) != 0 && (result == -ECANCELED || result == -ETIME))
+        result = 0; /* It was told to stop, and did. */
+    shard->main_result = result;
+    shard->main_ended = true;
+    if (result < 0)
+        torc__runtime_stop(shard->runtime);
+    torc_scope_cancel(&shard->root);
+    torc__timer_start(&shard->timers, &shard->warn,
+                      torc__time_add(shard->driver->ops->now(shard->driver),
+                                     shard->shutdown_warn_ns),
+                      name_remaining);
+    return 0;
+}
+
+int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg)
+{
+    struct main_start start = {.shard = shard, .body = main, .arg = arg};
+    int result = torc__spawn(shard, &shard->root, main_fiber, &start, false);
+
+    if (result < 0)
+        return result;
+    run_loop(shard);
+    /* What fibers queued last may be a wake-up that another shard waits for. */
+    (void)shard->driver->ops->turn(shard->driver, DRIVER_NO_WAIT);
+    torc__timer_stop(&shard->timers, &shard->warn);
+    return shard->main_result < 0 ? shard->main_result : shard->root._failure;
+}
+
+void torc__shard_finish(struct torc__shard *shard)
+{
+    struct torc_message *message = torc__mailbox_close(shard->mailbox);
+
+    while (message != NULL) {
+        struct torc_message *next = message->_next;
+
+        message->run(message);
+        message = next;
+    }
+    torc__timer_stop(&shard->timers, &shard->trim);
+    torc__driver_destroy(shard->driver);
+    torc__stacks_finish(&shard->stacks);
+    torc__fibers_finish(&shard->fibers);
+    torc__mailbox_release(shard->mailbox);
+    torc__shard = NULL;
+    free(shard);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shard.h - one thread with its loop, its driver and its fibers.
+ *
+ * The shard introduces drivers and fibers to each other. Everything here is touched by its own
+ * thread only, but for the mailbox.
+ */
+#ifndef SHARD_SHARD_H
+#define SHARD_SHARD_H
+
+#include "base/log.h"
+#include "driver/driver.h"
+#include "fiber/fiber.h"
+#include "shard/mailbox.h"
+#include "shard/poll_policy.h"
+#include "shard/timers.h"
+#include <torc/scope.h>
+
+struct torc__runtime;
+struct torc__thread_call;
+
+struct torc__shard {
+    /* What every switch touches. */
+    struct torc_fiber *running;      /* &loop while no fiber runs */
+    struct torc_fiber *ready_first;  /* the run queue: first come, first served */
+    struct torc_fiber **ready_last;
+    uint32_t budget;                 /* switches before the loop has its turn */
+    struct torc__driver *driver;
+    uint64_t switches;
+    uint64_t round_time_ns;          /* the clock, read once per round */
+
+    struct torc_fiber loop;          /* the thread's own stack, as a switch sees it */
+    struct torc_fiber grave;         /* where a fiber that ends is switched away from */
+    struct torc__fibers fibers;
+    struct torc__stacks stacks;
+    struct torc_scope root;
+    struct torc__timers timers;
+    struct torc__mailbox *mailbox;
+    struct torc__poll_policy poll;
+
+    struct torc__thread_call *call;  /* what a fiber wants done on the thread's stack */
+    struct torc__runtime *runtime;
+    unsigned index;
+    uint32_t budget_full;            /* what a round may switch; follows from how long it takes */
+    uint64_t timer_slack_ns;
+    uint64_t last_timer_wake_ns;
+    uint64_t rounds;
+    uint64_t spawns;
+    uint64_t messages;
+    int main_result;
+    bool main_ended;
+    struct torc_timer warn;          /* names what refuses to end */
+    struct torc_timer trim;          /* gives back the memory of free stacks */
+    uint64_t shutdown_warn_ns;
+    const void *thread_stack_low;    /* the thread's own stack, for AddressSanitizer */
+    size_t thread_stack_size;
+    void *thread_tsan;
+};
+
+/*
+ * The shard of this thread, or NULL. Fibers never leave their thread, so a value that the compiler
+ * keeps over a switch stays right. initial-exec: one load, not a call, in a shared library too.
+ */
+extern _Thread_local struct torc__shard *torc__shard
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* The shard of the calling fiber; aborts where there is none. */
+static inline struct torc__shard *torc__shard_of_fiber(void)
+{
+    struct torc__shard *shard = torc__shard;
+
+    TORC_ASSERT(shard != NULL);
+    TORC_ASSERT(shard->running != &shard->loop);
+    return shard;
+}
+
+/* ---- wait.c: suspend, interrupt, wake ---- */
+
+/*
+ * Suspend the running fiber until torc__wake(), and return the result given there. `interrupt`,
+ * which may be NULL, is called if the scope gets a reason meanwhile. The caller has made sure that
+ * there is none yet.
+ */
+int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *waits_for);
+
+/* Make a waiting fiber ready. */
+void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result);
+
+/* Interrupt the wait of a fiber, if it is in one that can be. */
+void torc__interrupt(struct torc_fiber *fiber, int reason);
+
+/*
+ * Account for a wait refused because of the scope's reason, and return that. A fiber that does
+ * nothing but ask again is made to yield, and is named.
+ */
+int torc__refuse(struct torc__shard *shard, int reason);
+
+/* Leave the running context for the next ready one: the only place that switches. */
+void torc__park(struct torc__shard *shard);
+
+/* Why waits end in the running fiber's scope; 0 if they do not. */
+static inline int torc__reason(const struct torc__shard *shard)
+{
+    return shard->running->scope->_reason;
+}
+
+static inline void torc__make_ready(struct torc__shard *shard, struct torc_fiber *fiber)
+{
+    fiber->state = FIBER_READY;
+    fiber->next = NULL;
+    *shard->ready_last = fiber;
+    shard->ready_last = &fiber->next;
+}
+
+/* ---- spawn.c: begin and end of fibers ---- */
+
+int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_fn *body, void *arg,
+                bool is_daemon);
+
+/* The first thing on a new stack. */
+void torc__fiber_main(void *shard);
+
+/* ---- thread_stack.c ---- */
+
+/* Make the call that a fiber has asked for; the fiber goes on next. */
+void torc__thread_call_serve(struct torc__shard *shard);
+
+/* ---- scope.c ---- */
+
+/* Prepare the root scope of a shard, which no fiber has opened. */
+void torc__scope_init_root(struct torc_scope *scope);
+
+/* A fiber leaves its home, at its end. */
+void torc__scope_leave(struct torc_fiber *fiber, int result);
+
+/* ---- shard.c: the loop ---- */
+
+struct torc__shard_options {
+    const struct torc_options *options;
+    struct torc__runtime *runtime;
+    struct torc__mailbox *mailbox; /* one reference, which becomes the shard's */
+    unsigned index;
+};
+
+/* Make the calling thread a shard. Allocates. 0 or a negative errno. */
+int torc__shard_start(const struct torc__shard_options *options, struct torc__shard **ret_shard);
+
+/* Run `main` and the loop until all fibers have ended. Returns the shard's result. */
+int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg);
+
+/* Undo torc__shard_start(). All shards of the runtime must have ended. */
+void torc__shard_finish(struct torc__shard *shard);
+
+/* ---- runtime.c ---- */
+
+/* Ask all shards of a runtime to stop. Any thread of it. */
+void torc__runtime_stop(struct torc__runtime *runtime);
+
+/* How many shards there are. */
+unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
+
+/* ---- fault.c ---- */
+
+/* Catch faults of fibers: once per process, and a signal stack for each thread. */
+void torc__fault_catch(void **ret_signal_stack);
+void torc__fault_release(void *signal_stack);
+
+/* What runs here, for messages: "fiber 12 "name" of shard 0". */
+void torc__describe_running(char *text, int size);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * spawn.c - the begin and the end of fibers.
+ *
+ * Spawning takes a control block and queues it. A fiber that ends hands its stack straight to the
+ * next one if that is new, without a switch; so a burst of short fibers uses one hot stack.
+ */
+#include "arch/context.h"
+#include "fiber/sanitizer.h"
+#include "shard/shard.h"
+#include <errno.h>
+
+int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_fn *body, void *arg,
+                bool is_daemon)
+{
+    struct torc__fibers *fibers = &shard->fibers;
+    struct torc_fiber *fiber = fibers->free;
+    int result;
+
+    if (unlikely(fiber == NULL || fibers->alive >= shard->stacks.reserved)) {
+        /* A stack is reserved here, where its want can be told, and taken at the first run. */
+        result = torc__stacks_reserve(&shard->stacks, fibers->alive + 1);
+        if (result == 0 && fiber == NULL)
+            result = torc__fibers_grow(fibers);
+        if (result < 0)
+            return result;
+        fiber = fibers->free;
+    }
+    fibers->free = fiber->next;
+    fibers->alive++;
+    if (fibers->alive > fibers->peak)
+        fibers->peak = fibers->alive;
+    shard->spawns++;
+
+    fiber->sp = NULL;
+    fiber->stack = NULL;
+    fiber->scope = scope;
+    fiber->home = scope;
+    fiber->body = body;
+    fiber->arg = arg;
+    fiber->name = NULL;
+    fiber->is_daemon = is_daemon;
+    fiber->refusals = 0;
+    fiber->sibling = scope->_fibers;
+    fiber->sibling_link = &scope->_fibers;
+    if (scope->_fibers != NULL)
+        scope->_fibers->sibling_link = &fiber->sibling;
+    scope->_fibers = fiber;
+    scope->_fiber_count++;
+    scope->_daemon_count += is_daemon;
+    torc__make_ready(shard, fiber);
+    fiber->state = FIBER_NEW;
+    return 0;
+}
+
+/* A fiber's body has returned: it leaves its scope, and its block is free. */
+static void retire(struct torc__shard *shard, struct torc_fiber *fiber, int result)
+{
+    TORC_ASSERT(fiber->scope == fiber->home); /* A scope was left open. */
+    TORC_ASSERT(fiber->ops_open == 0);        /* Operations are in flight, on a stack that ends. */
+    torc__scope_leave(fiber, result);
+    fiber->state = FIBER_FREE;
+    fiber->next = shard->fibers.free;
+    shard->fibers.free = fiber;
+    shard->fibers.alive--;
+}
+
+/* The next fiber, if it is new and may run now, adopts the stack of the one that has ended. */
+static bool adopt(struct torc__shard *shard, struct torc__stack *stack)
+{
+    struct torc_fiber *next = shard->ready_first;
+
+    if (next == NULL || next->state != FIBER_NEW || shard->budget == 0)
+        return false;
+    shard->budget--;
+    shard->switches++;
+    shard->ready_first = next->next;
+    if (next->next == NULL)
+        shard->ready_last = &shard->ready_first;
+    next->stack = stack;
+    next->state = FIBER_RUNNING;
+    shard->running = next;
+    return true;
+}
+
+void torc__fiber_main(void *arg)
+{
+    struct torc__shard *shard = arg;
+    struct torc__stack *stack = shard->running->stack;
+
+    torc__sanitizer_arrive(NULL);
+    do {
+        struct torc_fiber *self = shard->running;
+
+        retire(shard, self, self->body(self->arg));
+    } while (adopt(shard, stack));
+    /* Free from here on, but nothing else takes it before the switch. */
+    torc__stack_give(&shard->stacks, stack);
+    shard->running = &shard->grave;
+    torc__park(shard);
+    __builtin_unreachable();
+}
+
+int torc_spawn(torc_fiber_fn *body, void *arg)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    return torc__spawn(shard, &shard->root, body, arg, false);
+}
+
+int torc_scope_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg)
+{
+    return torc__spawn(torc__shard_of_fiber(), scope, body, arg, false);
+}
+
+int torc_scope_spawn_daemon(struct torc_scope *scope, torc_fiber_fn *body, void *arg)
+{
+    return torc__spawn(torc__shard_of_fiber(), scope, body, arg, true);
+}
+
+void torc_fiber_set_name(const char *name)
+{
+    torc__shard_of_fiber()->running->name = name;
+}
+
+const char *torc_fiber_name(void)
+{
+    return torc__shard_of_fiber()->running->name;
+}
+
+uint32_t torc_fiber_id(void)
+{
+    return torc__shard_of_fiber()->running->id;
+}
+
+size_t torc_stack_left(void)
+{
+    const char *here = __builtin_frame_address(0);
+
+    return (size_t)(here - torc__shard_of_fiber()->running->stack->low);
+}

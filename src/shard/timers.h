@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * timers.h - a hierarchical timing wheel: start and stop in O(1), however many there are.
+ *
+ * Six levels of 256 slots. A tick is 16.4 us; a slot of level n spans 256^n ticks, so the levels
+ * reach 4.2 ms, 1.07 s, 4.6 minutes, 19.5 hours, 208 days and 146 years. A timer stands on the
+ * level of the highest digit in which its tick differs from the wheel's own, and moves down when
+ * the wheel arrives there.
+ *
+ * Each slot also knows a lower bound of its timers' deadlines. So a wait need not end just to move
+ * timers down, and timers are late by less than a tick, not by the span of a level.
+ */
+#ifndef SHARD_TIMERS_H
+#define SHARD_TIMERS_H
+
+#include <stdint.h>
+#include <torc/time.h>
+
+#define TIMER_TICK_BITS  14
+#define TIMER_SLOT_BITS  8
+#define TIMER_SLOTS      (1u << TIMER_SLOT_BITS)
+#define TIMER_LEVELS     6
+#define TIMER_MAP_WORDS  (TIMER_SLOTS / 64)
+
+struct torc__wheel_level {
+    uint64_t occupied[TIMER_MAP_WORDS];
+    struct torc_timer *slots[TIMER_SLOTS];
+    uint64_t earliest_ns[TIMER_SLOTS]; /* Meaningful while the slot is occupied. */
+};
+
+struct torc__timers {
+    uint64_t tick;   /* the wheel's own time: all earlier ticks have been served */
+    uint64_t count;
+    uint64_t fired;
+    struct torc__wheel_level levels[TIMER_LEVELS];
+};
+
+void torc__timers_init(struct torc__timers *timers, uint64_t now_ns);
+
+/* Start a stopped timer; torc__timers_serve() calls `fire` once `deadline_ns` has come. */
+void torc__timer_start(struct torc__timers *timers, struct torc_timer *timer, uint64_t deadline_ns,
+                       void (*fire)(struct torc_timer *timer));
+
+/* Stop a timer; nothing if it is stopped already, as it is when it has fired. */
+void torc__timer_stop(struct torc__timers *timers, struct torc_timer *timer);
+
+/*
+ * Fire what is due at `now_ns`, each timer stopped before its function is called. Timers started
+ * meanwhile wait for the next call, due or not. Returns how many have fired.
+ */
+unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns);
+
+/* When to serve next: never later than the earliest deadline (rounded up to a tick); TORC_FOREVER
+ * without timers. */
+uint64_t torc__timers_next(const struct torc__timers *timers);
+
+#endif

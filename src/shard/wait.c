@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wait.c - suspend, interrupt and wake fibers. Every wait of the library ends here.
+ *
+ * A reason of the scope does not wake a fiber, it asks the wait to end; see fiber/fiber.h. So
+ * memory lent to the kernel is never in use once the call that lent it has returned.
+ */
+#include "arch/context.h"
+#include "fiber/sanitizer.h"
+#include "shard/shard.h"
+#include <torc/error.h>
+
+/* A fiber may ask so often in a row whether its reason has gone. It has not. */
+#define REFUSALS_MAX 1000
+
+_Thread_local struct torc__shard *torc__shard;
+
+/* The first run of a fiber: only now does it need a stack. */
+static __attribute__((noinline)) void give_stack(struct torc__shard *shard,
+                                                 struct torc_fiber *fiber)
+{
+    fiber->stack = torc__stack_take(&shard->stacks);
+    torc__sanitizer_clean_stack(fiber->stack);
+    fiber->sp = torc__context_make(fiber->stack->top, torc__fiber_main, shard);
+}
+
+/* Who goes on: the first of the run queue, or the loop when that is empty or its turn has come. */
+static inline struct torc_fiber *take_next(struct torc__shard *shard)
+{
+    struct torc_fiber *next = shard->ready_first;
+
+    if (next == NULL || shard->budget == 0)
+        return &shard->loop;
+    shard->budget--;
+    shard->ready_first = next->next;
+    if (next->next == NULL)
+        shard->ready_last = &shard->ready_first;
+    return next;
+}
+
+#if TORC_ASAN || TORC_TSAN
+static void switch_watched(struct torc__shard *shard, struct torc_fiber *from,
+                           struct torc_fiber *to)
+{
+    const bool to_loop = to == &shard->loop;
+    void *fake_stack = NULL;
+
+    torc__sanitizer_leave(from == &shard->grave ? NULL : &fake_stack,
+                          to_loop ? shard->thread_stack_low : to->stack->low,
+                          to_loop ? shard->thread_stack_size
+                                  : (size_t)(to->stack->top - to->stack->low),
+                          to_loop ? shard->thread_tsan : to->stack->tsan);
+    torc__context_switch(&from->sp, to->sp);
+    torc__sanitizer_arrive(fake_stack);
+}
+#endif
+
+/*
+ * Never inlined, so that there is one call of the switch, as the last thing: then the processor
+ * predicts its return, and those after it, which lead back into the same functions.
+ */
+__attribute__((noinline)) void torc__park(struct torc__shard *shard)
+{
+    struct torc_fiber *self = shard->running;
+    struct torc_fiber *next = take_next(shard);
+
+    shard->running = next;
+    next->state = FIBER_RUNNING;
+    if (next == self)
+        return; /* It yielded, and nobody else is ready. */
+    shard->switches++;
+    if (unlikely(next->sp == NULL))
+        give_stack(shard, next);
+#if TORC_ASAN || TORC_TSAN
+    switch_watched(shard, self, next);
+#else
+    torc__context_switch(&self->sp, next->sp);
+#endif
+}
+
+int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *waits_for)
+{
+    struct torc_fiber *self = shard->running;
+
+    self->state = FIBER_WAITING;
+    self->interrupt = interrupt;
+    self->waits_for = waits_for;
+    self->refusals = 0;
+    torc__park(shard);
+    return self->wait_result;
+}
+
+void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result)
+{
+    TORC_ASSERT(fiber->state == FIBER_WAITING || fiber->state == FIBER_INTERRUPTED);
+    fiber->wait_result = result;
+    torc__make_ready(shard, fiber);
+}
+
+void torc__interrupt(struct torc_fiber *fiber, int reason)
+{
+    if (fiber->state != FIBER_WAITING || fiber->interrupt == NULL)
+        return; /* Not suspended, already ending for an earlier reason, or not to be disturbed. */
+    fiber->state = FIBER_INTERRUPTED;
+    fiber->interrupt(fiber, reason);
+}
+
+static void pass_turn(struct torc__shard *shard)
+{
+    torc__make_ready(shard, shard->running);
+    torc__park(shard);
+}
+
+int torc__refuse(struct torc__shard *shard, int reason)
+{
+    struct torc_fiber *self = shard->running;
+
+    if (++self->refusals >= REFUSALS_MAX) {
+        char who[128];
+
+        torc__describe_running(who, sizeof(who));
+        torc__log("%s does not end although its waits give \"%s\"", who, torc_strerror(reason));
+        self->refusals = 0;
+        pass_turn(shard);
+    }
+    return reason;
+}
+
+int torc_yield(void)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    int reason = torc__reason(shard);
+
+    if (unlikely(reason != 0))
+        return torc__refuse(shard, reason);
+    shard->running->refusals = 0;
+    pass_turn(shard);
+    return 0;
+}
+
+int torc_cancelled(void)
+{
+    return torc__reason(torc__shard_of_fiber());
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * listen.h - what the two raw echo servers have in common: a listening socket, SIGTERM, limits.
+ *
+ * Everything here runs once at start, so none of it can favour one server over the other.
+ */
+#ifndef TORC_BENCH_PEERS_LISTEN_H
+#define TORC_BENCH_PEERS_LISTEN_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    LISTEN_BACKLOG = 4096
+};
+
+static inline _Noreturn void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static inline int parse_port(int argc, char **argv)
+{
+    char *end = NULL;
+    const long port = argc == 2 ? strtol(argv[1], &end, 10) : -1;
+    if (port < 0 || port > 65535 || *end != '\0') {
+        fprintf(stderr, "usage: %s PORT   (0 = any free one)\n", argv[0]);
+        exit(2);
+    }
+    return (int)port;
+}
+
+static inline void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* A listening socket on 127.0.0.1. Accepted sockets inherit TCP_NODELAY from it. */
+static inline int listen_on(int port, int socket_flags)
+{
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | socket_flags, 0);
+    if (fd < 0)
+        die("socket");
+
+    const int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)port),
+        .sin_addr = {htonl(INADDR_LOOPBACK)},
+    };
+    socklen_t length = sizeof(address);
+    if (bind(fd, (struct sockaddr *)&address, length) != 0)
+        die("bind");
+    if (listen(fd, LISTEN_BACKLOG) != 0)
+        die("listen");
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
+        die("getsockname");
+
+    printf("port %u\n", ntohs(address.sin_port));
+    fflush(stdout);
+    return fd;
+}
+
+/* SIGTERM and SIGINT become readable bytes: no handler, so no race between check and wait. */
+static inline int open_stop_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+
+    const int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    if (fd < 0)
+        die("signalfd");
+    return fd;
+}
+
+#endif

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""tidy.py - check the rules of STYLE.md that neither a compiler nor clang-tidy can check.
+
+    tools/tidy.py [ROOT]
+
+Prints `path:line: what is wrong, and what to do instead`, and ends with 1 if there was anything.
+A rule is a generator: it gets a File and yields (line number, message). A rule that has to be
+broken once gets its exception here, by name and with the reason, not a mark in the source.
+"""
+import os
+import re
+import sys
+
+# A file in src/ includes only its own layer and those before it; driver and fiber are siblings.
+LAYERS = ["base", "arch", "driver", "fiber", "shard", "sync", "io"]
+SIBLINGS = {("fiber", "driver"), ("driver", "fiber")}
+PUBLIC_ONLY = ("tools/", "examples/", "tests/api/")  # Use <torc/...> and their own headers.
+
+# The only files of the library that use the heap, and when: never on the path of an operation.
+MAY_ALLOCATE = {
+    "src/driver/driver.c": "once per driver",
+    "src/fiber/stack.c": "once per slab of stacks",
+    "src/shard/mailbox.c": "once per shard; a mailbox outlives its shard",
+    "src/shard/runtime.c": "once per run",
+    "src/shard/shard.c": "once per shard",
+    "src/shard/token.c": "when a scope's token is first asked for; a token outlives its scope",
+}
+
+# The only files of the library that may print.
+MAY_PRINT = {"src/base/log.c": "it is what the others print with"}
+
+# Sources of the library without a unit test of their own, and why.
+NO_UNIT_TEST = {}
+
+COLUMNS_MAX = 100
+FUNCTION_LINES_MAX = 70
+EXAMPLE_LINES_MAX = 60
+
+CODE_SUFFIXES = (".c", ".h", ".S", ".py", ".sh", ".cmake", ".in")
+CODE_NAMES = ("CMakeLists.txt", "Makefile", ".ci/run", ".gitignore", ".clang-format", ".clang-tidy")
+TEXT_SUFFIXES = CODE_SUFFIXES + (".md", ".json", ".txt")
+ABOUT_TIDY = ("tools/tidy.py", "tests/tidy/")  # They name what they forbid.
+
+NOT_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
+
+
+class File:
+    """One source file; `path` is relative to the root, `code` has comments and strings blanked."""
+
+    def __init__(self, root, path):
+        self.root = root
+        self.path = path
+        with open(os.path.join(root, path), "rb") as stream:
+            self.data = stream.read()
+        self.text = self.data.decode("latin-1")
+        self.lines = self.text.splitlines()
+        self.is_c = path.endswith((".c", ".h"))
+        self.is_code = path.endswith(CODE_SUFFIXES) or path.endswith(CODE_NAMES)
+        self.code = NOT_CODE.sub(blank, self.text).splitlines() if self.is_c else []
+
+    def inside(self, *folders):
+        return self.path.startswith(folders)
+
+    def find(self, pattern, lines):
+        return ((i, m) for i, line in enumerate(lines, 1) for m in [re.search(pattern, line)] if m)
+
+
+def blank(match):
+    return re.sub(r"[^\n]", " ", match.group())
+
+
+def characters(file):
+    for number, line in enumerate(file.text.split("\n"), 1):
+        if not line.isascii():
+            yield number, "not ASCII"
+        if line != line.rstrip():
+            yield number, "blanks at the end of the line"
+        if "\t" in line and not file.path.endswith("Makefile"):
+            yield number, "a tab: use spaces"
+        if file.is_code and len(line) > COLUMNS_MAX:
+            yield number, f"{len(line)} columns: at most {COLUMNS_MAX}"
+    if file.text and not file.text.endswith("\n"):
+        yield len(file.lines), "no newline at the end of the file"
+
+
+def file_length(file):
+    if file.path.endswith(".h"):
+        limit = 400 if file.inside("include/") else 300
+    elif file.path.endswith(".c") and file.inside("examples/"):
+        limit = EXAMPLE_LINES_MAX
+    else:
+        limit = 800
+    if file.is_code and len(file.lines) > limit:
+        yield limit + 1, f"{len(file.lines)} lines: at most {limit}, so make it two files"
+
+
+def function_length(file):
+    start = None
+    for number, line in enumerate(file.lines, 1):
+        if file.path.endswith(".c") and line.startswith("{"):
+            start = number
+        elif line.startswith("}") and start:
+            if number - start + 1 > FUNCTION_LINES_MAX:
+                yield start, f"{number - start + 1} lines of function: at most {FUNCTION_LINES_MAX}"
+            start = None
+
+
+def opening(file):
+    if file.is_code and not any("SPDX-License-Identifier: MIT" in s for s in file.lines[:2]):
+        if not os.path.basename(file.path).startswith("."):
+            yield 1, "no SPDX-License-Identifier: MIT on the first lines"
+    if file.is_c and f"{os.path.basename(file.path)} - " not in "\n".join(file.lines[:4]):
+        yield 1, f"does not open with a comment `{os.path.basename(file.path)} - its purpose`"
+
+
+def includes(file):
+    here = file.path.split("/")[1] if file.inside("src/") else None
+    for number, match in file.find(r'^\s*#\s*include\s+"([^"]+)"', file.lines):
+        there = match.group(1).split("/")[0] if "/" in match.group(1) else None
+        if here in LAYERS:
+            if there not in LAYERS:
+                yield number, 'in src/ project headers are included as "layer/file.h"'
+            elif LAYERS.index(there) > LAYERS.index(here) or (here, there) in SIBLINGS:
+                yield number, f"layer {here} may not know layer {there}"
+        elif file.inside(*PUBLIC_ONLY) and there in LAYERS:
+            yield number, "not of the library: include <torc/...> only"
+
+
+# What is banned: where, which code, what to do instead.
+BANNED = [
+    (("src/",), r"\b(malloc|calloc|realloc|strdup|free)\(", "the library does not use the heap: "
+     "memory is the caller's, or comes with the shard", MAY_ALLOCATE),
+    (("src/",), r"(?<!\w)assert\(", "use TORC_ASSERT(), which stays on in release builds", {}),
+    (("src/",), r"\bv?[fd]?printf\(", "the library does not print: use base/log.h", MAY_PRINT),
+    (("src/",), r"\b(strcpy|strcat|v?sprintf|gets)\(", "use the form that knows the size", {}),
+    (("tests/",), r"\b(usleep|sleep)\(", "do not sleep to synchronise: wait for what you need", {}),
+    (("src/", "include/"), r"\btypedef (struct|union|enum)\b", "say struct x, without typedef", {}),
+    (("tools/", "examples/", "tests/", "bench/"), r"(->|\.)_[a-z]", "a private field of torc", {}),
+]
+
+
+def banned_code(file):
+    for folders, pattern, advice, allowed in BANNED:
+        if file.inside(*folders) and file.path not in allowed:
+            for number, match in file.find(pattern, file.code):
+                yield number, f"`{match.group()}`: {advice}"
+
+
+def leftovers(file):
+    if not file.inside(*ABOUT_TIDY):
+        for number, match in file.find(r"\b(FIXME|TODO|XXX)\b", file.lines):
+            yield number, f"`{match.group()}`: do it, or open an issue"
+
+
+def contracts(file):
+    if file.inside("include/torc/"):
+        for number, _ in file.find(r"^TORC_(API|CHECK)\b", file.code):
+            if number < 2 or not file.lines[number - 2].rstrip().endswith("*/"):
+                yield number, "no comment right above a public function"
+
+
+def unit_tests(file):
+    if not (file.inside("src/") and file.path.endswith(".c")):
+        return
+    test = re.sub(r"^src/(.*)\.c$", r"tests/unit/\1_test.c", file.path)
+    exists = os.path.exists(os.path.join(file.root, test))
+    if not exists and file.path not in NO_UNIT_TEST:
+        yield 1, f"has no {test}: write one, or a reason into NO_UNIT_TEST of tools/tidy.py"
+    if exists and file.path in NO_UNIT_TEST:
+        yield 1, "has a unit test: take it out of NO_UNIT_TEST of tools/tidy.py"
+
+
+RULES = [characters, file_length, function_length, opening, includes, banned_code, leftovers,
+         contracts, unit_tests]
+
+
+def paths(root):
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(f for f in folders if f not in (".git", ".cache", "__pycache__")
+                            and not (folder == root and f.startswith("build")))
+        for name in sorted(names):
+            path = os.path.relpath(os.path.join(folder, name), root)
+            if path.endswith(TEXT_SUFFIXES + CODE_NAMES):
+                yield path
+
+
+def stale_exceptions(root):
+    for table in (MAY_ALLOCATE, MAY_PRINT, NO_UNIT_TEST):
+        for path in table:
+            if not os.path.exists(os.path.join(root, path)):
+                yield f"{path}: no such file, yet tools/tidy.py makes an exception for it"
+
+
+def complaints(root):
+    for path in paths(root):
+        file = File(root, path)
+        found = {(number, message) for rule in RULES for number, message in rule(file)}
+        yield from (f"{path}:{number}: {message}" for number, message in sorted(found))
+
+
+def main(arguments):
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = arguments[0] if arguments else here
+    found = list(complaints(root)) + list(stale_exceptions(root))
+    for line in found:
+        print(line)
+    print(f"tidy: {len(found)} complaints" if found else "tidy: nothing to complain about")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

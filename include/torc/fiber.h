@@ -28,6 +28,7 @@ typedef int torc_fiber_fn(void *arg);
 
 /*
  * Start `body(arg)` as a fiber of the shard's root scope. It first runs after the caller suspends.
+ * From a fiber or a loop callback.
  *
  * The root scope supervises: a fiber that fails does not stop the others, and the first failure
  * becomes the result of torc_run() if main itself succeeds. `arg` is the fiber's once this returned

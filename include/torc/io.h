@@ -2,9 +2,9 @@
 /*
  * torc/io.h - reading and writing descriptors: the twins of read(2), write(2), poll(2), close(2).
  *
- * Descriptors are plain ints, blocking or not makes no difference to who waits: the fiber does, and
- * never the shard. An O_NONBLOCK descriptor that is not ready gives -EAGAIN, as in the kernel's
- * own io_uring. One fiber may read while another writes the same descriptor.
+ * Descriptors are plain ints. Whether one is O_NONBLOCK makes no difference on current kernels: the
+ * fiber waits, and never the shard. (Older ones give -EAGAIN for it: leave descriptors blocking.)
+ * One fiber may read while another writes the same descriptor.
  *
  * Buffers, vectors and addresses are borrowed until the call returns. Lengths above 2 GiB - 4 KiB
  * are cut to that, as the kernel does (MAX_RW_COUNT); the `_all` functions then go on.
@@ -36,7 +36,7 @@ TORC_CHECK ssize_t torc_pwrite(int fd, const void *buffer, size_t length, off_t 
 /* Scatter input over up to IOV_MAX buffers. Suspends. The count, 0 at the end, or an error. */
 TORC_CHECK ssize_t torc_readv(int fd, const struct iovec *vector, int count);
 
-/* Gather output from up to IOV_MAX buffers. Suspends. The count, which may be short, or an error.*/
+/* Gather output from up to IOV_MAX buffers. Suspends. The count, may be short; or an error. */
 TORC_CHECK ssize_t torc_writev(int fd, const struct iovec *vector, int count);
 
 /*

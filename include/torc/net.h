@@ -71,7 +71,7 @@ TORC_API bool torc_address_equal(const struct torc_address *a, const struct torc
 
 /* ---- Sockets ---- */
 
-/* A new socket, close-on-exec. Returns its descriptor, which the caller owns, or socket(2)'s error.*/
+/* A new socket, close-on-exec. Returns its descriptor, which is the caller's; or an error. */
 TORC_CHECK int torc_socket(int family, int type, int protocol);
 
 /* Bind a socket to a local address: bind(2). */
@@ -86,14 +86,14 @@ TORC_CHECK int torc_listen(int fd, int backlog);
  *
  * A connection is never lost: one that was accepted in spite of a cancel is returned.
  *
- * -EMFILE, -ENFILE    no descriptor is free: the connection stays in the queue. Close some, or wait.
+ * -EMFILE, -ENFILE    no descriptor is free: the connection stays queued. Close some, or wait.
  * -ECONNABORTED, -EPROTO and network errors    of a connection that broke before it was accepted:
  *                     call again (torc_accept_error_is_transient()).
  * -EINVAL             the socket was shut down, or does not listen.
  */
 TORC_CHECK int torc_accept(int fd, struct torc_address *ret_peer);
 
-/* Whether an error of torc_accept() concerns that one connection only, so that accepting goes on. */
+/* Whether an error of torc_accept() concerns one connection only, so that accepting goes on. */
 TORC_API bool torc_accept_error_is_transient(int error);
 
 /*

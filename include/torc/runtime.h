@@ -100,7 +100,7 @@ TORC_API unsigned torc_shard_index(void);
 /* How many shards the runtime has. From a fiber or a loop callback. */
 TORC_API unsigned torc_shard_count(void);
 
-/* Whether the caller runs on a shard's thread, so that torc's functions may be called. Any thread.*/
+/* Whether the caller is on a shard's thread, so that torc's functions may be called. Any thread. */
 TORC_API bool torc_on_shard(void);
 
 /* ---- What happens inside: counters of this shard, since it started. ---- */

@@ -28,7 +28,7 @@ struct torc_timer {
     void (*_fire)(struct torc_timer *timer);
 };
 
-/* The time now, read from the clock. */
+/* The time now, read from the shard's clock; from CLOCK_MONOTONIC in a thread that is no shard. */
 TORC_API uint64_t torc_now(void);
 
 /*
@@ -37,7 +37,7 @@ TORC_API uint64_t torc_now(void);
  */
 TORC_API uint64_t torc_round_time(void);
 
-/* The deadline `duration_ns` from now; saturates at TORC_FOREVER. */
+/* The deadline `duration_ns` from torc_now(); saturates at TORC_FOREVER. Any thread. */
 TORC_API uint64_t torc_deadline(uint64_t duration_ns);
 
 /* Wait for `duration_ns`. Suspends, also when it is 0. Returns 0, or the scope's reason. */

@@ -24,8 +24,7 @@ void torc__log(const char *format, ...)
         return;
     length = (size_t)length >= room ? (int)room - 1 : length;
     line[6 + length] = '\n';
-    /* One write, so that lines of several threads do not mix; there is nobody to tell if it fails.
-     */
+    /* One write, so that lines of several threads do not mix. Nobody can be told if it fails. */
     if (write(STDERR_FILENO, line, (size_t)length + 7) < 0)
         return;
 }
@@ -36,6 +35,7 @@ void torc__assert_failed(const char *condition, const char *file, int line)
 
     if (torc__describe_current != NULL)
         torc__describe_current(who, sizeof(who));
-    torc__log("assertion failed: %s (%s:%d)%s%s", condition, file, line, who[0] ? ", in " : "", who);
+    torc__log("assertion failed: %s (%s:%d)%s%s", condition, file, line, who[0] ? ", in " : "",
+              who);
     abort();
 }

@@ -21,13 +21,15 @@
 #include <unistd.h>
 
 /*
- * With DEFER_TASKRUN the kernel works off at most some 20 deferred completions per call; ops that
- * complete at once would starve the others. So a turn asks again while the kernel has more.
+ * With DEFER_TASKRUN the kernel works off at most some 20 deferred completions per call
+ * (IO_LOCAL_TW_DEFAULT_MAX, 6.13); ops that complete at once would starve the others. So a turn
+ * asks again while the kernel has more, but not for the few that have just come.
  */
 #define TASKRUN_REPEATS 8
+#define TASKRUN_FULL    16
 
-/* How often a turn retries a submission that makes no progress before its ops are failed. */
-#define SUBMIT_RETRIES 100
+/* How often a submission is retried, about a microsecond each, before its ops are failed. */
+#define SUBMIT_RETRIES 1000
 
 static struct torc__uring *to_uring(struct torc__driver *driver)
 {
@@ -148,21 +150,22 @@ static void fail_queued(struct torc__uring *uring, int error)
     }
 }
 
+static bool is_passing(int error)
+{
+    return error == -EINTR || error == -EAGAIN || error == -EBUSY;
+}
+
 /*
  * After a failed enter: make what a retry needs. Full completion queues (EBUSY, EAGAIN on older
  * kernels) need completions told; want of memory (EAGAIN) may need those in flight to end.
  */
-static void recover(struct torc__uring *uring, int error, unsigned attempt)
+static void make_room(struct torc__uring *uring, int error)
 {
     uring->base.stats.submits_retried++;
     if (error == -EINTR)
         return;
-    if ((error == -EAGAIN || error == -EBUSY) && attempt < SUBMIT_RETRIES) {
-        (void)enter(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
-        (void)tell_completions(uring);
-        return;
-    }
-    fail_queued(uring, error);
+    (void)enter(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+    (void)tell_completions(uring);
 }
 
 /* Bring all that is queued to the kernel, or fail it. */
@@ -175,9 +178,26 @@ static void submit_queued(struct torc__uring *uring)
     while ((queued = torc__ring_queued(&uring->ring)) > 0) {
         int result = enter(uring, queued, 0, 0, NULL);
 
-        if (result < 0)
-            recover(uring, result, attempt++);
+        if (result >= 0)
+            continue;
+        if (is_passing(result) && attempt++ < SUBMIT_RETRIES)
+            make_room(uring, result);
+        else
+            fail_queued(uring, result);
     }
+}
+
+/* A turn's call has failed. What is queued is submitted or failed; the loop does the rest. */
+static void recover(struct torc__uring *uring, int error)
+{
+    if (is_passing(error))
+        make_room(uring, error);
+    else if (torc__ring_queued(&uring->ring) == 0) {
+        torc__log("io_uring_enter cannot wait: %s", strerror(-error));
+        TORC_ASSERT(!"the ring works");
+    }
+    if (error != -EINTR)
+        submit_queued(uring);
 }
 
 /* An SQE of the queue; the queue is flushed if it is full. */
@@ -289,12 +309,7 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
                    has_timeout && ext_arg ? &timeout : NULL);
     if (result == -ETIME || result >= 0)
         return;
-    /* Interrupted or refused: the loop comes back here after it has looked around. */
-    recover(uring, result, 0);
-    if (result != -EINTR && result != -EAGAIN && result != -EBUSY && queued == 0) {
-        torc__log("io_uring_enter cannot wait: %s", strerror(-result));
-        TORC_ASSERT(!"the ring works");
-    }
+    recover(uring, result); /* The loop comes back here after it has looked around. */
 }
 
 /* Submit, and let the kernel post what has completed, without waiting; no call if there is none. */
@@ -310,17 +325,21 @@ static void enter_now(struct torc__uring *uring)
         return;
     result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS, NULL);
     if (result < 0)
-        recover(uring, result, 0);
+        recover(uring, result);
 }
 
-/* See TASKRUN_REPEATS; and fetch what did not fit into the completion queue. */
-static void fetch_deferred(struct torc__uring *uring)
+/* See TASKRUN_REPEATS. `tail` is where the completion queue ended before the turn's call. */
+static void fetch_deferred(struct torc__uring *uring, unsigned tail)
 {
-    for (int i = 0; i < TASKRUN_REPEATS; i++) {
-        unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
+    struct torc__ring *ring = &uring->ring;
 
-        if (!(flags & IORING_SQ_TASKRUN))
+    for (int i = 0; i < TASKRUN_REPEATS; i++) {
+        unsigned flags = __atomic_load_n(ring->sq_flags, __ATOMIC_RELAXED);
+        unsigned new_tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+
+        if (!(flags & IORING_SQ_TASKRUN) || new_tail - tail < TASKRUN_FULL)
             break;
+        tail = new_tail;
         (void)enter(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
     }
 }
@@ -328,13 +347,14 @@ static void fetch_deferred(struct torc__uring *uring)
 static int uring_turn(struct torc__driver *driver, uint64_t wait_until_ns)
 {
     struct torc__uring *uring = to_uring(driver);
+    const unsigned tail = __atomic_load_n(uring->ring.cq_tail, __ATOMIC_ACQUIRE);
     int told;
 
     if (wait_until_ns == DRIVER_NO_WAIT)
         enter_now(uring);
     else
         enter_and_wait(uring, wait_until_ns);
-    fetch_deferred(uring);
+    fetch_deferred(uring, tail);
     told = tell_completions(uring);
     if (unlikely(__atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)) {
         /* The kernel kept what did not fit (NODROP), and hands it out now that there is room. */

@@ -46,19 +46,21 @@ struct torc_fiber {
     void *waits_for;                /* for `interrupt`: the op, the node in a queue ... */
     int wait_result;
     uint8_t state;                  /* fiber_state */
-    uint8_t is_daemon;
+    bool is_daemon : 1;
+    bool is_named : 1;              /* in the log, for not ending */
     uint16_t refusals;              /* waits refused in a row because of the scope's reason */
     struct torc__stack *stack;      /* NULL before the first run */
-    torc_fiber_fn *body;
+    int saved_errno;                /* errno is the thread's; a park hands it over */
+    uint32_t ops_open;              /* public ops prepared and not completed */
     /* The rest of its life. */
+    torc_fiber_fn *body;
     void *arg;
     struct torc_scope *home;        /* the scope it was started in */
     struct torc_fiber *sibling;     /* in home's list of fibers */
     struct torc_fiber **sibling_link;
     const char *name;
     uint32_t id;
-    uint32_t ops_open;              /* public ops prepared and not completed */
-    uint64_t unused[2];
+    uint64_t unused;
 };
 _Static_assert(sizeof(struct torc_fiber) == 128, "two cache lines");
 

@@ -43,7 +43,7 @@ static int parse_v6(const char *text, uint16_t port, struct torc_address *ret_ad
 
     if (strlen(text) >= sizeof(host))
         return -EINVAL;
-    strcpy(host, text);
+    memcpy(host, text, strlen(text) + 1);
     zone = strchr(host, '%');
     if (zone != NULL) {
         *zone++ = '\0';

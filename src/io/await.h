@@ -20,7 +20,7 @@
 /* Values of torc_op._state. */
 enum op_state { OP_IN_FLIGHT, OP_DONE };
 
-/* The most that one read or write moves (MAX_RW_COUNT of the kernel); an SQE's length has 32 bits. */
+/* The most that one read or write moves (the kernel's MAX_RW_COUNT). */
 #define TRANSFER_MAX ((size_t)0x7ffff000)
 
 static inline unsigned torc__clamp(size_t length)

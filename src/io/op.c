@@ -32,7 +32,8 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
     if (group == NULL)
         return; /* Nobody waits yet. */
     group->open--;
-    if (group->waiting && (group->open <= group->wake_at || (group->wake_on_failure && result < 0))) {
+    if (group->waiting &&
+        (group->open <= group->wake_at || (group->wake_on_failure && result < 0))) {
         group->waiting = false;
         group->first = op;
         torc__wake(torc__shard, group->fiber, 0);

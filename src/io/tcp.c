@@ -119,8 +119,12 @@ int torc_tcp_connect(const struct torc_address *addresses, unsigned count,
                      const struct torc_connect_options *options)
 {
     static const struct torc_connect_options defaults;
-    int result = -EINVAL;
+    int result = torc_cancelled();
 
+    if (result != 0)
+        return result;
+    if (count == 0)
+        return -EINVAL;
     for (unsigned i = 0; i < count; i++) {
         result = connect_one(&addresses[i], options != NULL ? options : &defaults);
         if (result >= 0 || torc_cancelled() != 0)

@@ -60,9 +60,10 @@ static void report(int number, const siginfo_t *info)
     if (stack != NULL && torc__stack_in_guard(stack, info->si_addr))
         torc__log("%s overflowed its %zu KiB stack (at %p)", who,
                   shard->stacks.usable_size / 1024, info->si_addr);
+    else if (has_address)
+        torc__log("%s: %s (at %p)", who, sigdescr_np(number), info->si_addr);
     else
-        torc__log("%s: %s%s%p", who, sigdescr_np(number), has_address ? " at " : ", ",
-                  has_address ? info->si_addr : NULL);
+        torc__log("%s: %s", who, sigdescr_np(number));
     backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
 }
 

@@ -56,24 +56,36 @@ static void look_for_company(struct torc__poll_policy *policy, uint64_t now_ns)
     policy->preemptions = usage.ru_nivcsw;
 }
 
-void torc__poll_policy_end(struct torc__poll_policy *policy, uint64_t waited_ns, bool polled,
-                           bool won, uint64_t now_ns)
+static void poll_was_won(struct torc__poll_policy *policy, uint64_t now_ns)
 {
-    if (won) {
-        policy->polls_won++;
-        policy->failures = 0;
-        policy->credit = CREDIT_MAX;
-        if (++policy->wins % WINS_PER_LOOK == 0)
-            look_for_company(policy, now_ns);
+    policy->polls_won++;
+    policy->failures = 0;
+    policy->credit = CREDIT_MAX;
+    if (++policy->wins % WINS_PER_LOOK == 0)
+        look_for_company(policy, now_ns);
+}
+
+static void poll_was_lost(struct torc__poll_policy *policy, uint64_t now_ns)
+{
+    if (policy->failures < FAILURES_MAX)
+        policy->failures++;
+    policy->skip = (1U << policy->failures) - 1;
+    look_for_company(policy, now_ns);
+}
+
+void torc__poll_policy_end(struct torc__poll_policy *policy, enum wait_end end, uint64_t waited_ns,
+                           uint64_t now_ns)
+{
+    const bool was_short = waited_ns <= SLEPT_FACTOR * policy->limit_ns;
+
+    if (end == WAIT_POLLED) {
+        poll_was_won(policy, now_ns);
         return;
     }
-    if (polled) {
-        if (policy->failures < FAILURES_MAX)
-            policy->failures++;
-        policy->skip = (1U << policy->failures) - 1;
-        look_for_company(policy, now_ns);
-    }
-    if (waited_ns <= SLEPT_FACTOR * policy->limit_ns)
+    if (end == WAIT_POLL_LOST)
+        poll_was_lost(policy, now_ns);
+    /* A shard that only timers wake has nothing to poll for. */
+    if (end != WAIT_TIMER && was_short)
         policy->credit += policy->credit < CREDIT_MAX;
     else
         policy->credit -= policy->credit > 0;

@@ -34,8 +34,16 @@ int torc__poll_policy_init(struct torc__poll_policy *policy, const struct torc_o
 /* How long to poll in the wait that begins now; 0: not at all. */
 uint64_t torc__poll_policy_begin(struct torc__poll_policy *policy, uint64_t now_ns);
 
-/* A wait has ended after `waited_ns`, by polling (`won`) or in sleep, because of an event. */
-void torc__poll_policy_end(struct torc__poll_policy *policy, uint64_t waited_ns, bool polled,
-                           bool won, uint64_t now_ns);
+/* What ended a wait. */
+enum wait_end {
+    WAIT_POLLED,    /* an event, seen while polling */
+    WAIT_POLL_LOST, /* an event, after polling in vain */
+    WAIT_SLEPT,     /* an event, without polling */
+    WAIT_TIMER,     /* the time of a timer */
+};
+
+/* A wait has ended after `waited_ns`. */
+void torc__poll_policy_end(struct torc__poll_policy *policy, enum wait_end end, uint64_t waited_ns,
+                           uint64_t now_ns);
 
 #endif

@@ -16,8 +16,8 @@
 #include <string.h>
 
 /*
- * A round may last about so long, and switch at most so often. It is counted in switches, so that
- * none of them reads the clock, and how many fit is learnt from the last round.
+ * Fibers may run for about so long in a round, and switch at most so often. It is counted in
+ * switches, so that none of them reads the clock, and how many fit is learnt from the last round.
  */
 #define ROUND_NS_MAX     UINT64_C(50000)
 #define ROUND_SWITCHES   64u
@@ -53,7 +53,7 @@ static void serve_mail(struct torc__shard *shard)
     }
 }
 
-/* Adapt the budget, so that a round of fibers like the last ones takes about ROUND_NS_MAX. */
+/* Adapt the budget, so that fibers like the last ones run for about ROUND_NS_MAX. */
 static void adapt_budget(struct torc__shard *shard, uint64_t used_ns)
 {
     uint32_t switched = shard->budget_full - shard->budget;
@@ -116,34 +116,42 @@ static void sleep_until(struct torc__shard *shard, uint64_t until_ns)
     torc__mailbox_woken(shard->mailbox);
 }
 
+/* Poll first if that promises something, then sleep. Returns what ended the wait. */
+static enum wait_end wait_until(struct torc__shard *shard, uint64_t begun_ns, uint64_t deadline_ns)
+{
+    uint64_t poll_ns = torc__poll_policy_begin(&shard->poll, begun_ns);
+    uint64_t until_ns = torc__time_add(begun_ns, poll_ns);
+
+    if (poll_ns > 0) {
+        if (poll_until(shard, until_ns < deadline_ns ? until_ns : deadline_ns))
+            return WAIT_POLLED;
+        if (deadline_ns <= until_ns)
+            return WAIT_TIMER;
+    }
+    sleep_until(shard, deadline_ns);
+    return poll_ns > 0 ? WAIT_POLL_LOST : WAIT_SLEPT;
+}
+
 /* Nothing is ready: submit, and wait for a completion, a message or a timer. */
 static void idle(struct torc__shard *shard)
 {
     struct torc__driver *driver = shard->driver;
     uint64_t begun_ns = driver->ops->now(driver);
     uint64_t deadline_ns = timer_deadline(shard);
-    uint64_t poll_ns = 0;
     uint64_t ended_ns;
-    bool won = false;
+    enum wait_end end;
 
     if (deadline_ns <= begun_ns) {
         (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         return;
     }
-    poll_ns = torc__poll_policy_begin(&shard->poll, begun_ns);
-    if (poll_ns > 0) {
-        uint64_t until_ns = begun_ns + poll_ns;
-
-        won = poll_until(shard, until_ns < deadline_ns ? until_ns : deadline_ns);
-    }
-    if (!won && (poll_ns == 0 || driver->ops->now(driver) < deadline_ns))
-        sleep_until(shard, deadline_ns);
-    if (shard->poll.mode == TORC_BUSY_POLL_OFF && deadline_ns == TORC_FOREVER)
-        return;
+    end = wait_until(shard, begun_ns, deadline_ns);
     ended_ns = driver->ops->now(driver);
-    if (ended_ns >= deadline_ns)
+    if (ended_ns >= deadline_ns) {
         shard->last_timer_wake_ns = ended_ns;
-    torc__poll_policy_end(&shard->poll, ended_ns - begun_ns, poll_ns > 0, won, ended_ns);
+        end = end == WAIT_POLLED ? end : WAIT_TIMER;
+    }
+    torc__poll_policy_end(&shard->poll, end, ended_ns - begun_ns, ended_ns);
 }
 
 /* ---- Housekeeping ---- */
@@ -197,19 +205,16 @@ static void run_loop(struct torc__shard *shard)
     struct torc__driver *driver = shard->driver;
 
     while (shard->root._fiber_count > 0) {
-        uint64_t begun_ns = shard->round_time_ns;
-
         shard->rounds++;
         if (shard->ready_first != NULL) {
+            adapt_budget(shard, driver->ops->now(driver) - shard->round_time_ns);
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
-            shard->round_time_ns = driver->ops->now(driver);
-            adapt_budget(shard, shard->round_time_ns - begun_ns);
         } else {
-            idle(shard);
-            shard->round_time_ns = driver->ops->now(driver);
             shard->budget_full = ROUND_SWITCHES;
             plan_trim(shard);
+            idle(shard);
         }
+        shard->round_time_ns = driver->ops->now(driver);
         serve_mail(shard);
         torc__timers_serve(&shard->timers, shard->round_time_ns);
         run_fibers(shard);
@@ -265,6 +270,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
     shard->budget_full = ROUND_SWITCHES;
+    shard->errno_of_thread = &errno;
     shard->running = &shard->loop;
     shard->loop.state = FIBER_RUNNING;
     shard->loop.sp = &shard->loop; /* Anything but NULL, which is for fibers that never ran. */

@@ -25,6 +25,7 @@ struct torc__shard {
     struct torc_fiber *ready_first;  /* the run queue: first come, first served */
     struct torc_fiber **ready_last;
     uint32_t budget;                 /* switches before the loop has its turn */
+    int *errno_of_thread;            /* &errno: its address never changes on a thread */
     struct torc__driver *driver;
     uint64_t switches;
     uint64_t round_time_ns;          /* the clock, read once per round */
@@ -64,12 +65,18 @@ struct torc__shard {
 extern _Thread_local struct torc__shard *torc__shard
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+/* The shard of the calling fiber or loop callback; aborts where there is none. */
+static inline struct torc__shard *torc__shard_here(void)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    return torc__shard;
+}
+
 /* The shard of the calling fiber; aborts where there is none. */
 static inline struct torc__shard *torc__shard_of_fiber(void)
 {
-    struct torc__shard *shard = torc__shard;
+    struct torc__shard *shard = torc__shard_here();
 
-    TORC_ASSERT(shard != NULL);
     TORC_ASSERT(shard->running != &shard->loop);
     return shard;
 }

@@ -34,12 +34,15 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
 
     fiber->sp = NULL;
     fiber->stack = NULL;
+    fiber->saved_errno = 0;
+    fiber->ops_open = 0;
     fiber->scope = scope;
     fiber->home = scope;
     fiber->body = body;
     fiber->arg = arg;
     fiber->name = NULL;
     fiber->is_daemon = is_daemon;
+    fiber->is_named = false;
     fiber->refusals = 0;
     fiber->sibling = scope->_fibers;
     fiber->sibling_link = &scope->_fibers;
@@ -79,6 +82,7 @@ static bool adopt(struct torc__shard *shard, struct torc__stack *stack)
         shard->ready_last = &shard->ready_first;
     next->stack = stack;
     next->state = FIBER_RUNNING;
+    *shard->errno_of_thread = 0;
     shard->running = next;
     return true;
 }
@@ -103,19 +107,19 @@ void torc__fiber_main(void *arg)
 
 int torc_spawn(torc_fiber_fn *body, void *arg)
 {
-    struct torc__shard *shard = torc__shard_of_fiber();
+    struct torc__shard *shard = torc__shard_here();
 
     return torc__spawn(shard, &shard->root, body, arg, false);
 }
 
 int torc_scope_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg)
 {
-    return torc__spawn(torc__shard_of_fiber(), scope, body, arg, false);
+    return torc__spawn(torc__shard_here(), scope, body, arg, false);
 }
 
 int torc_scope_spawn_daemon(struct torc_scope *scope, torc_fiber_fn *body, void *arg)
 {
-    return torc__spawn(torc__shard_of_fiber(), scope, body, arg, true);
+    return torc__spawn(torc__shard_here(), scope, body, arg, true);
 }
 
 void torc_fiber_set_name(const char *name)

@@ -69,6 +69,8 @@ __attribute__((noinline)) void torc__park(struct torc__shard *shard)
     if (next == self)
         return; /* It yielded, and nobody else is ready. */
     shard->switches++;
+    self->saved_errno = *shard->errno_of_thread;
+    *shard->errno_of_thread = next->saved_errno;
     if (unlikely(next->sp == NULL))
         give_stack(shard, next);
 #if TORC_ASAN || TORC_TSAN
@@ -111,15 +113,23 @@ static void pass_turn(struct torc__shard *shard)
     torc__park(shard);
 }
 
+static void name_spinner(struct torc_fiber *self, int reason)
+{
+    char who[128];
+
+    if (self->is_named)
+        return; /* Once is enough. */
+    self->is_named = true;
+    torc__describe_running(who, sizeof(who));
+    torc__log("%s does not end although its waits give \"%s\"", who, torc_strerror(reason));
+}
+
 int torc__refuse(struct torc__shard *shard, int reason)
 {
     struct torc_fiber *self = shard->running;
 
     if (++self->refusals >= REFUSALS_MAX) {
-        char who[128];
-
-        torc__describe_running(who, sizeof(who));
-        torc__log("%s does not end although its waits give \"%s\"", who, torc_strerror(reason));
+        name_spinner(self, reason);
         self->refusals = 0;
         pass_turn(shard);
     }

@@ -9,5 +9,5 @@ result=0
 tools/tidy.py || result=1
 git ls-files -z '*.c' '*.h' | xargs -0 clang-format --dry-run --Werror || result=1
 git ls-files -z 'src/*.c' 'tools/*.c' 'examples/*.c' 'tests/*.c' ':!tests/install' |
-    xargs -0 -n 4 -P "$(nproc)" clang-tidy -p build/clang --quiet || result=1
+    xargs -0 -n 1 -P "$(nproc)" clang-tidy -p build/clang --quiet || result=1
 exit $result

@@ -92,7 +92,8 @@ TORC_API int torc_op_select(struct torc_op *const *ops, unsigned count);
 /*
  * Begin an operation whose completions are handed to `complete`, on the shard's loop, instead of
  * waking a fiber. For multishot operations and for adapters. The op belongs to torc until the call
- * with `more` == 0. End it by torc_op_cancel().
+ * with `more` == 0, in which it may be freed or prepared again. End it by torc_op_cancel(). Not to
+ * be waited for, nor asked by torc_op_done().
  */
 TORC_CHECK struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *complete);
 

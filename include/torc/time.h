@@ -4,9 +4,8 @@
  *
  * Times are nanoseconds of CLOCK_MONOTONIC in a uint64_t. A deadline is such a time; TORC_FOREVER
  * is the deadline that never comes. Timers never fire early. They fire late by at most about 20 us
- * of torc's own making (plus what the kernel takes to wake the shard); only a shard that would have
- * to wake for timers thousands of times a second lets close ones share a wake-up, see
- * torc_options.timer_slack_ns.
+ * of torc's own making (plus what the kernel takes to wake the shard); only where timers are so
+ * dense that a wake-up serves several do they wait for company, see torc_options.timer_slack_ns.
  */
 #ifndef TORC_TIME_H
 #define TORC_TIME_H

@@ -14,6 +14,6 @@ const char *torc_strerror(int negative_errno)
     if (negative_errno == -ECANCELED)
         return "Canceled";
     /* Unlike strerror() it neither allocates nor depends on the thread (glibc 2.32). */
-    text = negative_errno <= 0 ? strerrordesc_np(-negative_errno) : NULL;
+    text = negative_errno <= 0 && negative_errno > -4096 ? strerrordesc_np(-negative_errno) : NULL;
     return text != NULL ? text : "unknown error";
 }

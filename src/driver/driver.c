@@ -11,11 +11,11 @@
 #include <string.h>
 #include <torc/error.h>
 
-#define ENTRIES_DEFAULT            1024
-#define ENTRIES_MIN                256
-#define ENTRIES_MAX                32768
-/* It also sizes the table in which the kernel looks for what to cancel. */
-#define COMPLETION_ENTRIES_DEFAULT 8192
+#define ENTRIES_DEFAULT        1024
+#define ENTRIES_MIN            256
+#define ENTRIES_MAX            32768
+/* The default too. It also sizes the table in which the kernel looks for what to cancel. */
+#define COMPLETION_ENTRIES_MIN 8192
 
 static const struct {
     const char *name;
@@ -75,15 +75,16 @@ int torc__driver_read_options(const struct torc_options *options,
                               struct torc__driver_options *ret_options)
 {
     uint32_t entries = or_default(options->entries, ENTRIES_DEFAULT);
-    uint32_t completions = or_default(options->completion_entries, COMPLETION_ENTRIES_DEFAULT);
+    uint32_t completions = or_default(options->completion_entries, COMPLETION_ENTRIES_MIN);
 
-    if (entries > ENTRIES_MAX || completions > 2 * ENTRIES_MAX)
+    if (entries < ENTRIES_MIN || entries > ENTRIES_MAX)
+        return -EINVAL;
+    if (completions < COMPLETION_ENTRIES_MIN || completions > 2 * ENTRIES_MAX)
         return -EINVAL;
     if (options->driver > TORC_DRIVER_URING || (options->forbid & ~(unsigned)TORC_FEATURE_ALL))
         return -EINVAL;
-    ret_options->entries = entries < ENTRIES_MIN ? ENTRIES_MIN : entries;
-    ret_options->completion_entries =
-        completions < COMPLETION_ENTRIES_DEFAULT ? COMPLETION_ENTRIES_DEFAULT : completions;
+    ret_options->entries = entries;
+    ret_options->completion_entries = completions;
     ret_options->forbid = options->forbid | forbidden_by_environment();
     return 0;
 }

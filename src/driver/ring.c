@@ -126,6 +126,11 @@ close_fd:
 
 void torc__ring_finish(struct torc__ring *ring)
 {
+    struct io_uring_rsrc_update update = {.offset = (uint32_t)ring->enter_fd};
+
+    /* A registered descriptor keeps the ring alive, and one of 16 slots of the thread in use. */
+    if (ring->enter_flags & IORING_ENTER_REGISTERED_RING)
+        (void)sys_register(ring->fd, IORING_UNREGISTER_RING_FDS, &update, 1);
     munmap(ring->sqes, ring->sqes_size);
     munmap(ring->rings, ring->rings_size);
     close(ring->fd);

@@ -113,10 +113,11 @@ void torc__fault_catch(void **ret_signal_stack)
     stack_t present;
     stack_t stack = {.ss_size = SIGNAL_STACK_SIZE};
 
-    torc__describe_current = torc__describe_running;
     pthread_mutex_lock(&mutex);
-    if (users++ == 0)
+    if (users++ == 0) {
+        torc__describe_current = torc__describe_running;
         install();
+    }
     pthread_mutex_unlock(&mutex);
     *ret_signal_stack = NULL;
     if (sigaltstack(NULL, &present) == 0 && !(present.ss_flags & SS_DISABLE))

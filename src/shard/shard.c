@@ -16,16 +16,19 @@
 #include <string.h>
 
 /*
- * Fibers may run for about so long in a round, and switch at most so often. It is counted in
- * switches, so that none of them reads the clock, and how many fit is learnt from the last round.
+ * Fibers may run for about so long in a round, and prepare about so many ops: a batch that is large
+ * enough to share a system call, and small enough for its memory to be still in the cache. The
+ * budget is counted in switches, so that none of them reads the clock; how many fit is learnt from
+ * the rounds before.
  */
-#define ROUND_NS_MAX     UINT64_C(50000)
-#define ROUND_SWITCHES   64u
+#define ROUND_NS_MAX       UINT64_C(50000)
+#define ROUND_OPS_MAX      UINT64_C(64)
+#define ROUND_SWITCHES_MAX 1024u
 
 #define FIBERS_MAX_DEFAULT    (UINT32_C(1) << 22)
 #define STACK_SIZE_MIN        (16u * 1024u)
 #define STACK_SIZE_MAX        (64u * 1024u * 1024u)
-#define TIMER_SLACK_NS        UINT64_C(150000)
+#define TIMER_SLACK_NS        UINT64_C(225000)
 #define SHUTDOWN_WARN_NS      (5 * NS_PER_SECOND)
 #define TRIM_AFTER_NS         NS_PER_SECOND
 #define FREE_STACKS_WORTH_TRIM 512u
@@ -53,19 +56,32 @@ static void serve_mail(struct torc__shard *shard)
     }
 }
 
-/* Adapt the budget, so that fibers like the last ones run for about ROUND_NS_MAX. */
+/* Whether `used` is over `limit`; then the budget shrinks so that the like of it fits. */
+static bool shrink_budget(struct torc__shard *shard, uint64_t used, uint64_t limit)
+{
+    uint64_t switched = shard->budget_full - shard->budget;
+    uint64_t fitting;
+
+    if (used <= limit)
+        return false;
+    fitting = switched * limit / used;
+    shard->budget_full = fitting > 0 ? (uint32_t)fitting : 1;
+    return true;
+}
+
+/* Fibers have run for `used_ns` since the last turn. */
 static void adapt_budget(struct torc__shard *shard, uint64_t used_ns)
 {
-    uint32_t switched = shard->budget_full - shard->budget;
+    uint64_t ops = shard->driver->stats.ops;
+    uint64_t used_ops = ops - shard->round_ops;
 
-    if (used_ns > ROUND_NS_MAX && switched > 0) {
-        uint64_t fitting = switched * ROUND_NS_MAX / used_ns;
-
-        shard->budget_full = fitting > 0 ? (uint32_t)fitting : 1;
-    } else if (shard->budget_full < ROUND_SWITCHES) {
-        shard->budget_full = shard->budget_full * 2 < ROUND_SWITCHES ? shard->budget_full * 2
-                                                                     : ROUND_SWITCHES;
-    }
+    shard->round_ops = ops;
+    if (shrink_budget(shard, used_ns, ROUND_NS_MAX) ||
+        shrink_budget(shard, used_ops, ROUND_OPS_MAX))
+        return;
+    if (shard->budget == 0 && used_ns < ROUND_NS_MAX / 2 && used_ops < ROUND_OPS_MAX / 2 &&
+        shard->budget_full < ROUND_SWITCHES_MAX)
+        shard->budget_full *= 2;
 }
 
 static void run_fibers(struct torc__shard *shard)
@@ -81,13 +97,25 @@ static void run_fibers(struct torc__shard *shard)
 
 /* ---- Waiting ---- */
 
-/* When the next wait has to end for timers. Two wake-ups for timers alone keep a distance. */
+/*
+ * When the next wait has to end for timers. Waking costs far more than serving a timer, so where
+ * timers are so dense that one wake-up served several, the next keeps a distance. A timer that has
+ * no company is never made to wait.
+ */
 static uint64_t timer_deadline(struct torc__shard *shard)
 {
     uint64_t next = torc__timers_next(&shard->timers);
     uint64_t soonest = shard->last_timer_wake_ns + shard->timer_slack_ns;
 
-    return next < soonest ? soonest : next;
+    return next < soonest && shard->last_timers_fired > 1 ? soonest : next;
+}
+
+static void serve_timers(struct torc__shard *shard)
+{
+    unsigned fired = torc__timers_serve(&shard->timers, shard->round_time_ns);
+
+    if (fired > 0)
+        shard->last_timers_fired = fired;
 }
 
 /* Poll until something has come or `until_ns`. Returns whether something has. */
@@ -210,13 +238,12 @@ static void run_loop(struct torc__shard *shard)
             adapt_budget(shard, driver->ops->now(driver) - shard->round_time_ns);
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
-            shard->budget_full = ROUND_SWITCHES;
             plan_trim(shard);
             idle(shard);
         }
         shard->round_time_ns = driver->ops->now(driver);
         serve_mail(shard);
-        torc__timers_serve(&shard->timers, shard->round_time_ns);
+        serve_timers(shard);
         run_fibers(shard);
     }
 }
@@ -269,7 +296,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->index = options->index;
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
-    shard->budget_full = ROUND_SWITCHES;
+    shard->budget_full = ROUND_OPS_MAX;
     shard->errno_of_thread = &errno;
     shard->running = &shard->loop;
     shard->loop.state = FIBER_RUNNING;

@@ -42,9 +42,11 @@ struct torc__shard {
     struct torc__thread_call *call;  /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
     unsigned index;
-    uint32_t budget_full;            /* what a round may switch; follows from how long it takes */
+    uint32_t budget_full;            /* what a round may switch; learnt, see shard.c */
+    uint64_t round_ops;              /* the driver's count of ops when the round began */
     uint64_t timer_slack_ns;
     uint64_t last_timer_wake_ns;
+    unsigned last_timers_fired;      /* by the last round that fired any */
     uint64_t rounds;
     uint64_t spawns;
     uint64_t messages;

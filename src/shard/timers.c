@@ -158,52 +158,6 @@ static struct torc_timer *take_slot(struct torc__wheel_level *level, unsigned sl
     return reversed;
 }
 
-/* Append to the `due` list what is due in a chain, and place the rest anew. */
-static void sort_out(struct torc__timers *timers, struct torc_timer *chain, uint64_t now_ns,
-                     struct torc_timer ***due_last)
-{
-    while (chain != NULL) {
-        struct torc_timer *timer = chain;
-
-        chain = timer->_next;
-        timer->_next = NULL;
-        if (timer->_deadline_ns <= now_ns) {
-            **due_last = timer;
-            *due_last = &timer->_next;
-        } else {
-            place(timers, timer);
-        }
-    }
-}
-
-/*
- * Take out all slots that the wheel passes or reaches on its way to `tick`, from the lowest level
- * up. On each level these are the slots up to its new digit, and all of them if a higher digit
- * changes.
- */
-static struct torc_timer *collect(struct torc__timers *timers, uint64_t tick, uint64_t now_ns)
-{
-    const unsigned top = level_of(timers->tick ^ tick);
-    struct torc_timer *due = NULL;
-    struct torc_timer **due_last = &due;
-    struct torc_timer *chains[TIMER_SLOTS];
-
-    timers->tick = tick;
-    for (unsigned i = 0; i <= top && i < TIMER_LEVELS; i++) {
-        struct torc__wheel_level *level = &timers->levels[i];
-        unsigned last = i < top ? SLOT_MASK : slot_of(tick, i);
-        unsigned count = 0;
-
-        /* Taken out before any is placed, since placing may put timers into these very slots. */
-        for (unsigned slot = next_occupied(level, 0); slot <= last;
-             slot = next_occupied(level, slot + 1))
-            chains[count++] = take_slot(level, slot);
-        for (unsigned j = 0; j < count; j++)
-            sort_out(timers, chains[j], now_ns, &due_last);
-    }
-    return due;
-}
-
 static struct torc_timer *merge(struct torc_timer *a, struct torc_timer *b)
 {
     struct torc_timer *merged = NULL;
@@ -227,6 +181,8 @@ static struct torc_timer *sort_by_deadline(struct torc_timer *chain)
     struct torc_timer *sorted = NULL;
     unsigned highest = 0;
 
+    if (chain->_next == NULL)
+        return chain;
     while (chain != NULL) {
         struct torc_timer *list = chain;
         unsigned i = 0;
@@ -246,22 +202,80 @@ static struct torc_timer *sort_by_deadline(struct torc_timer *chain)
 }
 
 /*
- * A slot's bound stays behind when its earliest timer is stopped. If its time has come, and the
- * slot's has not, find the true one, or the wait would end at once again and again.
+ * The next occupied slot that the wheel comes to on its way to tick `end`: on the lowest level that
+ * has one, since all of a level are before all of the next. Returns the level, or TIMER_LEVELS.
  */
-static void refresh_bounds(struct torc__timers *timers, uint64_t now_ns)
+static unsigned next_slot(const struct torc__timers *timers, uint64_t end, unsigned *ret_slot,
+                          uint64_t *ret_tick)
 {
-    for (unsigned i = 1; i < TIMER_LEVELS; i++) {
-        struct torc__wheel_level *level = &timers->levels[i];
-        unsigned slot = next_occupied(level, 0);
-        uint64_t earliest = TORC_FOREVER;
+    for (unsigned i = 0; i < TIMER_LEVELS; i++) {
+        const unsigned shift = i * TIMER_SLOT_BITS;
+        unsigned slot = next_occupied(&timers->levels[i], 0);
+        uint64_t round = timers->tick >> shift >> TIMER_SLOT_BITS << TIMER_SLOT_BITS;
+        uint64_t tick = (round | slot) << shift;
 
-        if (slot == TIMER_SLOTS || level->earliest_ns[slot] > now_ns)
+        if (slot == TIMER_SLOTS)
             continue;
-        for (struct torc_timer *timer = level->slots[slot]; timer != NULL; timer = timer->_next)
-            earliest = timer->_deadline_ns < earliest ? timer->_deadline_ns : earliest;
-        level->earliest_ns[slot] = earliest;
+        *ret_slot = slot;
+        *ret_tick = tick;
+        return tick <= end ? i : TIMER_LEVELS;
     }
+    return TIMER_LEVELS;
+}
+
+static void place_all(struct torc__timers *timers, struct torc_timer *chain)
+{
+    while (chain != NULL) {
+        struct torc_timer *timer = chain;
+
+        chain = timer->_next;
+        place(timers, timer);
+    }
+}
+
+/*
+ * Append a sorted chain to the due ones, but for those at its end whose time has not come: they are
+ * later than all levels reach, and wait in the last slot there is. Returns these.
+ */
+static struct torc_timer *append_due(struct torc_timer ***last, struct torc_timer *chain,
+                                     uint64_t now_ns)
+{
+    struct torc_timer *rest;
+
+    **last = chain;
+    while (**last != NULL && (**last)->_deadline_ns <= now_ns)
+        *last = &(**last)->_next;
+    rest = **last;
+    **last = NULL;
+    return rest;
+}
+
+/* Take out what is due up to tick `end`, in order; slots of higher levels are spread on the way. */
+static struct torc_timer *collect(struct torc__timers *timers, uint64_t end, uint64_t now_ns)
+{
+    struct torc_timer *due = NULL;
+    struct torc_timer *later = NULL;
+    struct torc_timer **due_last = &due;
+    struct torc_timer **later_last = &later;
+    unsigned level;
+    unsigned slot;
+    uint64_t tick;
+
+    while ((level = next_slot(timers, end, &slot, &tick)) < TIMER_LEVELS) {
+        struct torc_timer *chain = take_slot(&timers->levels[level], slot);
+
+        timers->tick = tick;
+        if (level > 0) {
+            place_all(timers, chain);
+            continue;
+        }
+        *later_last = append_due(&due_last, sort_by_deadline(chain), now_ns);
+        while (*later_last != NULL)
+            later_last = &(*later_last)->_next;
+    }
+    timers->tick = end;
+    place_all(timers, later);
+    return due;
 }
 
 unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns)
@@ -272,12 +286,12 @@ unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns)
     unsigned fired = 0;
 
     if (tick < timers->tick)
-        tick = timers->tick;
+        tick = timers->tick; /* A clock that went back; the wheel does not. */
     if (timers->count == 0) {
         timers->tick = tick;
         return 0;
     }
-    due = sort_by_deadline(collect(timers, tick, now_ns));
+    due = collect(timers, tick, now_ns);
     for (struct torc_timer *timer = due; timer != NULL; timer = timer->_next) {
         timer->_link = link; /* From here on each can be stopped, by the functions of others. */
         link = &timer->_next;
@@ -290,6 +304,5 @@ unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns)
         timer->_fire(timer);
     }
     timers->fired += fired;
-    refresh_bounds(timers, now_ns);
     return fired;
 }

@@ -43,7 +43,6 @@ static inline void torc__sanitizer_remove_stacks(char *memory, size_t size)
 {
 #if TORC_ASAN
     __lsan_unregister_root_region(memory, size);
-    __asan_unpoison_memory_region(memory, size);
 #endif
     (void)memory;
     (void)size;
@@ -62,16 +61,6 @@ static inline void torc__sanitizer_know_stack(struct torc__stack *stack)
     (void)stack;
 }
 
-static inline void torc__sanitizer_forget_stack(struct torc__stack *stack)
-{
-#if TORC_TSAN
-    if (stack->tsan != NULL)
-        __tsan_destroy_fiber(stack->tsan);
-    stack->tsan = NULL;
-#endif
-    (void)stack;
-}
-
 /* A stack starts anew: what the last fiber left on it means nothing. */
 static inline void torc__sanitizer_clean_stack(struct torc__stack *stack)
 {
@@ -79,6 +68,17 @@ static inline void torc__sanitizer_clean_stack(struct torc__stack *stack)
     __asan_unpoison_memory_region(stack->low, (size_t)(stack->top - stack->low));
 #endif
     (void)stack;
+}
+
+/* A slot is unmapped: what comes to its addresses is nothing that was known of it. */
+static inline void torc__sanitizer_forget_stack(struct torc__stack *stack)
+{
+    torc__sanitizer_clean_stack(stack);
+#if TORC_TSAN
+    if (stack->tsan != NULL)
+        __tsan_destroy_fiber(stack->tsan);
+    stack->tsan = NULL;
+#endif
 }
 
 /*

@@ -177,7 +177,7 @@ void torc__stacks_finish(struct torc__stacks *stacks)
     while (slab != NULL) {
         struct torc__slab *next = slab->next;
 
-        for (unsigned i = 0; i < SLAB_SLOTS; i++)
+        for (unsigned i = 0; i < SLAB_SLOTS && stacks->touched > 0; i++, stacks->touched--)
             torc__sanitizer_forget_stack(&slab->stacks[i]);
         torc__sanitizer_remove_stacks(slab->memory, SLAB_SLOTS * stacks->slot_size);
         munmap(slab->memory, SLAB_SLOTS * stacks->slot_size);

@@ -6,8 +6,7 @@
  *   - prepare() hands out an SQE to be filled before the next call into the driver; it never fails
  *     and never completes the op itself, so nothing recurses;
  *   - the driver owns the op from prepare() to its last completion, which comes exactly once;
- *   - completions are told by the op's function, from within turn(), or from within a prepare()
- *     that had to make room;
+ *   - completions are told by the op's function, from within turn() only;
  *   - cancel() only hurries an op; it completes all the same.
  *
  * Drivers know kernels and not fibers: nothing here speaks of who waits.

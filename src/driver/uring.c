@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <torc/time.h>
@@ -101,27 +102,69 @@ static void tell_own(struct torc__uring *uring, uint64_t user_data, int result)
     }
 }
 
-static int tell_completions(struct torc__uring *uring)
+/*
+ * The backlog holds completions that have been taken from the kernel but not told yet: room is
+ * made, and failures noted, without calling anybody, since whoever is called may prepare ops and
+ * so need room again.
+ */
+static bool backlog_reserve(struct torc__uring *uring, unsigned more)
+{
+    unsigned needed = uring->backlog_count + more;
+    struct io_uring_cqe *larger;
+
+    if (needed <= uring->backlog_room)
+        return true;
+    larger = realloc(uring->backlog, 2 * needed * sizeof(*larger));
+    if (larger == NULL)
+        return false;
+    uring->backlog = larger;
+    uring->backlog_room = 2 * needed;
+    return true;
+}
+
+/* Move the completion queue into the backlog; without memory it stays as it is. */
+static void stash_completions(struct torc__uring *uring)
 {
     struct torc__ring *ring = &uring->ring;
     unsigned head = *ring->cq_head;
+    unsigned tail = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE);
+
+    if (!backlog_reserve(uring, tail - head))
+        return;
+    for (; head != tail; head++)
+        uring->backlog[uring->backlog_count++] = ring->cqes[head & ring->cq_mask];
+    __atomic_store_n(ring->cq_head, head, __ATOMIC_RELEASE);
+}
+
+/* The oldest completion, taken out; false if there is none. */
+static inline bool take_completion(struct torc__uring *uring, struct io_uring_cqe *ret_cqe)
+{
+    struct torc__ring *ring = &uring->ring;
+    unsigned head = *ring->cq_head;
+
+    if (unlikely(uring->backlog_count > 0)) {
+        *ret_cqe = uring->backlog[uring->backlog_told++];
+        if (uring->backlog_told == uring->backlog_count)
+            uring->backlog_told = uring->backlog_count = 0;
+        return true;
+    }
+    if (head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
+        return false;
+    *ret_cqe = ring->cqes[head & ring->cq_mask];
+    __atomic_store_n(ring->cq_head, head + 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+static int tell_completions(struct torc__uring *uring)
+{
+    struct io_uring_cqe cqe;
     int told = 0;
 
-    while (head != __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE)) {
-        const struct io_uring_cqe *cqe = &ring->cqes[head & ring->cq_mask];
-        const uint64_t user_data = cqe->user_data;
-        const int result = cqe->res;
-        const uint32_t flags = cqe->flags;
-
-        /* The slot is given back first: what follows may come here again, to make room. */
-        head++;
-        __atomic_store_n(ring->cq_head, head, __ATOMIC_RELEASE);
-        told++;
-        if (likely((user_data & TAG_MASK) == TAG_OP))
-            tell_op(uring, user_data, result, flags);
+    for (; take_completion(uring, &cqe); told++) {
+        if (likely((cqe.user_data & TAG_MASK) == TAG_OP))
+            tell_op(uring, cqe.user_data, cqe.res, cqe.flags);
         else
-            tell_own(uring, user_data, result);
-        head = *ring->cq_head;
+            tell_own(uring, cqe.user_data, cqe.res);
     }
     uring->base.stats.completions += (uint64_t)told;
     return told;
@@ -129,25 +172,24 @@ static int tell_completions(struct torc__uring *uring)
 
 /* ---- Submission ---- */
 
-/* The queued operations cannot be submitted: their result is `error`. */
+/* The queued operations cannot be submitted: `error` is their result. */
 static void fail_queued(struct torc__uring *uring, int error)
 {
     struct torc__ring *ring = &uring->ring;
     unsigned head = __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
     unsigned count = ring->sq_tail - head;
+    bool noted = backlog_reserve(uring, count);
 
     torc__log("io_uring_enter: %s; %u operations fail with it", strerror(-error), count);
-    while (count-- > 0) {
-        /* From the end, so that what the functions prepare does not mix with what is left. */
-        const struct io_uring_sqe *sqe = &ring->sqes[--ring->sq_tail & ring->sq_mask];
-        const uint64_t user_data = sqe->user_data;
+    TORC_ASSERT(noted); /* Without memory they would be lost. */
+    for (unsigned i = head; i != ring->sq_tail; i++) {
+        const struct io_uring_sqe *sqe = &ring->sqes[i & ring->sq_mask];
 
-        __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_RELEASE);
-        if ((user_data & TAG_MASK) == TAG_OP)
-            tell_op(uring, user_data, error, 0);
-        else
-            tell_own(uring, user_data, error);
+        uring->backlog[uring->backlog_count++] =
+            (struct io_uring_cqe){.user_data = sqe->user_data, .res = error};
     }
+    ring->sq_tail = head;
+    __atomic_store_n(ring->sq_tail_shared, head, __ATOMIC_RELEASE);
 }
 
 static bool is_passing(int error)
@@ -157,7 +199,7 @@ static bool is_passing(int error)
 
 /*
  * After a failed enter: make what a retry needs. Full completion queues (EBUSY, EAGAIN on older
- * kernels) need completions told; want of memory (EAGAIN) may need those in flight to end.
+ * kernels) need to be emptied; want of memory (EAGAIN) may need ops in flight to end.
  */
 static void make_room(struct torc__uring *uring, int error)
 {
@@ -165,7 +207,7 @@ static void make_room(struct torc__uring *uring, int error)
     if (error == -EINTR)
         return;
     (void)enter(uring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
-    (void)tell_completions(uring);
+    stash_completions(uring);
 }
 
 /* Bring all that is queued to the kernel, or fail it. */
@@ -350,7 +392,7 @@ static int uring_turn(struct torc__driver *driver, uint64_t wait_until_ns)
     const unsigned tail = __atomic_load_n(uring->ring.cq_tail, __ATOMIC_ACQUIRE);
     int told;
 
-    if (wait_until_ns == DRIVER_NO_WAIT)
+    if (wait_until_ns == DRIVER_NO_WAIT || uring->backlog_count > 0)
         enter_now(uring);
     else
         enter_and_wait(uring, wait_until_ns);
@@ -432,6 +474,7 @@ static void uring_finish(struct torc__driver *driver)
     }
     torc__ring_finish(&uring->ring);
     close(uring->wake_fd);
+    free(uring->backlog);
 }
 
 static uint64_t uring_now(struct torc__driver *driver)

@@ -32,6 +32,10 @@ struct torc__uring {
     uint64_t timeout_generation;
     uint64_t timeout_ns;     /* ... for this time. */
     struct __kernel_timespec timeout_spec;
+    struct io_uring_cqe *backlog; /* completions moved out of the queue, to be told first */
+    unsigned backlog_room;
+    unsigned backlog_count;
+    unsigned backlog_told;
     uint64_t ops_ended;      /* of stats.ops: the others are in flight */
     unsigned own_pending;    /* The driver's own operations whose completion must be awaited. */
 };

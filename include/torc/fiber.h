@@ -45,7 +45,10 @@ TORC_CHECK int torc_spawn(torc_fiber_fn *body, void *arg);
  */
 TORC_API int torc_yield(void);
 
-/* Why waits end in this fiber's scope: 0, -ECANCELED or -ETIME. */
+/*
+ * Why waits end in this fiber's scope: 0, -ECANCELED or -ETIME. Looks at the clock, so that a fiber
+ * that computes for long without waiting sees its deadline here.
+ */
 TORC_API int torc_cancelled(void);
 
 /*

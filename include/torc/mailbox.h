@@ -3,8 +3,8 @@
  * torc/mailbox.h - reach a shard from any other thread.
  *
  * A message is memory of the sender's with a function in it, which the shard's loop calls. Sending
- * allocates nothing and takes no lock; however many send, at most one wake-up is on its way to a
- * shard, and none to a shard that is awake. Messages of one sender arrive in their order.
+ * allocates nothing and takes no lock; however many send, a sleeping shard is woken once, and one
+ * that is awake not at all. Messages of one sender arrive in their order.
  */
 #ifndef TORC_MAILBOX_H
 #define TORC_MAILBOX_H

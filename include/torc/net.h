@@ -125,7 +125,7 @@ TORC_CHECK ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags);
 /* sendmsg(2). Suspends. The count, which may be short, or an error. */
 TORC_CHECK ssize_t torc_sendmsg(int fd, const struct msghdr *message, int flags);
 
-/* End one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR. Suspends. Errors of shutdown(2). */
+/* End one direction or both: SHUT_RD, SHUT_WR, SHUT_RDWR. Never refused. Errors of shutdown(2). */
 TORC_API int torc_shutdown(int fd, int how);
 
 /* The address a socket is bound to. */

@@ -39,8 +39,11 @@ typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags, int more
 /* One operation, in the caller's memory. Never copied or moved while in flight. Private fields. */
 struct torc_op {
     torc_op_fn *_complete;
+    torc_op_fn *_feed;
     void *_waiter;
     struct torc_fiber *_fiber;
+    struct torc_op *_next_feed;
+    struct torc_op **_feed_link;
     int _result;
     uint32_t _flags;
     uint8_t _state;
@@ -51,7 +54,9 @@ struct torc_op {
 /*
  * Begin an operation and return the SQE that describes it, cleared, to be filled before the next
  * call into torc. It goes to the kernel when the shard's loop turns, together with others. Leave
- * `user_data` and the CQE_SKIP_SUCCESS flag alone. Never NULL. Not a cancellation point.
+ * `user_data` alone, and the flags that would tie it to its neighbours, which are others' ops:
+ * IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN (they abort), IOSQE_CQE_SKIP_SUCCESS. Never
+ * NULL. Not a cancellation point.
  */
 TORC_CHECK struct io_uring_sqe *torc_op_prepare(struct torc_op *op);
 
@@ -91,9 +96,12 @@ TORC_API int torc_op_select(struct torc_op *const *ops, unsigned count);
 
 /*
  * Begin an operation whose completions are handed to `complete`, on the shard's loop, instead of
- * waking a fiber. For multishot operations and for adapters. The op belongs to torc until the call
- * with `more` == 0, in which it may be freed or prepared again. End it by torc_op_cancel(). Not to
- * be waited for, nor asked by torc_op_done().
+ * waking a fiber. For multishot operations and for adapters. From a fiber or a loop callback. Not
+ * to be waited for.
+ *
+ * The op belongs to torc until the call with `more` == 0, in which it may be freed or prepared
+ * again, but for a result of -ECANCELED: torc cancels the feeds that are left when all fibers of
+ * the shard have ended. End it earlier by torc_op_cancel().
  */
 TORC_CHECK struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *complete);
 

@@ -75,11 +75,13 @@ int torc__driver_read_options(const struct torc_options *options,
                               struct torc__driver_options *ret_options)
 {
     uint32_t entries = or_default(options->entries, ENTRIES_DEFAULT);
-    uint32_t completions = or_default(options->completion_entries, COMPLETION_ENTRIES_MIN);
+    uint32_t least = 2 * entries > COMPLETION_ENTRIES_MIN ? 2 * entries : COMPLETION_ENTRIES_MIN;
+    uint32_t completions = or_default(options->completion_entries, least);
 
     if (entries < ENTRIES_MIN || entries > ENTRIES_MAX)
         return -EINVAL;
-    if (completions < COMPLETION_ENTRIES_MIN || completions > 2 * ENTRIES_MAX)
+    if (completions < COMPLETION_ENTRIES_MIN || completions < entries ||
+        completions > 2 * ENTRIES_MAX)
         return -EINVAL;
     if (options->driver > TORC_DRIVER_URING || (options->forbid & ~(unsigned)TORC_FEATURE_ALL))
         return -EINVAL;

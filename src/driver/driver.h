@@ -28,6 +28,7 @@ struct torc__control;
 /* What the driver counts; the meanings are those of struct torc_stats. */
 struct torc__driver_stats {
     uint64_t ops;
+    uint64_t ops_ended; /* of these; the others are in flight */
     uint64_t completions;
     uint64_t enters;
     uint64_t waits;
@@ -74,6 +75,12 @@ struct torc__driver {
     unsigned features; /* The torc_feature bits in use. */
     unsigned forbid;   /* Those that options or the environment forbid. */
 };
+
+/* How many ops have been prepared and not completed. */
+static inline uint64_t torc__driver_in_flight(const struct torc__driver *driver)
+{
+    return driver->stats.ops - driver->stats.ops_ended;
+}
 
 extern const struct torc__driver_ops torc__uring_ops;
 

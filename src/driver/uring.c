@@ -29,8 +29,9 @@
 #define TASKRUN_REPEATS 8
 #define TASKRUN_FULL    16
 
-/* How often a submission is retried, about a microsecond each, before its ops are failed. */
-#define SUBMIT_RETRIES 1000
+/* How often a submission is retried before its ops are failed. */
+#define SUBMIT_RETRIES_AT_ONCE 100
+#define SUBMIT_RETRIES         (SUBMIT_RETRIES_AT_ONCE + 14)
 
 static struct torc__uring *to_uring(struct torc__driver *driver)
 {
@@ -51,7 +52,7 @@ static void tell_op(struct torc__uring *uring, uint64_t user_data, int result, u
     struct torc_op *op = (struct torc_op *)(uintptr_t)user_data;
     const int more = !!(flags & IORING_CQE_F_MORE);
 
-    uring->ops_ended += !more;
+    uring->base.stats.ops_ended += !more;
     op->_complete(op, result, flags, more);
 }
 
@@ -93,7 +94,8 @@ static void tell_own(struct torc__uring *uring, uint64_t user_data, int result)
         uring->base.stats.wakeups_received++;
         break;
     case TAG_SENT:
-        sending_failed(user_data, result);
+        if (!uring->finishing) /* Later the other driver may have gone, and cares no more. */
+            sending_failed(user_data, result);
         break;
     case TAG_OP:
     case TAG_IGNORE:
@@ -155,12 +157,16 @@ static inline bool take_completion(struct torc__uring *uring, struct io_uring_cq
     return true;
 }
 
+/* Tell what there is now. What that brings about waits for the next call, or this might not end. */
 static int tell_completions(struct torc__uring *uring)
 {
+    const struct torc__ring *ring = &uring->ring;
+    const unsigned queued = __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE) - *ring->cq_head;
+    const int there = (int)(queued + uring->backlog_count - uring->backlog_told);
     struct io_uring_cqe cqe;
     int told = 0;
 
-    for (; take_completion(uring, &cqe); told++) {
+    for (; told < there && take_completion(uring, &cqe); told++) {
         if (likely((cqe.user_data & TAG_MASK) == TAG_OP))
             tell_op(uring, cqe.user_data, cqe.res, cqe.flags);
         else
@@ -172,24 +178,32 @@ static int tell_completions(struct torc__uring *uring)
 
 /* ---- Submission ---- */
 
-/* The queued operations cannot be submitted: `error` is their result. */
+/*
+ * The queued operations cannot be submitted: `error` is their result. The driver's requests about
+ * other ops, such as to cancel them, stay in the queue, since nobody would make them again.
+ */
 static void fail_queued(struct torc__uring *uring, int error)
 {
     struct torc__ring *ring = &uring->ring;
-    unsigned head = __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
-    unsigned count = ring->sq_tail - head;
+    const unsigned head = __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
+    const unsigned count = ring->sq_tail - head;
+    unsigned kept = head;
     bool noted = backlog_reserve(uring, count);
 
-    torc__log("io_uring_enter: %s; %u operations fail with it", strerror(-error), count);
     TORC_ASSERT(noted); /* Without memory they would be lost. */
     for (unsigned i = head; i != ring->sq_tail; i++) {
         const struct io_uring_sqe *sqe = &ring->sqes[i & ring->sq_mask];
 
-        uring->backlog[uring->backlog_count++] =
-            (struct io_uring_cqe){.user_data = sqe->user_data, .res = error};
+        if (sqe->user_data == TAG_IGNORE)
+            ring->sqes[kept++ & ring->sq_mask] = *sqe;
+        else
+            uring->backlog[uring->backlog_count++] =
+                (struct io_uring_cqe){.user_data = sqe->user_data, .res = error};
     }
-    ring->sq_tail = head;
-    __atomic_store_n(ring->sq_tail_shared, head, __ATOMIC_RELEASE);
+    torc__log("io_uring_enter: %s; %u operations fail with it", strerror(-error),
+              count - (kept - head));
+    ring->sq_tail = kept;
+    __atomic_store_n(ring->sq_tail_shared, kept, __ATOMIC_RELEASE);
 }
 
 static bool is_passing(int error)
@@ -210,23 +224,49 @@ static void make_room(struct torc__uring *uring, int error)
     stash_completions(uring);
 }
 
-/* Bring all that is queued to the kernel, or fail it. */
+/*
+ * Flags that tie an SQE to its neighbours, which are other fibers' or the driver's own: a link would
+ * cancel them, a drain would wait for ops that never end.
+ */
+static void check_last(const struct torc__ring *ring)
+{
+    const unsigned ties = IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_IO_DRAIN;
+
+    TORC_ASSERT(!(ring->sqes[(ring->sq_tail - 1) & ring->sq_mask].flags & ties));
+}
+
+/* Show the kernel what is queued. Returns how much that is. */
+static unsigned publish(struct torc__uring *uring)
+{
+    check_last(&uring->ring);
+    __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
+    return torc__ring_queued(&uring->ring);
+}
+
+/*
+ * Bring all that is queued to the kernel, or fail it. Want of memory may last: the first retries
+ * follow at once, the others after longer and longer pauses, 0.1 s in all.
+ */
 static void submit_queued(struct torc__uring *uring)
 {
+    const int saved = errno; /* We may be in a fiber's prepare(). */
     unsigned attempt = 0;
-    unsigned queued;
+    unsigned queued = publish(uring);
 
-    __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
-    while ((queued = torc__ring_queued(&uring->ring)) > 0) {
+    for (; queued > 0; queued = torc__ring_queued(&uring->ring)) {
         int result = enter(uring, queued, 0, 0, NULL);
 
         if (result >= 0)
             continue;
-        if (is_passing(result) && attempt++ < SUBMIT_RETRIES)
-            make_room(uring, result);
-        else
+        if (!is_passing(result) || attempt == SUBMIT_RETRIES) {
             fail_queued(uring, result);
+            break;
+        }
+        make_room(uring, result);
+        if (result != -EINTR && ++attempt > SUBMIT_RETRIES_AT_ONCE)
+            usleep(1000 * (attempt - SUBMIT_RETRIES_AT_ONCE));
     }
+    errno = saved;
 }
 
 /* A turn's call has failed. What is queued is submitted or failed; the loop does the rest. */
@@ -246,10 +286,15 @@ static void recover(struct torc__uring *uring, int error)
 static struct io_uring_sqe *next_sqe(struct torc__uring *uring)
 {
     struct torc__ring *ring = &uring->ring;
+    struct io_uring_sqe *sqe;
 
+    check_last(ring);
     if (unlikely(torc__ring_queued(ring) == ring->sq_entries))
         submit_queued(uring);
-    return &ring->sqes[ring->sq_tail++ & ring->sq_mask];
+    sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
+    /* io_uring_prep_*() of liburing 2.6 and newer rely on it. */
+    memset(sqe, 0, sizeof(*sqe));
+    return sqe;
 }
 
 static struct io_uring_sqe *uring_prepare(struct torc__driver *driver, struct torc_op *op)
@@ -326,6 +371,20 @@ static void arm_wake(struct torc__uring *uring)
     uring->own_pending++;
 }
 
+/* Submit, and let the kernel post what has completed, without waiting; no call if there is none. */
+static void enter_now(struct torc__uring *uring)
+{
+    unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
+    unsigned queued = publish(uring);
+    int result;
+
+    if (queued == 0 && !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+        return;
+    result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS, NULL);
+    if (result < 0)
+        recover(uring, result);
+}
+
 /* One call that submits what is queued, and waits for a completion or until `until_ns`. */
 static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
 {
@@ -339,35 +398,22 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
         arm_wake(uring);
     if (!ext_arg)
         arm_timeout(uring, until_ns);
+    if (uring->backlog_count > 0) {
+        enter_now(uring); /* Making room for these has brought completions: no time to sleep. */
+        return;
+    }
     if (has_timeout && ext_arg) {
         uint64_t now = torc__clock_now();
 
         timeout = to_timespec(until_ns > now ? until_ns - now : 0);
     }
-    __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
-    queued = torc__ring_queued(&uring->ring);
+    queued = publish(uring);
     uring->base.stats.waits++;
     result = enter(uring, queued, 1, IORING_ENTER_GETEVENTS,
                    has_timeout && ext_arg ? &timeout : NULL);
     if (result == -ETIME || result >= 0)
         return;
     recover(uring, result); /* The loop comes back here after it has looked around. */
-}
-
-/* Submit, and let the kernel post what has completed, without waiting; no call if there is none. */
-static void enter_now(struct torc__uring *uring)
-{
-    unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
-    unsigned queued;
-    int result;
-
-    __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
-    queued = torc__ring_queued(&uring->ring);
-    if (queued == 0 && !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
-        return;
-    result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS, NULL);
-    if (result < 0)
-        recover(uring, result);
 }
 
 /* See TASKRUN_REPEATS. `tail` is where the completion queue ended before the turn's call. */
@@ -443,35 +489,27 @@ static int uring_init(struct torc__driver *driver, const struct torc__driver_opt
     return result;
 }
 
-static void cancel_own(struct torc__uring *uring, uint64_t user_data, int flags)
+static void cancel_own(struct torc__uring *uring, uint64_t user_data)
 {
     struct io_uring_sqe *sqe = next_sqe(uring);
 
-    io_uring_prep_cancel64(sqe, user_data, flags);
+    io_uring_prep_cancel64(sqe, user_data, 0);
     sqe->user_data = TAG_IGNORE;
-}
-
-static bool something_in_flight(const struct torc__uring *uring)
-{
-    return uring->own_pending > 0 || uring->ops_ended < uring->base.stats.ops;
 }
 
 static void uring_finish(struct torc__driver *driver)
 {
     struct torc__uring *uring = to_uring(driver);
 
+    TORC_ASSERT(torc__driver_in_flight(driver) == 0);
+    uring->finishing = true;
     /* The kernel may write to our memory until these have completed, so closing is not enough. */
     if (uring->wake_armed)
-        cancel_own(uring, TAG_WAKE, 0);
+        cancel_own(uring, TAG_WAKE);
     if (uring->timeout_armed)
         disarm_timeout(uring);
-    if (uring->ops_ended < uring->base.stats.ops) /* Feeds that were never cancelled. */
-        cancel_own(uring, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
-    submit_queued(uring);
-    while (something_in_flight(uring)) {
+    while (submit_queued(uring), (void)tell_completions(uring), uring->own_pending > 0)
         (void)enter(uring, 0, 1, IORING_ENTER_GETEVENTS, NULL);
-        (void)tell_completions(uring);
-    }
     torc__ring_finish(&uring->ring);
     close(uring->wake_fd);
     free(uring->backlog);

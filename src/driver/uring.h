@@ -36,7 +36,7 @@ struct torc__uring {
     unsigned backlog_room;
     unsigned backlog_count;
     unsigned backlog_told;
-    uint64_t ops_ended;      /* of stats.ops: the others are in flight */
+    bool finishing;
     unsigned own_pending;    /* The driver's own operations whose completion must be awaited. */
 };
 

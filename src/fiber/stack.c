@@ -23,7 +23,7 @@
 #define COLOUR_SIZE     64u
 #define TRIM_KEEP       256u
 #define TRIM_BATCH      512u
-#define MAP_COUNT_SHARE 4 /* Guards by mprotect() may use this part of vm.max_map_count. */
+#define MAP_COUNT_SHARE 4 /* So many guards by mprotect(): half of vm.max_map_count. */
 
 /* ---- Guards ---- */
 
@@ -73,6 +73,9 @@ static int advise(const struct iovec *ranges, unsigned count, int advice)
     return 0;
 }
 
+/* Guards by mprotect() in the whole process; each makes two mappings of one. */
+static uint32_t guards_by_mprotect;
+
 static void protect_slot(struct torc__stacks *stacks, char *slot)
 {
     static uint32_t most; /* The same for all threads, so a race is harmless. */
@@ -82,11 +85,15 @@ static void protect_slot(struct torc__stacks *stacks, char *slot)
         limit = guards_by_mprotect_max();
         __atomic_store_n(&most, limit, __ATOMIC_RELAXED);
     }
-    if (stacks->touched > limit || mprotect(slot, GUARD_SIZE, PROT_NONE) < 0) {
-        if (stacks->unguarded++ == 0)
-            torc__log("from %u stacks on there are no guards: raise vm.max_map_count",
-                      stacks->touched);
+    if (__atomic_fetch_add(&guards_by_mprotect, 1, __ATOMIC_RELAXED) < limit &&
+        mprotect(slot, GUARD_SIZE, PROT_NONE) == 0) {
+        stacks->protected++;
+        return;
     }
+    __atomic_fetch_sub(&guards_by_mprotect, 1, __ATOMIC_RELAXED);
+    if (stacks->unguarded++ == 0)
+        torc__log("from %u stacks on there are no guards: raise vm.max_map_count",
+                  stacks->touched);
 }
 
 /* Make the guards of the next slots of a slab. Their want is no reason to stop: it is told. */
@@ -174,6 +181,7 @@ void torc__stacks_finish(struct torc__stacks *stacks)
     struct torc__slab *slab = stacks->slabs;
 
     TORC_ASSERT(stacks->used == 0);
+    __atomic_fetch_sub(&guards_by_mprotect, stacks->protected, __ATOMIC_RELAXED);
     while (slab != NULL) {
         struct torc__slab *next = slab->next;
 

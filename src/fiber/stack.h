@@ -53,10 +53,11 @@ struct torc__stacks {
     uint32_t used;          /* taken and not given back */
     uint32_t touched;       /* slots that were ever used: in use or in the free list */
     uint32_t used_peak;     /* since the last trim */
+    uint32_t protected;     /* slots with a guard by mprotect() */
     uint32_t unguarded;     /* slots that had to do without */
 };
 
-/* Prepare a pool of stacks of at least `size` usable bytes. */
+/* Prepare a pool of stacks of `size` usable bytes or more, less the colour. */
 void torc__stacks_init(struct torc__stacks *stacks, size_t size, bool forbid_regions);
 
 /* Unmap all stacks. None may be in use. */

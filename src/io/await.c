@@ -5,30 +5,11 @@
 #include "io/await.h"
 #include <errno.h>
 
-/*
- * Of several completions the last counts; but if that is only the notification that the memory of
- * a zero-copy send is free again, the one before it has the result.
- */
-static void take_result(struct torc_op *op, int result, uint32_t flags)
-{
-    if (!(flags & IORING_CQE_F_NOTIF))
-        op->_result = result;
-    op->_flags = flags;
-}
-
 void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more)
 {
-    take_result(op, result, flags);
+    torc__op_take_result(op, result, flags);
     if (!more)
         torc__wake(torc__shard, op->_waiter, 0);
-}
-
-void torc__op_hurry(struct torc__shard *shard, struct torc_op *op)
-{
-    if (op->_cancelling)
-        return;
-    op->_cancelling = 1;
-    shard->driver->ops->cancel(shard->driver, op);
 }
 
 static void interrupt_op(struct torc_fiber *fiber, int reason)

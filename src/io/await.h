@@ -28,6 +28,17 @@ static inline unsigned torc__clamp(size_t length)
     return length < TRANSFER_MAX ? (unsigned)length : (unsigned)TRANSFER_MAX;
 }
 
+/*
+ * Of several completions the last counts; but if that is only the notification that the memory of
+ * a zero-copy send is free again, the one before it has the result.
+ */
+static inline void torc__op_take_result(struct torc_op *op, int result, uint32_t flags)
+{
+    if (!(flags & IORING_CQE_F_NOTIF))
+        op->_result = result;
+    op->_flags = flags;
+}
+
 /* The completion of an op whose fiber waits for just that. */
 void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more);
 
@@ -66,8 +77,5 @@ int torc__await_shielded(struct torc_op *op);
 
 /* The result of an op, or the scope's reason in its place if that is what ended the op. */
 int torc__op_verdict(const struct torc__shard *shard, const struct torc_op *op);
-
-/* Ask the driver to cancel an op, once. */
-void torc__op_hurry(struct torc__shard *shard, struct torc_op *op);
 
 #endif

@@ -154,17 +154,7 @@ int torc_send_all(int fd, const void *buffer, size_t length, size_t *ret_done)
 
 int torc_shutdown(int fd, int how)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
-    int result;
-
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_shutdown(sqe, fd, how);
-    result = torc__await(&op);
-    if (result == -EINVAL) /* Of `how`, or of a kernel before 5.11. It never waits anyway. */
-        result = control((struct torc__control){.kind = CONTROL_SHUTDOWN, .fd = fd, .a = how});
-    return result;
+    return control((struct torc__control){.kind = CONTROL_SHUTDOWN, .fd = fd, .a = how});
 }
 
 static int get_address(enum torc__control_kind kind, int fd, struct torc_address *ret_address)

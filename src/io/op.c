@@ -4,7 +4,6 @@
  */
 #include "io/await.h"
 #include <errno.h>
-#include <string.h>
 
 /* A fiber's wait for some of its ops; on its stack. */
 struct group {
@@ -22,9 +21,7 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
 {
     struct group *group = op->_waiter;
 
-    if (!(flags & IORING_CQE_F_NOTIF))
-        op->_result = result;
-    op->_flags = flags;
+    torc__op_take_result(op, result, flags);
     if (more)
         return;
     op->_state = OP_DONE;
@@ -33,45 +30,58 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
         return; /* Nobody waits yet. */
     group->open--;
     if (group->waiting &&
-        (group->open <= group->wake_at || (group->wake_on_failure && result < 0))) {
+        (group->open <= group->wake_at || (group->wake_on_failure && op->_result < 0))) {
         group->waiting = false;
         group->first = op;
         torc__wake(torc__shard, group->fiber, 0);
     }
 }
 
-static struct io_uring_sqe *prepare(struct torc_op *op, torc_op_fn *on_complete)
+static struct io_uring_sqe *prepare(struct torc__shard *shard, struct torc_op *op,
+                                    torc_op_fn *on_complete)
 {
-    struct torc__shard *shard = torc__shard;
-    struct io_uring_sqe *sqe;
-    uint64_t user_data;
-
-    TORC_ASSERT(shard != NULL);
     op->_complete = on_complete;
     op->_waiter = NULL;
     op->_result = 0;
     op->_flags = 0;
     op->_state = OP_IN_FLIGHT;
     op->_cancelling = 0;
-    sqe = shard->driver->ops->prepare(shard->driver, op);
-    user_data = sqe->user_data;
-    memset(sqe, 0, sizeof(*sqe));
-    sqe->user_data = user_data;
-    return sqe;
+    return shard->driver->ops->prepare(shard->driver, op);
 }
 
 struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
 {
-    struct torc_fiber *self = torc__shard_of_fiber()->running;
+    struct torc__shard *shard = torc__shard_of_fiber();
 
-    self->ops_open++;
-    op->_fiber = self;
-    return prepare(op, complete);
+    op->_fiber = shard->running;
+    op->_fiber->ops_open++;
+    return prepare(shard, op, complete);
+}
+
+/* ---- Feeds ---- */
+
+static void complete_feed(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    if (!more) {
+        *op->_feed_link = op->_next_feed;
+        if (op->_next_feed != NULL)
+            op->_next_feed->_feed_link = op->_feed_link;
+        op->_state = OP_DONE;
+    }
+    op->_feed(op, result, flags, more);
 }
 
 struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *on_complete)
 {
-    return prepare(op, on_complete);
+    struct torc__shard *shard = torc__shard_here();
+
+    op->_feed = on_complete;
+    op->_next_feed = shard->feeds;
+    op->_feed_link = &shard->feeds;
+    if (shard->feeds != NULL)
+        shard->feeds->_feed_link = &op->_next_feed;
+    shard->feeds = op;
+    return prepare(shard, op, complete_feed);
 }
 
 void torc_op_cancel(struct torc_op *op)
@@ -117,6 +127,7 @@ static void group_init(struct group *group, struct torc__shard *shard, struct to
                 group->first = ops[i];
             continue;
         }
+        TORC_ASSERT(ops[i]->_waiter == NULL); /* It is being waited for already. */
         ops[i]->_waiter = group;
         group->open++;
     }

@@ -25,36 +25,28 @@ uint64_t torc_deadline(uint64_t duration_ns)
     return torc__time_add(torc_now(), duration_ns);
 }
 
-struct sleeper {
-    struct torc_timer timer;
-    struct torc_fiber *fiber;
-};
-
 static void time_has_come(struct torc_timer *timer)
 {
-    torc__wake(torc__shard, container_of(timer, struct sleeper, timer)->fiber, 0);
+    torc__wake(torc__shard, container_of(timer, struct torc_fiber, timer), 0);
 }
 
 static void interrupt_sleep(struct torc_fiber *fiber, int reason)
 {
-    struct sleeper *sleeper = fiber->waits_for;
-
-    torc__timer_stop(&torc__shard->timers, &sleeper->timer);
+    torc__timer_stop(&torc__shard->timers, &fiber->timer);
     torc__wake(torc__shard, fiber, reason);
 }
 
 int torc_sleep_until(uint64_t deadline_ns)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
-    struct sleeper sleeper = {.fiber = shard->running};
     int reason = torc__reason(shard);
 
     if (reason != 0)
         return torc__refuse(shard, reason);
     if (deadline_ns <= shard->round_time_ns)
         return torc_yield();
-    torc__timer_start(&shard->timers, &sleeper.timer, deadline_ns, time_has_come);
-    return torc__wait(shard, interrupt_sleep, &sleeper);
+    torc__timer_start(&shard->timers, &shard->running->timer, deadline_ns, time_has_come);
+    return torc__wait(shard, interrupt_sleep, NULL);
 }
 
 int torc_sleep(uint64_t duration_ns)

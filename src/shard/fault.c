@@ -25,6 +25,8 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static unsigned users; /* Threads that want faults caught; under the mutex. */
 static struct sigaction before[ARRAY_LENGTH(signals)];
 
+static void caught(int number, siginfo_t *info, void *context);
+
 void torc__describe_running(char *text, int size)
 {
     const struct torc__shard *shard = torc__shard;
@@ -39,10 +41,19 @@ void torc__describe_running(char *text, int size)
                        fiber->name != NULL ? fiber->name : "", shard->index);
 }
 
+static bool is_ours(int number)
+{
+    struct sigaction now;
+
+    return sigaction(number, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+           now.sa_sigaction == caught;
+}
+
+/* What was there before us; unless somebody has come after us, and has called us. */
 static void put_back(int number)
 {
     for (unsigned i = 0; i < ARRAY_LENGTH(signals); i++) {
-        if (signals[i] == number)
+        if (signals[i] == number && is_ours(number))
             sigaction(number, &before[i], NULL);
     }
 }
@@ -99,13 +110,8 @@ static void install(void)
 
 static void uninstall(void)
 {
-    for (unsigned i = 0; i < ARRAY_LENGTH(signals); i++) {
-        struct sigaction now;
-
-        if (sigaction(signals[i], NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
-            now.sa_sigaction == caught)
-            sigaction(signals[i], &before[i], NULL);
-    }
+    for (unsigned i = 0; i < ARRAY_LENGTH(signals); i++)
+        put_back(signals[i]);
 }
 
 void torc__fault_catch(void **ret_signal_stack)

@@ -8,8 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Stands for "closed" at the head of the stack; never run, never followed. */
-static struct torc_message closed;
+struct torc_message torc__mailbox_closed;
 
 struct torc__mailbox *torc__mailbox_create(void)
 {
@@ -17,8 +16,8 @@ struct torc__mailbox *torc__mailbox_create(void)
 
     if (mailbox == NULL)
         return NULL;
-    atomic_init(&mailbox->last, &closed);
-    atomic_init(&mailbox->awake, true);
+    atomic_init(&mailbox->last, &torc__mailbox_closed);
+    atomic_init(&mailbox->sleep, MAILBOX_AWAKE);
     atomic_init(&mailbox->wakers, 0);
     atomic_init(&mailbox->references, 1);
     mailbox->driver = NULL;
@@ -28,7 +27,7 @@ struct torc__mailbox *torc__mailbox_create(void)
 void torc__mailbox_open(struct torc__mailbox *mailbox, struct torc__driver *driver)
 {
     mailbox->driver = driver;
-    atomic_store(&mailbox->awake, true);
+    atomic_store(&mailbox->sleep, MAILBOX_AWAKE);
     atomic_store(&mailbox->last, NULL);
 }
 
@@ -49,12 +48,12 @@ static struct torc_message *reverse(struct torc_message *message)
 
 struct torc_message *torc__mailbox_close(struct torc__mailbox *mailbox)
 {
-    struct torc_message *rest = atomic_exchange(&mailbox->last, &closed);
+    struct torc_message *rest = atomic_exchange(&mailbox->last, &torc__mailbox_closed);
 
     /* A sender that pushed before is perhaps on its way to the driver, which will go away. */
     while (atomic_load(&mailbox->wakers) != 0)
         torc__cpu_relax();
-    return rest == &closed ? NULL : reverse(rest);
+    return rest == &torc__mailbox_closed ? NULL : reverse(rest);
 }
 
 struct torc__mailbox *torc__mailbox_acquire(struct torc__mailbox *mailbox)
@@ -71,14 +70,28 @@ void torc__mailbox_release(struct torc__mailbox *mailbox)
         free(mailbox);
 }
 
+/* The shard may sleep: see that a wake-up is sent, or that one is on its way that will do. */
 static void wake_shard(struct torc__mailbox *mailbox)
 {
     struct torc__shard *self = torc__shard;
-    struct torc__driver *from = self != NULL ? self->driver : NULL;
+    uintptr_t claim = (uintptr_t)self;
+    uintptr_t state = MAILBOX_ASLEEP;
 
-    if (from != NULL)
-        from->stats.wakeups_sent++;
-    mailbox->driver->ops->wake(mailbox->driver, from);
+    if (self != NULL) {
+        if (atomic_compare_exchange_strong(&mailbox->sleep, &state, claim)) {
+            self->driver->stats.wakeups_sent++;
+            mailbox->driver->ops->wake(mailbox->driver, self->driver);
+            return;
+        }
+        if (state == claim)
+            return; /* Ours leaves when this shard's loop turns. */
+    }
+    /* Somebody else's claim may have to wait for a round of his that takes long. */
+    if (atomic_exchange(&mailbox->sleep, MAILBOX_AWAKE) == MAILBOX_AWAKE)
+        return;
+    if (self != NULL)
+        self->driver->stats.wakeups_sent++;
+    mailbox->driver->ops->wake(mailbox->driver, NULL);
 }
 
 int torc__mailbox_push(struct torc__mailbox *mailbox, struct torc_message *message)
@@ -89,14 +102,14 @@ int torc__mailbox_push(struct torc__mailbox *mailbox, struct torc_message *messa
     atomic_fetch_add(&mailbox->wakers, 1);
     last = atomic_load(&mailbox->last);
     do {
-        if (last == &closed) {
+        if (last == &torc__mailbox_closed) {
             result = -ESHUTDOWN;
             goto leave;
         }
         message->_next = last;
     } while (!atomic_compare_exchange_weak(&mailbox->last, &last, message));
     /* From here on the message may have been run, and be gone. */
-    if (!atomic_load(&mailbox->awake) && !atomic_exchange(&mailbox->awake, true))
+    if (atomic_load(&mailbox->sleep) != MAILBOX_AWAKE)
         wake_shard(mailbox);
 leave:
     atomic_fetch_sub(&mailbox->wakers, 1);
@@ -110,16 +123,19 @@ struct torc_message *torc__mailbox_take(struct torc__mailbox *mailbox)
 
 bool torc__mailbox_sleep(struct torc__mailbox *mailbox)
 {
-    atomic_store(&mailbox->awake, false);
-    if (atomic_load(&mailbox->last) == NULL)
+    struct torc_message *last;
+
+    atomic_store(&mailbox->sleep, MAILBOX_ASLEEP);
+    last = atomic_load(&mailbox->last);
+    if (last == NULL || last == &torc__mailbox_closed)
         return true;
-    atomic_store(&mailbox->awake, true);
+    atomic_store(&mailbox->sleep, MAILBOX_AWAKE);
     return false;
 }
 
 void torc__mailbox_woken(struct torc__mailbox *mailbox)
 {
-    atomic_store_explicit(&mailbox->awake, true, memory_order_relaxed);
+    atomic_store_explicit(&mailbox->sleep, MAILBOX_AWAKE, memory_order_relaxed);
 }
 
 /* ---- The public face ---- */

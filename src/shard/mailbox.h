@@ -6,10 +6,13 @@
  * around: so each sender's messages keep their order. Shared by reference, since senders may
  * outlive the shard; a closed mailbox refuses.
  *
- * Waking: the shard says that it sleeps by clearing `awake`, and then looks once more. A sender
- * pushes first and then claims the flag; whoever finds it cleared, and sets it, sends the wake-up.
- * Both orders are sequentially consistent, so either the shard sees the message or a sender sees
- * the shard asleep; and at most one wake-up is on its way, however many send.
+ * Waking: the shard says that it sleeps, and then looks once more. A sender pushes first, and then
+ * looks whether the shard sleeps; whoever changes that state sends the wake-up. Both orders are
+ * sequentially consistent, so either the shard sees the message or a sender sees the shard asleep.
+ * Of each kind of wake-up at most one is on its way per sleep, however many send:
+ *
+ *     ASLEEP --shard of the same runtime--> claimed by it: a MSG_RING that leaves with its ops
+ *     ASLEEP or claimed by another --anybody else--> AWAKE: an eventfd, at once
  */
 #ifndef SHARD_MAILBOX_H
 #define SHARD_MAILBOX_H
@@ -17,14 +20,21 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <torc/mailbox.h>
 
 struct torc__driver;
 
+#define MAILBOX_ASLEEP ((uintptr_t)0)
+#define MAILBOX_AWAKE  ((uintptr_t)1)
+
+/* Stands for "closed" at the head of the stack; never run, never followed. */
+extern struct torc_message torc__mailbox_closed;
+
 /* Also the public `struct torc_mailbox`. */
 struct torc__mailbox {
     _Alignas(64) _Atomic(struct torc_message *) last; /* newest first; CLOSED at the end */
-    atomic_bool awake;
+    atomic_uintptr_t sleep;      /* MAILBOX_ASLEEP, MAILBOX_AWAKE, or the shard that claims it */
     struct torc__driver *driver; /* whom to wake; while open */
     atomic_uint wakers;          /* senders that may be using `driver` just now */
     atomic_uint references;
@@ -48,13 +58,15 @@ void torc__mailbox_release(struct torc__mailbox *mailbox);
 /* Any thread. 0 or -ESHUTDOWN. */
 int torc__mailbox_push(struct torc__mailbox *mailbox, struct torc_message *message);
 
-/* All messages, oldest first. The shard's thread. */
+/* All messages, oldest first. The shard's thread; not when closed. */
 struct torc_message *torc__mailbox_take(struct torc__mailbox *mailbox);
 
 /* Whether there are messages. */
 static inline bool torc__mailbox_has_mail(struct torc__mailbox *mailbox)
 {
-    return atomic_load_explicit(&mailbox->last, memory_order_relaxed) != NULL;
+    struct torc_message *last = atomic_load_explicit(&mailbox->last, memory_order_relaxed);
+
+    return last != NULL && last != &torc__mailbox_closed;
 }
 
 /* The shard is going to sleep. False if it must not, since a message has come. */

@@ -34,7 +34,9 @@ struct torc__runtime {
     pthread_cond_t met;
     unsigned waiting;      /* at the present meeting */
     unsigned meeting;
-    int result;            /* the first failure */
+    int start_failure;     /* the first one of each kind, or 0 */
+    int main_failure;
+    int fiber_failure;
     atomic_bool stopping;
     unsigned count;
     struct shard_slot slots[];
@@ -59,22 +61,22 @@ static void meet(struct torc__runtime *runtime)
     pthread_mutex_unlock(&runtime->mutex);
 }
 
-static void note_result(struct torc__runtime *runtime, int result)
+static void note_failure(struct torc__runtime *runtime, int *first, int result)
 {
     pthread_mutex_lock(&runtime->mutex);
-    if (runtime->result == 0 && result < 0)
-        runtime->result = result;
+    if (*first == 0 && result < 0)
+        *first = result;
     pthread_mutex_unlock(&runtime->mutex);
 }
 
-static int result_so_far(struct torc__runtime *runtime)
+static bool all_have_started(struct torc__runtime *runtime)
 {
-    int result;
+    int failure;
 
     pthread_mutex_lock(&runtime->mutex);
-    result = runtime->result;
+    failure = runtime->start_failure;
     pthread_mutex_unlock(&runtime->mutex);
-    return result;
+    return failure == 0;
 }
 
 /* ---- Stopping ---- */
@@ -82,7 +84,7 @@ static int result_so_far(struct torc__runtime *runtime)
 static void stop_arrived(struct torc_message *message)
 {
     (void)message;
-    torc_scope_cancel(&torc__shard->root);
+    torc__shard_stop(torc__shard);
 }
 
 void torc__runtime_stop(struct torc__runtime *runtime)
@@ -127,7 +129,7 @@ static void restore_sigpipe(const sigset_t *before)
     sigaddset(&set, SIGPIPE);
     while (sigtimedwait(&set, NULL, &no_time) == SIGPIPE)
         ; /* One that was raised meanwhile. */
-    pthread_sigmask(SIG_SETMASK, before, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static int pin(int cpu)
@@ -170,11 +172,14 @@ static void live(struct shard_slot *slot)
     result = start(slot, &shard);
     if (catch_faults)
         torc__fault_catch(&signal_stack);
-    note_result(runtime, result);
+    note_failure(runtime, &runtime->start_failure, result);
     meet(runtime);
-    if (result_so_far(runtime) == 0) {
-        meet(runtime); /* Nobody may fail before all have seen that nobody has. */
-        note_result(runtime, torc__shard_run(shard, runtime->main, runtime->arg));
+    if (all_have_started(runtime)) {
+        int fiber_failure;
+
+        result = torc__shard_run(shard, runtime->main, runtime->arg, &fiber_failure);
+        note_failure(runtime, &runtime->main_failure, result);
+        note_failure(runtime, &runtime->fiber_failure, fiber_failure);
         meet(runtime);
     }
     if (catch_faults)
@@ -203,6 +208,8 @@ static int shard_count(const struct torc_options *options)
     cpu_set_t set;
     int count = options->shards == 0 ? 1 : options->shards;
 
+    if (options->cpu_count > SHARDS_MAX)
+        return -EINVAL;
     if (options->shards == TORC_ALL_CPUS)
         count = options->cpus != NULL ? (int)options->cpu_count : allowed_cpus(&set);
     if (count < 0 && options->shards == TORC_ALL_CPUS)
@@ -214,15 +221,16 @@ static int shard_count(const struct torc_options *options)
 static int place(struct torc__runtime *runtime)
 {
     const struct torc_options *options = runtime->options;
+    const bool pinned = !options->no_pin && (runtime->count > 1 || options->cpus != NULL);
     cpu_set_t set;
     int cpu = -1;
-    int result = allowed_cpus(&set);
+    int result = pinned ? allowed_cpus(&set) : 0;
 
     if (result < 0)
         return result;
     for (unsigned i = 0; i < runtime->count; i++) {
         runtime->slots[i].cpu = -1;
-        if (options->no_pin || (runtime->count == 1 && options->cpus == NULL))
+        if (!pinned)
             continue;
         if (options->cpus != NULL && options->cpu_count > 0) {
             cpu = options->cpus[i % options->cpu_count];
@@ -290,7 +298,7 @@ static unsigned start_threads(struct torc__runtime *runtime)
         int error = pthread_create(&slot->thread, NULL, thread_main, slot);
 
         if (error != 0) {
-            note_result(runtime, -error);
+            note_failure(runtime, &runtime->start_failure, -error);
             break;
         }
         started++;
@@ -325,7 +333,9 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
         pthread_join(runtime->slots[i].thread, NULL);
     if (runtime->slots[0].cpu >= 0)
         (void)sched_setaffinity(0, sizeof(affinity), &affinity);
-    result = runtime->result;
+    result = runtime->start_failure  ? runtime->start_failure
+             : runtime->main_failure ? runtime->main_failure
+                                     : runtime->fiber_failure;
     destroy(runtime);
     return result;
 }

@@ -72,10 +72,8 @@ static bool shrink_budget(struct torc__shard *shard, uint64_t used, uint64_t lim
 /* Fibers have run for `used_ns` since the last turn. */
 static void adapt_budget(struct torc__shard *shard, uint64_t used_ns)
 {
-    uint64_t ops = shard->driver->stats.ops;
-    uint64_t used_ops = ops - shard->round_ops;
+    uint64_t used_ops = shard->driver->stats.ops - shard->round_ops;
 
-    shard->round_ops = ops;
     if (shrink_budget(shard, used_ns, ROUND_NS_MAX) ||
         shrink_budget(shard, used_ops, ROUND_OPS_MAX))
         return;
@@ -110,9 +108,12 @@ static uint64_t timer_deadline(struct torc__shard *shard)
     return next < soonest && shard->last_timers_fired > 1 ? soonest : next;
 }
 
-static void serve_timers(struct torc__shard *shard)
+void torc__shard_serve_timers(struct torc__shard *shard)
 {
-    unsigned fired = torc__timers_serve(&shard->timers, shard->round_time_ns);
+    unsigned fired;
+
+    shard->round_time_ns = shard->driver->ops->now(shard->driver);
+    fired = torc__timers_serve(&shard->timers, shard->round_time_ns);
 
     if (fired > 0)
         shard->last_timers_fired = fired;
@@ -228,11 +229,17 @@ static void plan_trim(struct torc__shard *shard)
 
 /* ---- The loop ---- */
 
+static bool something_left(const struct torc__shard *shard)
+{
+    return shard->root._fiber_count > 0 ||
+           (shard->closing && torc__driver_in_flight(shard->driver) > 0);
+}
+
 static void run_loop(struct torc__shard *shard)
 {
     struct torc__driver *driver = shard->driver;
 
-    while (shard->root._fiber_count > 0) {
+    while (something_left(shard)) {
         shard->rounds++;
         if (shard->ready_first != NULL) {
             adapt_budget(shard, driver->ops->now(driver) - shard->round_time_ns);
@@ -241,9 +248,9 @@ static void run_loop(struct torc__shard *shard)
             plan_trim(shard);
             idle(shard);
         }
-        shard->round_time_ns = driver->ops->now(driver);
+        shard->round_ops = driver->stats.ops;
         serve_mail(shard);
-        serve_timers(shard);
+        torc__shard_serve_timers(shard);
         run_fibers(shard);
     }
 }
@@ -339,41 +346,63 @@ static int main_fiber(void *arg)
     if (torc__reason(shard) != 0 && (result == -ECANCELED || result == -ETIME))
         result = 0; /* It was told to stop, and did. */
     shard->main_result = result;
-    shard->main_ended = true;
     if (result < 0)
         torc__runtime_stop(shard->runtime);
-    torc_scope_cancel(&shard->root);
-    torc__timer_start(&shard->timers, &shard->warn,
-                      torc__time_add(shard->driver->ops->now(shard->driver),
-                                     shard->shutdown_warn_ns),
-                      name_remaining);
+    torc__shard_stop(shard);
     return 0;
 }
 
-int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg)
+void torc__shard_stop(struct torc__shard *shard)
+{
+    torc_scope_cancel(&shard->root);
+    if (shard->warn._link == NULL)
+        torc__timer_start(&shard->timers, &shard->warn,
+                          torc__time_add(shard->driver->ops->now(shard->driver),
+                                         shard->shutdown_warn_ns),
+                          name_remaining);
+}
+
+/*
+ * The last fiber has ended. Messages that are there still are run, and may start fibers, as feeds
+ * may whose last completion brings something; so the loop goes on until none of all these is left.
+ */
+static void close_down(struct torc__shard *shard)
+{
+    struct torc_message *message = torc__mailbox_close(shard->mailbox);
+
+    shard->closing = true;
+    while (message != NULL) {
+        struct torc_message *next = message->_next;
+
+        shard->messages++;
+        message->run(message);
+        message = next;
+    }
+    for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
+        torc__op_hurry(shard, feed);
+    run_loop(shard);
+}
+
+int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,
+                    int *ret_fiber_failure)
 {
     struct main_start start = {.shard = shard, .body = main, .arg = arg};
-    int result = torc__spawn(shard, &shard->root, main_fiber, &start, false);
 
-    if (result < 0)
-        return result;
+    shard->main_result = torc__spawn(shard, &shard->root, main_fiber, &start, false);
+    if (shard->main_result < 0)
+        torc__runtime_stop(shard->runtime);
     run_loop(shard);
-    /* What fibers queued last may be a wake-up that another shard waits for. */
+    close_down(shard);
+    /* What was queued last may be a wake-up that another shard waits for. */
     (void)shard->driver->ops->turn(shard->driver, DRIVER_NO_WAIT);
     torc__timer_stop(&shard->timers, &shard->warn);
-    return shard->main_result < 0 ? shard->main_result : shard->root._failure;
+    *ret_fiber_failure = shard->root._failure;
+    return shard->main_result;
 }
 
 void torc__shard_finish(struct torc__shard *shard)
 {
-    struct torc_message *message = torc__mailbox_close(shard->mailbox);
-
-    while (message != NULL) {
-        struct torc_message *next = message->_next;
-
-        message->run(message);
-        message = next;
-    }
+    (void)torc__mailbox_close(shard->mailbox); /* Not done yet if the shard never ran. */
     torc__timer_stop(&shard->timers, &shard->trim);
     torc__driver_destroy(shard->driver);
     torc__stacks_finish(&shard->stacks);

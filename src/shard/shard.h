@@ -38,6 +38,7 @@ struct torc__shard {
     struct torc__timers timers;
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
+    struct torc_op *feeds;           /* ops whose completions wake no fiber */
 
     struct torc__thread_call *call;  /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
@@ -51,7 +52,7 @@ struct torc__shard {
     uint64_t spawns;
     uint64_t messages;
     int main_result;
-    bool main_ended;
+    bool closing;                    /* All fibers have ended; only operations are left. */
     struct torc_timer warn;          /* names what refuses to end */
     struct torc_timer trim;          /* gives back the memory of free stacks */
     uint64_t shutdown_warn_ns;
@@ -144,6 +145,21 @@ void torc__scope_leave(struct torc_fiber *fiber, int result);
 
 /* ---- shard.c: the loop ---- */
 
+/* Ask the driver to cancel an op, once. */
+static inline void torc__op_hurry(struct torc__shard *shard, struct torc_op *op)
+{
+    if (op->_cancelling)
+        return;
+    op->_cancelling = 1;
+    shard->driver->ops->cancel(shard->driver, op);
+}
+
+/* Read the clock for this round, and fire what is due. */
+void torc__shard_serve_timers(struct torc__shard *shard);
+
+/* Cancel all that runs on the shard, and see that what does not end is named. */
+void torc__shard_stop(struct torc__shard *shard);
+
 struct torc__shard_options {
     const struct torc_options *options;
     struct torc__runtime *runtime;
@@ -154,8 +170,12 @@ struct torc__shard_options {
 /* Make the calling thread a shard. Allocates. 0 or a negative errno. */
 int torc__shard_start(const struct torc__shard_options *options, struct torc__shard **ret_shard);
 
-/* Run `main` and the loop until all fibers have ended. Returns the shard's result. */
-int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg);
+/*
+ * Run `main` and the loop until all fibers, messages and operations have ended. Returns main's
+ * result; *ret_fiber_failure is the first failure of another fiber of the root scope, or 0.
+ */
+int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,
+                    int *ret_fiber_failure);
 
 /* Undo torc__shard_start(). All shards of the runtime must have ended. */
 void torc__shard_finish(struct torc__shard *shard);

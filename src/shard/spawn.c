@@ -10,22 +10,34 @@
 #include "shard/shard.h"
 #include <errno.h>
 
+/*
+ * Make sure that there is a free block, and a stack for one more fiber: reserved here, where its
+ * want can be told, and taken at the first run.
+ */
+static int make_room(struct torc__shard *shard)
+{
+    const int saved = errno;
+    int result = torc__stacks_reserve(&shard->stacks, shard->fibers.alive + 1);
+
+    if (result == 0 && shard->fibers.free == NULL)
+        result = torc__fibers_grow(&shard->fibers);
+    errno = saved;
+    return result;
+}
+
 int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_fn *body, void *arg,
                 bool is_daemon)
 {
     struct torc__fibers *fibers = &shard->fibers;
-    struct torc_fiber *fiber = fibers->free;
-    int result;
+    struct torc_fiber *fiber;
 
-    if (unlikely(fiber == NULL || fibers->alive >= shard->stacks.reserved)) {
-        /* A stack is reserved here, where its want can be told, and taken at the first run. */
-        result = torc__stacks_reserve(&shard->stacks, fibers->alive + 1);
-        if (result == 0 && fiber == NULL)
-            result = torc__fibers_grow(fibers);
+    if (unlikely(fibers->free == NULL || fibers->alive >= shard->stacks.reserved)) {
+        int result = make_room(shard);
+
         if (result < 0)
             return result;
-        fiber = fibers->free;
     }
+    fiber = fibers->free;
     fibers->free = fiber->next;
     fibers->alive++;
     if (fibers->alive > fibers->peak)

@@ -82,9 +82,9 @@ __attribute__((noinline)) void torc__park(struct torc__shard *shard)
         return; /* It yielded, and nobody else is ready. */
     shard->switches++;
     self->saved_errno = *shard->errno_of_thread;
-    *shard->errno_of_thread = next->saved_errno;
     if (unlikely(next->sp == NULL))
         give_stack(shard, next);
+    *shard->errno_of_thread = next->saved_errno;
 #if TORC_ASAN || TORC_TSAN
     switch_watched(shard, self, next);
 #else
@@ -160,7 +160,19 @@ int torc_yield(void)
     return 0;
 }
 
+/*
+ * Waits look at the reason as it was when the round began. A fiber that computes asks here, and may
+ * have kept the loop from seeing that a deadline has passed.
+ */
 int torc_cancelled(void)
 {
-    return torc__reason(torc__shard_of_fiber());
+    struct torc__shard *shard = torc__shard_of_fiber();
+    int reason = torc__reason(shard);
+    uint64_t next_ns = reason == 0 ? torc__timers_next(&shard->timers) : TORC_FOREVER;
+
+    if (next_ns != TORC_FOREVER && next_ns <= shard->driver->ops->now(shard->driver)) {
+        torc__shard_serve_timers(shard);
+        reason = torc__reason(shard);
+    }
+    return reason;
 }

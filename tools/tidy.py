@@ -31,7 +31,25 @@ MAY_ALLOCATE = {
 MAY_PRINT = {"src/base/log.c": "it is what the others print with"}
 
 # Sources of the library without a unit test of their own, and why.
-NO_UNIT_TEST = {}
+NO_UNIT_TEST = {
+    "src/io/address.c": "public functions without a shard: tests/api/address_test.c",
+    "src/io/await.c": "means nothing without a shard: every test in tests/api/ awaits",
+    "src/io/io.c": "thin over the driver: tests/api/ on every rung",
+    "src/io/net.c": "thin over the driver: tests/api/socket_test.c",
+    "src/io/op.c": "needs a shard: tests/api/op_test.c",
+    "src/io/tcp.c": "needs a shard: tests/api/tcp_test.c",
+    "src/io/time.c": "needs a shard: tests/api/time_test.c",
+    "src/shard/fault.c": "a fault ends the process: tests/api/overflow_test.c looks at how",
+    "src/shard/report.c": "counters and features of a shard: tests/api/run_test.c",
+    "src/shard/runtime.c": "is torc_run() itself: tests/api/run_test.c",
+    "src/shard/scope.c": "its rules are public: tests/api/rules_*_test.c, one test for each",
+    "src/shard/shard.c": "the loop is what all tests in tests/api/ run on",
+    "src/shard/spawn.c": "its rules are public: tests/api/rules_entry_test.c",
+    "src/shard/thread_stack.c": "needs the loop: tests/api/fiber_test.c",
+    "src/shard/token.c": "its rules are public: tests/api/rules_rest_test.c",
+    "src/shard/wait.c": "its rules are public: tests/api/rules_wait_test.c",
+    "src/sync/event.c": "needs a shard: tests/api/rules_wait_test.c",
+}
 
 COLUMNS_MAX = 100
 FUNCTION_LINES_MAX = 70

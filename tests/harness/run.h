@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run.h - tests that run on a shard, and what must be true when they have ended.
+ */
+#ifndef HARNESS_RUN_H
+#define HARNESS_RUN_H
+
+#include "harness/harness.h"
+#include <pthread.h>
+#include <torc/fiber.h>
+#include <torc/runtime.h>
+#include <torc/scope.h>
+
+/* A test whose body is the main fiber of a shard. Its other fibers must end before it does. */
+#define FIBER_TEST(name)               \
+    static void name##_on_shard(void); \
+    TEST(name)                         \
+    {                                  \
+        harness_run(name##_on_shard);  \
+    }                                  \
+    static void name##_on_shard(void)
+
+/* The same, for a test that starts threads of its own. */
+#define FIBER_TEST_WITH_THREADS(name)  \
+    static void name##_on_shard(void); \
+    TEST(name)                         \
+    {                                  \
+        NEEDS_THREADS();               \
+        harness_run(name##_on_shard);  \
+    }                                  \
+    static void name##_on_shard(void)
+
+/*
+ * Run `body` as the main fiber of one shard. It must end as the last fiber, and torc_run() must give
+ * 0 and leave behind neither a descriptor nor memory.
+ */
+void harness_run(void (*body)(void));
+
+/* The same, with options and an argument: each shard runs `body(arg)`. */
+void harness_run_with(const struct torc_options *options, torc_fiber_fn *body, void *arg);
+
+/*
+ * Run `body(arg)`, which may leave fibers behind and may fail. Returns what torc_run() did. As
+ * above, no descriptor and no memory may be left.
+ */
+int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, void *arg);
+
+/*
+ * Start a thread, and wait for one. Memory that libc keeps for later threads would look like a leak,
+ * so a test that starts some is not compared with how it was before.
+ */
+pthread_t harness_thread(void *(*body)(void *), void *arg);
+void harness_join(pthread_t thread);
+
+/* Start a fiber in `scope`, or, if that is NULL, in the root scope. */
+void harness_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg);
+
+/* How many fibers this shard has. */
+unsigned harness_fibers(void);
+
+/* Yield until `*flag` is true; fails if that does not come about. */
+void harness_yield_until(const bool *flag);
+
+/* Yield `count` times. */
+void harness_yield(unsigned count);
+
+/*
+ * Go through the kernel once: whatever the fibers that are ready now, and those before, have begun
+ * is then in the kernel's hands.
+ */
+void harness_pass_kernel(void);
+
+/* Keep the shard busy, without giving it back, until `time_ns`. */
+void harness_hog_until(uint64_t time_ns);
+
+/* Yield, without looking at the scope's reason, until this fiber is the last one. */
+void harness_yield_until_alone(void);
+
+#endif

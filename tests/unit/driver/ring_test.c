@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring_test.c - a bare ring: what the kernel was told, and what it says.
+ */
+#include "driver/ring.h"
+#include "harness/harness.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static void submit_nop(struct torc__ring *ring, uint64_t user_data)
+{
+    struct io_uring_sqe *sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
+
+    io_uring_prep_nop(sqe);
+    sqe->user_data = user_data;
+    __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_RELEASE);
+}
+
+/* Through each slot several times, so that wrong offsets or masks would show. */
+static void expect_nops_come_back(struct torc__ring *ring)
+{
+    for (uint64_t i = 0; i < 5 * ring->cq_entries; i++) {
+        const struct io_uring_cqe *cqe;
+
+        submit_nop(ring, i * 8);
+        EXPECT_UINT(torc__ring_queued(ring), ==, 1);
+        EXPECT_INT(ring->enter(ring, 1, 1, IORING_ENTER_GETEVENTS, NULL), ==, 1);
+        EXPECT_UINT(torc__ring_queued(ring), ==, 0);
+        EXPECT(torc__ring_has_completion(ring));
+        cqe = &ring->cqes[*ring->cq_head & ring->cq_mask];
+        EXPECT_UINT(cqe->user_data, ==, i * 8);
+        EXPECT_INT(cqe->res, ==, 0);
+        __atomic_store_n(ring->cq_head, *ring->cq_head + 1, __ATOMIC_RELEASE);
+        EXPECT(!torc__ring_has_completion(ring));
+    }
+}
+
+TEST(a_ring_carries_ops_with_any_flags_and_sizes)
+{
+    const unsigned flags[] = {
+        0,
+        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_NO_SQARRAY,
+    };
+
+    for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        for (unsigned entries = 1; entries <= 256; entries *= 4) {
+            struct torc__ring ring;
+            int result = torc__ring_init(&ring, entries, 2 * entries, flags[i]);
+
+            if (result == -EINVAL && flags[i] != 0)
+                continue; /* This kernel is older than the flag. */
+            EXPECT_INT(result, ==, 0);
+            EXPECT_UINT(ring.sq_entries, ==, entries);
+            EXPECT_UINT(ring.cq_entries, ==, 2 * entries);
+            expect_nops_come_back(&ring);
+            torc__ring_finish(&ring);
+        }
+    }
+}
+
+TEST(sizes_that_are_no_power_of_two_are_rounded_up)
+{
+    struct torc__ring ring;
+
+    EXPECT_INT(torc__ring_init(&ring, 300, 5000, 0), ==, 0);
+    EXPECT_UINT(ring.sq_entries, ==, 512);
+    EXPECT_UINT(ring.cq_entries, ==, 8192);
+    EXPECT_UINT(ring.sq_mask, ==, 511);
+    EXPECT_UINT(ring.cq_mask, ==, 8191);
+    torc__ring_finish(&ring);
+}
+
+TEST(a_registered_ring_is_entered_by_its_index)
+{
+    struct torc__ring ring;
+
+    EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, 0);
+    if (torc__ring_register_fd(&ring) < 0) {
+        torc__ring_finish(&ring);
+        SKIP("this kernel can not register a ring's descriptor");
+    }
+    EXPECT(ring.enter_flags & IORING_ENTER_REGISTERED_RING);
+    expect_nops_come_back(&ring);
+    torc__ring_finish(&ring);
+}
+
+TEST(a_wait_ends_at_its_timeout)
+{
+    const struct __kernel_timespec timeout = {.tv_nsec = 1000000};
+    struct torc__ring ring;
+
+    EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, 0);
+    if (ring.features & IORING_FEAT_EXT_ARG)
+        EXPECT_INT(ring.enter(&ring, 0, 1, IORING_ENTER_GETEVENTS, &timeout), ==, -ETIME);
+    torc__ring_finish(&ring);
+}
+
+TEST(op_codes_are_known_to_the_kernel_or_not)
+{
+    struct torc__ring ring;
+
+    EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, 0);
+    EXPECT(torc__ring_has_opcode(&ring, IORING_OP_NOP));
+    EXPECT(torc__ring_has_opcode(&ring, IORING_OP_RECV));
+    EXPECT(!torc__ring_has_opcode(&ring, 255));
+    torc__ring_finish(&ring);
+}
+
+TEST(what_the_kernel_refuses_is_its_error_and_leaves_nothing)
+{
+    const struct rlimit none = {0, 20000};
+    const struct rlimit old = {1024, 20000};
+    struct torc__ring ring;
+
+    memset(&ring, 0xaa, sizeof(ring));
+    EXPECT_INT(torc__ring_init(&ring, 0, 32, 0), ==, -EINVAL);
+    EXPECT_INT(torc__ring_init(&ring, 16, 8, 0), ==, -EINVAL); /* Completions must not be fewer. */
+    EXPECT_INT(torc__ring_init(&ring, 16, 32, 1U << 31), ==, -EINVAL);
+    if (setrlimit(RLIMIT_NOFILE, &none) == 0) {
+        EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, -EMFILE);
+        EXPECT_INT(setrlimit(RLIMIT_NOFILE, &old), ==, 0);
+    }
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uring_test.c - operations on the io_uring driver: each completes once, however many there are.
+ */
+#include "unit/driver/rig.h"
+#include <poll.h>
+#include <stdlib.h>
+
+TEST(an_op_completes_once_with_the_result_of_the_kernel)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op ops[3];
+        int ends[2];
+        char byte = 0;
+
+        start(&uring, rungs[rung]);
+        harness_pipe(ends);
+        harness_put(ends[1], "x", 1);
+
+        io_uring_prep_nop(prepare(&uring, &ops[0]));
+        io_uring_prep_read(prepare(&uring, &ops[1]), ends[0], &byte, 1, 0);
+        io_uring_prep_read(prepare(&uring, &ops[2]), -1, &byte, 1, 0);
+        turn_until_ended(&uring, ops, 3);
+
+        expect_each_told_once(&ops[0], 1, 0);
+        expect_each_told_once(&ops[1], 1, 1);
+        expect_each_told_once(&ops[2], 1, -EBADF);
+        EXPECT_INT(byte, ==, 'x');
+        EXPECT_UINT(uring.base.stats.ops, ==, 3);
+        harness_close_pair(ends);
+        stop(&uring);
+    }
+}
+
+TEST(nothing_reaches_the_kernel_before_the_driver_turns)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op ops[100];
+
+        start(&uring, rungs[rung]);
+        prepare_nops(&uring, ops, 100);
+        EXPECT_UINT(uring.base.stats.enters, ==, 0);
+
+        turn(&uring, DRIVER_NO_WAIT);
+        EXPECT_UINT(uring.base.stats.enters, <=, 9); /* Some kernels hand out 16 per call. */
+        turn_until_ended(&uring, ops, 100);
+        expect_each_told_once(ops, 100, 0);
+
+        uring.base.stats.enters = 0;
+        turn(&uring, DRIVER_NO_WAIT);
+        EXPECT_UINT(uring.base.stats.enters, ==, 0);
+        stop(&uring);
+    }
+}
+
+TEST(a_full_queue_is_flushed_to_make_room)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op ops[1000];
+
+        start_sized(&uring, rungs[rung], 16, 8192);
+        prepare_nops(&uring, ops, 1000);
+        EXPECT_UINT(uring.base.stats.enters, >=, 1000 / 16 - 1);
+
+        turn_until_ended(&uring, ops, 1000);
+        expect_each_told_once(ops, 1000, 0);
+        stop(&uring);
+    }
+}
+
+TEST(more_ops_are_in_flight_than_both_queues_have_room_for)
+{
+    enum {
+        COUNT = 1500
+    };
+    static struct noted_op ops[COUNT];
+    static char bytes[COUNT];
+    static char sent[COUNT];
+
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        int ends[2];
+
+        start_sized(&uring, rungs[rung], 8, 16);
+        harness_pipe(ends);
+        for (unsigned i = 0; i < COUNT; i++)
+            io_uring_prep_read(prepare(&uring, &ops[i]), ends[0], &bytes[i], 1, 0);
+        turn(&uring, DRIVER_NO_WAIT);
+
+        memset(sent, 'y', sizeof(sent));
+        memset(bytes, 'n', sizeof(bytes));
+        harness_put(ends[1], sent, sizeof(sent));
+        turn_until_ended(&uring, ops, COUNT);
+
+        expect_each_told_once(ops, COUNT, 1);
+        EXPECT_MEM(bytes, sent, sizeof(sent));
+        harness_close_pair(ends);
+        stop(&uring);
+    }
+}
+
+TEST(an_overflowing_completion_queue_loses_nothing)
+{
+    const unsigned count = harness_scaled(20000);
+    struct noted_op *ops = calloc(count, sizeof(*ops));
+
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+
+        start_sized(&uring, rungs[rung], 8, 16);
+        prepare_nops(&uring, ops, count);
+        turn_until_ended(&uring, ops, count);
+
+        expect_each_told_once(ops, count, 0);
+        EXPECT_UINT(uring.base.stats.overflows, >, 0);
+        EXPECT_UINT(uring.base.stats.ops_ended, ==, count);
+        stop(&uring);
+    }
+    free(ops);
+}
+
+/* ---- Functions of ops that go on ---- */
+
+static struct {
+    struct torc__uring *uring;
+    unsigned left;
+    unsigned told;
+    unsigned depth;
+    unsigned deepest;
+} chain;
+
+static void prepare_next(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    (void)flags;
+    (void)more;
+    EXPECT_INT(result, ==, 0);
+    chain.told++;
+    chain.depth++;
+    chain.deepest = chain.depth > chain.deepest ? chain.depth : chain.deepest;
+    if (chain.left > 0) {
+        chain.left--;
+        io_uring_prep_nop(torc__uring_ops.prepare(&chain.uring->base, op));
+    }
+    chain.depth--;
+}
+
+TEST(a_completion_may_begin_the_next_op_without_end)
+{
+    enum {
+        CHAINS = 64,
+        ROUNDS = 500
+    };
+    struct torc_op ops[CHAINS] = {0};
+
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+
+        start_sized(&uring, rungs[rung], 8, 16); /* So the functions have to flush all the time. */
+        memset(&chain, 0, sizeof(chain));
+        chain.uring = &uring;
+        chain.left = CHAINS * ROUNDS;
+        for (unsigned i = 0; i < CHAINS; i++) {
+            set_function(&ops[i], prepare_next);
+            io_uring_prep_nop(torc__uring_ops.prepare(&uring.base, &ops[i]));
+        }
+        while (chain.told < CHAINS * (ROUNDS + 1))
+            turn(&uring, torc__clock_now() + NS_PER_SECOND);
+
+        EXPECT_UINT(chain.left, ==, 0);
+        EXPECT_UINT(uring.base.stats.ops_ended, ==, uring.base.stats.ops);
+        stop(&uring);
+    }
+}
+
+TEST(a_multishot_op_is_told_several_times_and_ends_once)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op op;
+        struct noted_op write;
+        int ends[2];
+
+        start(&uring, rungs[rung]);
+        harness_pipe(ends);
+        io_uring_prep_poll_multishot(prepare(&uring, &op), ends[0], POLLIN);
+        for (unsigned i = 1; i <= 5; i++) {
+            const uint64_t limit_ns = torc__clock_now() + 10 * NS_PER_SECOND;
+
+            io_uring_prep_write(prepare(&uring, &write), ends[1], "x", 1, 0);
+            while (op.told < i && torc__clock_now() < limit_ns)
+                turn(&uring, limit_ns);
+            EXPECT_UINT(op.told, ==, i);
+            EXPECT_UINT(op.ended, ==, 0);
+        }
+        cancel(&uring, &op);
+        turn_until_ended(&uring, &op, 1);
+        EXPECT_INT(op.result, ==, -ECANCELED);
+        EXPECT_UINT(uring.base.stats.ops_ended, ==, uring.base.stats.ops);
+        harness_close_pair(ends);
+        stop(&uring);
+    }
+}
+
+/* ---- Cancelling ---- */
+
+TEST(cancel_of_an_op_not_yet_submitted_ends_it)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op op;
+        int ends[2];
+        char byte;
+
+        start(&uring, rungs[rung]);
+        harness_pipe(ends);
+        io_uring_prep_read(prepare(&uring, &op), ends[0], &byte, 1, 0);
+        cancel(&uring, &op);
+        turn_until_ended(&uring, &op, 1);
+
+        expect_each_told_once(&op, 1, -ECANCELED);
+        harness_close_pair(ends);
+        stop(&uring);
+    }
+}
+
+TEST(cancel_of_an_op_in_flight_ends_it_and_no_other)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op ops[2];
+        int ends[2];
+        char bytes[2];
+
+        start(&uring, rungs[rung]);
+        harness_pipe(ends);
+        for (unsigned i = 0; i < 2; i++)
+            io_uring_prep_read(prepare(&uring, &ops[i]), ends[0], &bytes[i], 1, 0);
+        turn(&uring, DRIVER_NO_WAIT);
+        cancel(&uring, &ops[0]);
+        turn_until_ended(&uring, ops, 1);
+        EXPECT_UINT(ops[1].told, ==, 0);
+
+        harness_put(ends[1], "x", 1);
+        turn_until_ended(&uring, ops, 2);
+        expect_each_told_once(&ops[0], 1, -ECANCELED);
+        expect_each_told_once(&ops[1], 1, 1);
+        harness_close_pair(ends);
+        stop(&uring);
+    }
+}
+
+TEST(cancel_of_a_completed_op_does_nothing)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op done;
+        struct noted_op untold;
+
+        start(&uring, rungs[rung]);
+        prepare_nops(&uring, &done, 1);
+        turn_until_ended(&uring, &done, 1);
+        prepare_nops(&uring, &untold, 1);
+        cancel(&uring, &untold);
+        cancel(&uring, &done);
+        turn_until_ended(&uring, &untold, 1);
+        turn(&uring, torc__clock_now() + TORC_MILLISECOND);
+
+        expect_each_told_once(&done, 1, 0);
+        expect_each_told_once(&untold, 1, 0);
+        EXPECT_UINT(uring.base.stats.ops, ==, 2);
+        stop(&uring);
+    }
+}
+
+TEST(an_op_that_races_with_its_cancel_keeps_its_data)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        int ends[2];
+
+        start(&uring, rungs[rung]);
+        harness_unix_pair(ends);
+        for (unsigned i = 0; i < 2000; i++) {
+            struct noted_op read;
+            struct noted_op write;
+            char byte = 0;
+
+            io_uring_prep_read(prepare(&uring, &read), ends[0], &byte, 1, 0);
+            if (i & 1)
+                turn(&uring, DRIVER_NO_WAIT);
+            io_uring_prep_write(prepare(&uring, &write), ends[1], "x", 1, 0);
+            cancel(&uring, &read);
+            turn_until_ended(&uring, &write, 1);
+            turn_until_ended(&uring, &read, 1);
+
+            expect_each_told_once(&write, 1, 1);
+            expect_each_told_once(&read, 1, byte == 'x' ? 1 : -ECANCELED);
+            EXPECT_UINT(harness_drain(ends[0]), ==, byte == 'x' ? 0 : 1);
+        }
+        harness_close_pair(ends);
+        stop(&uring);
+    }
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uring_wake_test.c - other threads end the wait of a driver.
+ */
+#include "harness/run.h"
+#include "unit/driver/rig.h"
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#define HAVE_VALGRIND 1
+#else
+#define HAVE_VALGRIND 0
+#endif
+
+#define SOON_NS (10 * NS_PER_SECOND) /* A wake-up takes microseconds; after this it is lost. */
+
+static void wake(struct torc__uring *uring, struct torc__uring *from)
+{
+    torc__uring_ops.wake(&uring->base, from != NULL ? &from->base : NULL);
+}
+
+/* Valgrind runs one thread at a time, and takes a wait on a ring for work that stops the others. */
+static bool under_valgrind(void)
+{
+#if HAVE_VALGRIND
+    return RUNNING_ON_VALGRIND != 0;
+#else
+    return false;
+#endif
+}
+
+#define SKIP_UNDER_VALGRIND() \
+    if (under_valgrind())     \
+    SKIP("valgrind can not wait on a ring and run another thread")
+
+/* Wait until the driver has received `count` wake-ups in all. */
+static void wait_for_wakeups(struct torc__uring *uring, uint64_t count)
+{
+    const uint64_t limit_ns = torc__clock_now() + SOON_NS;
+
+    while (uring->base.stats.wakeups_received < count) {
+        EXPECT(torc__clock_now() < limit_ns);
+        turn(uring, limit_ns);
+    }
+}
+
+TEST(a_wake_before_the_wait_ends_it_at_once)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+
+        start(&uring, rungs[rung]);
+        wake(&uring, NULL);
+        wait_for_wakeups(&uring, 1);
+        stop(&uring);
+    }
+}
+
+TEST(many_wakes_before_a_wait_are_one)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        const uint64_t begun_ns = torc__clock_now();
+
+        start(&uring, rungs[rung]);
+        for (unsigned i = 0; i < 10000; i++)
+            wake(&uring, NULL);
+        wait_for_wakeups(&uring, 1);
+        uring.base.stats.waits = 0;
+        while (torc__clock_now() < begun_ns + 100 * TORC_MILLISECOND)
+            turn(&uring, begun_ns + 100 * TORC_MILLISECOND);
+
+        EXPECT_UINT(uring.base.stats.waits, <=, 3);
+        EXPECT_UINT(uring.base.stats.wakeups_received, ==, 1);
+        stop(&uring);
+    }
+}
+
+TEST(finish_after_a_wake_that_nobody_waited_for_returns)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+
+        start(&uring, rungs[rung]);
+        turn(&uring, torc__clock_now() + 1);
+        wake(&uring, NULL);
+        stop(&uring);
+    }
+}
+
+/* ---- Threads that are no shards ---- */
+
+struct waker {
+    struct torc__uring *uring;
+    atomic_uint asked; /* How many wake-ups the waiting thread has asked for. */
+    atomic_bool stopped;
+};
+
+static void *wake_when_asked(void *arg)
+{
+    struct waker *waker = arg;
+    unsigned given = 0;
+
+    while (!atomic_load(&waker->stopped)) {
+        if (atomic_load(&waker->asked) == given) {
+            sched_yield();
+            continue;
+        }
+        given++;
+        wake(waker->uring, NULL);
+    }
+    return NULL;
+}
+
+TEST(a_thread_wakes_a_driver_that_waits)
+{
+    SKIP_UNDER_VALGRIND();
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct waker waker = {.uring = &uring};
+        pthread_t thread;
+
+        start(&uring, rungs[rung]);
+        thread = harness_thread(wake_when_asked, &waker);
+        for (unsigned i = 1; i <= 1000; i++) {
+            atomic_fetch_add(&waker.asked, 1);
+            wait_for_wakeups(&uring, i);
+        }
+        atomic_store(&waker.stopped, true);
+        harness_join(thread);
+        EXPECT_UINT(uring.base.stats.wakeups_received, ==, 1000);
+        stop(&uring);
+    }
+}
+
+static void *wake_often(void *arg)
+{
+    struct waker *waker = arg;
+
+    for (unsigned i = 0; i < 1000; i++)
+        wake(waker->uring, NULL);
+    atomic_fetch_sub(&waker->asked, 1);
+    wake(waker->uring, NULL);
+    return NULL;
+}
+
+TEST(many_threads_wake_a_driver_and_the_last_wake_is_seen)
+{
+    SKIP_UNDER_VALGRIND();
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct waker waker = {.uring = &uring, .asked = 8};
+        pthread_t threads[8];
+        const uint64_t limit_ns = torc__clock_now() + SOON_NS;
+
+        start(&uring, rungs[rung]);
+        for (unsigned i = 0; i < 8; i++)
+            threads[i] = harness_thread(wake_often, &waker);
+        while (atomic_load(&waker.asked) > 0) {
+            EXPECT(torc__clock_now() < limit_ns);
+            turn(&uring, limit_ns);
+        }
+        for (unsigned i = 0; i < 8; i++)
+            harness_join(threads[i]);
+        stop(&uring);
+    }
+}
+
+/* ---- From ring to ring ---- */
+
+struct side {
+    struct torc__uring uring;
+    struct side *other;
+    unsigned forbid;
+    unsigned rounds;
+    bool begins;
+    pthread_barrier_t *barrier;
+};
+
+/* A driver belongs to the thread that has made it, so each side makes its own. */
+static void *play(void *arg)
+{
+    struct side *side = arg;
+
+    start(&side->uring, side->forbid);
+    pthread_barrier_wait(side->barrier);
+    for (unsigned i = 1; i <= side->rounds; i++) {
+        if (side->begins)
+            wake(&side->other->uring, &side->uring);
+        wait_for_wakeups(&side->uring, i);
+        if (!side->begins)
+            wake(&side->other->uring, &side->uring);
+    }
+    turn(&side->uring, DRIVER_NO_WAIT); /* What was queued last is still to be sent. */
+    pthread_barrier_wait(side->barrier);
+    stop(&side->uring);
+    return NULL;
+}
+
+/* Let two drivers wake each other in turn, with these features forbidden. */
+static void play_both(unsigned forbid_first, unsigned forbid_second)
+{
+    pthread_barrier_t barrier;
+    struct side sides[2] = {{.forbid = forbid_first, .begins = true}, {.forbid = forbid_second}};
+    pthread_t thread;
+
+    pthread_barrier_init(&barrier, NULL, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        sides[i].other = &sides[!i];
+        sides[i].rounds = 2000;
+        sides[i].barrier = &barrier;
+    }
+    thread = harness_thread(play, &sides[1]);
+    play(&sides[0]);
+    harness_join(thread);
+    pthread_barrier_destroy(&barrier);
+}
+
+TEST(two_drivers_wake_each_other)
+{
+    SKIP_UNDER_VALGRIND();
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++)
+        play_both(rungs[rung], rungs[rung]);
+}
+
+TEST(two_drivers_wake_each_other_with_completions_for_wakes_that_were_sent)
+{
+    SKIP_UNDER_VALGRIND();
+    play_both(TORC_FEATURE_CQE_SKIP, TORC_FEATURE_CQE_SKIP);
+}
+
+TEST(drivers_with_different_features_wake_each_other)
+{
+    SKIP_UNDER_VALGRIND();
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        play_both(0, rungs[rung]);
+        play_both(rungs[rung], 0);
+    }
+}
+
+TEST(a_wake_that_the_other_ring_refuses_goes_to_its_eventfd)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct torc__uring broken = {.base = {.ops = &torc__uring_ops}};
+        uint64_t count = 0;
+
+        start(&uring, rungs[rung]);
+        broken.base.features = uring.base.features;
+        broken.ring.fd = -1;
+        broken.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        wake(&broken, &uring);
+        turn(&uring, DRIVER_NO_WAIT);
+        turn(&uring, DRIVER_NO_WAIT);
+
+        EXPECT_INT(read(broken.wake_fd, &count, sizeof(count)), ==, sizeof(count));
+        EXPECT_UINT(count, ==, 1);
+        close(broken.wake_fd);
+        stop(&uring);
+    }
+}
+
+static int refuse(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                  const struct __kernel_timespec *timeout)
+{
+    (void)ring;
+    (void)submit;
+    (void)wait;
+    (void)flags;
+    (void)timeout;
+    return -EFAULT;
+}
+
+TEST(a_wake_that_can_not_be_submitted_goes_to_the_eventfd)
+{
+    struct torc__uring uring;
+    struct torc__uring target;
+    int (*real)(struct torc__ring * ring, unsigned submit, unsigned wait, unsigned flags,
+                const struct __kernel_timespec *timeout);
+
+    start(&uring, 0);
+    start(&target, 0);
+    real = uring.ring.enter;
+    uring.ring.enter = refuse;
+    wake(&target, &uring);
+    turn(&uring, DRIVER_NO_WAIT);
+    uring.ring.enter = real;
+
+    wait_for_wakeups(&target, 1);
+    stop(&target);
+    stop(&uring);
+}

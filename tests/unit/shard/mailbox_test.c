@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mailbox_test.c - messages from many threads: none lost, none after the close, no sleep missed.
+ *
+ * The driver is one that only counts how often it is woken.
+ */
+#include "base/compiler.h"
+#include "driver/driver.h"
+#include "harness/run.h"
+#include "shard/mailbox.h"
+#include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct counting_driver {
+    struct torc__driver base;
+    sem_t wakes;
+    atomic_uint woken;
+    atomic_bool gone; /* Nobody may wake it any more. */
+};
+
+static void count_wake(struct torc__driver *base, struct torc__driver *from)
+{
+    struct counting_driver *driver = container_of(base, struct counting_driver, base);
+
+    EXPECT(from == NULL);
+    EXPECT(!atomic_load(&driver->gone));
+    atomic_fetch_add(&driver->woken, 1);
+    sem_post(&driver->wakes);
+}
+
+static const struct torc__driver_ops counting_ops = {.name = "counting", .wake = count_wake};
+
+static struct torc__mailbox *open_mailbox(struct counting_driver *driver)
+{
+    struct torc__mailbox *mailbox = torc__mailbox_create();
+
+    EXPECT(mailbox != NULL);
+    memset(driver, 0, sizeof(*driver));
+    driver->base.ops = &counting_ops;
+    sem_init(&driver->wakes, 0, 0);
+    torc__mailbox_open(mailbox, &driver->base);
+    return mailbox;
+}
+
+/* Whoever takes a chain of messages follows it as the shard does. */
+static struct torc_message *next_of(const struct torc_message *message)
+{
+    struct torc_message *next;
+
+    memcpy(&next, (const char *)message + offsetof(struct torc_message, _next), sizeof(next));
+    return next;
+}
+
+static unsigned run_chain(struct torc_message *message)
+{
+    unsigned count = 0;
+
+    while (message != NULL) {
+        struct torc_message *next = next_of(message);
+
+        message->run(message);
+        message = next;
+        count++;
+    }
+    return count;
+}
+
+/* ---- One thread ---- */
+
+struct numbered {
+    struct torc_message message;
+    unsigned sender;
+    unsigned number;
+};
+
+static unsigned expected[8]; /* By sender: the number that comes next. */
+
+static void expect_in_order(struct torc_message *message)
+{
+    struct numbered *numbered = container_of(message, struct numbered, message);
+
+    EXPECT_UINT(numbered->number, ==, expected[numbered->sender]);
+    expected[numbered->sender]++;
+}
+
+TEST(messages_are_taken_in_the_order_in_which_they_were_sent)
+{
+    struct counting_driver driver;
+    struct torc__mailbox *mailbox = open_mailbox(&driver);
+    struct numbered messages[10];
+
+    EXPECT(!torc__mailbox_has_mail(mailbox));
+    EXPECT(torc__mailbox_take(mailbox) == NULL);
+    for (unsigned i = 0; i < 10; i++) {
+        messages[i] = (struct numbered){.message = {.run = expect_in_order}, .number = i};
+        EXPECT_INT(torc__mailbox_push(mailbox, &messages[i].message), ==, 0);
+        EXPECT(torc__mailbox_has_mail(mailbox));
+        if (i == 4)
+            EXPECT_UINT(run_chain(torc__mailbox_take(mailbox)), ==, 5);
+    }
+    EXPECT_UINT(run_chain(torc__mailbox_take(mailbox)), ==, 5);
+    EXPECT_UINT(expected[0], ==, 10);
+    EXPECT_UINT(driver.woken, ==, 0); /* It was awake all the time. */
+    EXPECT(torc__mailbox_close(mailbox) == NULL);
+    torc__mailbox_release(mailbox);
+}
+
+TEST(a_mailbox_refuses_before_it_is_opened_and_after_it_is_closed)
+{
+    struct torc__mailbox *fresh = torc__mailbox_create();
+    struct counting_driver driver;
+    struct torc__mailbox *mailbox = open_mailbox(&driver);
+    struct torc_message messages[2] = {{.run = NULL}, {.run = NULL}};
+
+    EXPECT_INT(torc__mailbox_push(fresh, &messages[0]), ==, -ESHUTDOWN);
+    EXPECT(torc__mailbox_close(fresh) == NULL);
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[0]), ==, 0);
+    EXPECT(torc__mailbox_close(mailbox) == &messages[0]);
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[1]), ==, -ESHUTDOWN);
+    EXPECT(torc__mailbox_close(mailbox) == NULL);
+    torc__mailbox_release(fresh);
+    torc__mailbox_release(mailbox);
+    torc__mailbox_release(NULL);
+}
+
+TEST(only_a_shard_that_sleeps_is_woken_and_once)
+{
+    struct counting_driver driver;
+    struct torc__mailbox *mailbox = open_mailbox(&driver);
+    struct torc_message messages[5];
+
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[0]), ==, 0);
+    EXPECT(!torc__mailbox_sleep(mailbox)); /* There is mail, so it must not sleep, ... */
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[1]), ==, 0);
+    EXPECT_UINT(driver.woken, ==, 0); /* ... and is awake as before. */
+    torc__mailbox_take(mailbox);
+    EXPECT(torc__mailbox_sleep(mailbox));
+    for (unsigned i = 2; i < 5; i++)
+        EXPECT_INT(torc__mailbox_push(mailbox, &messages[i]), ==, 0);
+    EXPECT_UINT(driver.woken, ==, 1);
+    torc__mailbox_woken(mailbox);
+    torc__mailbox_take(mailbox);
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[0]), ==, 0);
+    EXPECT_UINT(driver.woken, ==, 1);
+    torc__mailbox_close(mailbox);
+    torc__mailbox_release(mailbox);
+}
+
+static struct {
+    struct torc__mailbox *mailbox;
+    unsigned left;
+} again;
+
+static void post_again(struct torc_message *message)
+{
+    if (again.left-- > 0)
+        EXPECT_INT(torc__mailbox_push(again.mailbox, message), ==, 0);
+}
+
+TEST(a_message_may_be_posted_again_while_it_runs)
+{
+    struct counting_driver driver;
+    struct torc_message message = {.run = post_again};
+    unsigned runs = 0;
+
+    again.mailbox = open_mailbox(&driver);
+    again.left = 1000;
+    EXPECT_INT(torc__mailbox_push(again.mailbox, &message), ==, 0);
+    while (torc__mailbox_has_mail(again.mailbox))
+        runs += run_chain(torc__mailbox_take(again.mailbox));
+    EXPECT_UINT(runs, ==, 1001);
+    torc__mailbox_close(again.mailbox);
+    torc__mailbox_release(again.mailbox);
+}
+
+/* ---- Many threads ---- */
+
+#define SENDERS 4
+
+struct sender {
+    struct torc__mailbox *mailbox;
+    unsigned index;
+    unsigned count;
+    unsigned accepted;
+    struct numbered *messages;
+};
+
+static void *send_all(void *arg)
+{
+    struct sender *sender = arg;
+
+    for (unsigned i = 0; i < sender->count; i++) {
+        struct numbered *numbered = &sender->messages[i];
+
+        *numbered = (struct numbered){
+            .message = {.run = expect_in_order}, .sender = sender->index, .number = i};
+        if (torc__mailbox_push(sender->mailbox, &numbered->message) < 0)
+            break;
+        sender->accepted++;
+        if (harness_random_below(64) == 0)
+            sched_yield(); /* So that the shard gets to sleep now and then. */
+    }
+    torc__mailbox_release(sender->mailbox);
+    return NULL;
+}
+
+static void start_senders(struct torc__mailbox *mailbox, unsigned count, struct sender *senders,
+                          pthread_t *threads)
+{
+    for (unsigned i = 0; i < SENDERS; i++) {
+        senders[i] = (struct sender){.mailbox = torc__mailbox_acquire(mailbox),
+                                     .index = i,
+                                     .count = count,
+                                     .messages = calloc(count, sizeof(struct numbered))};
+        threads[i] = harness_thread(send_all, &senders[i]);
+    }
+}
+
+TEST(a_shard_that_sleeps_whenever_it_can_misses_no_message)
+{
+    const unsigned count = harness_scaled(100000);
+    struct counting_driver driver;
+    struct torc__mailbox *mailbox = open_mailbox(&driver);
+    struct sender senders[SENDERS];
+    pthread_t threads[SENDERS];
+    unsigned received = 0;
+    unsigned sleeps = 0;
+
+    start_senders(mailbox, count, senders, threads);
+    while (received < SENDERS * count) {
+        sleeps++;
+        if (torc__mailbox_sleep(mailbox))
+            sem_wait(&driver.wakes); /* For ever, if a wake-up were lost. */
+        torc__mailbox_woken(mailbox);
+        received += run_chain(torc__mailbox_take(mailbox));
+    }
+    for (unsigned i = 0; i < SENDERS; i++) {
+        harness_join(threads[i]);
+        EXPECT_UINT(expected[i], ==, count);
+        free(senders[i].messages);
+    }
+    EXPECT_UINT(driver.woken, <=, sleeps);
+    EXPECT(torc__mailbox_close(mailbox) == NULL);
+    torc__mailbox_release(mailbox);
+}
+
+TEST(each_message_that_races_with_the_close_is_either_refused_or_run)
+{
+    for (unsigned round = 0; round < harness_scaled(500); round++) {
+        struct counting_driver driver;
+        struct torc__mailbox *mailbox = open_mailbox(&driver);
+        struct sender senders[SENDERS];
+        pthread_t threads[SENDERS];
+        const unsigned enough = harness_random_below(200);
+        unsigned received = 0;
+
+        memset(expected, 0, sizeof(expected));
+        start_senders(mailbox, 1000, senders, threads);
+        while (received < enough) {
+            (void)torc__mailbox_sleep(mailbox);
+            received += run_chain(torc__mailbox_take(mailbox));
+        }
+        (void)torc__mailbox_sleep(mailbox); /* So that the last senders are about to wake it. */
+        received += run_chain(torc__mailbox_close(mailbox));
+        atomic_store(&driver.gone, true);
+        torc__mailbox_release(mailbox);
+
+        for (unsigned i = 0; i < SENDERS; i++) {
+            harness_join(threads[i]);
+            EXPECT_UINT(expected[i], ==, senders[i].accepted);
+            received -= senders[i].accepted;
+            free(senders[i].messages);
+        }
+        EXPECT_UINT(received, ==, 0);
+    }
+}
+
+static void *share_and_release(void *arg)
+{
+    struct torc_mailbox *mine = arg;
+
+    for (unsigned i = 0; i < 10000; i++) {
+        struct torc_mailbox *other = torc_mailbox_share(mine);
+
+        torc_mailbox_release(mine);
+        mine = other;
+    }
+    torc_mailbox_release(mine);
+    return NULL;
+}
+
+TEST(the_last_of_many_references_frees_the_mailbox)
+{
+    struct torc__mailbox *mailbox = torc__mailbox_create();
+    pthread_t threads[SENDERS];
+
+    for (unsigned i = 0; i < SENDERS; i++)
+        threads[i] = harness_thread(share_and_release, torc__mailbox_acquire(mailbox));
+    for (unsigned i = 0; i < SENDERS; i++)
+        harness_join(threads[i]);
+    EXPECT_UINT(atomic_load(&mailbox->references), ==, 1);
+    torc__mailbox_release(mailbox);
+}
+
+/* ---- All interleavings of the waking protocol ---- */
+
+/*
+ * The steps of mailbox.c as a state machine: each touches one shared variable. A shard takes, and
+ * goes to sleep; two senders send two messages each. Every order of these steps is gone through.
+ */
+struct protocol {
+    unsigned char shard; /* 0 take, 1 awake = false, 2 look, 3 sleeps, 4 awake = true */
+    unsigned char awake;
+    unsigned char mail;
+    unsigned char wakes;   /* sent and not yet seen */
+    unsigned char step[2]; /* of each sender: 0 push, 1 look, 2 claim, 3 wake */
+    unsigned char left[2];
+};
+
+static bool seen[1 << 16];
+static unsigned states;
+
+static struct protocol shard_steps(struct protocol p)
+{
+    switch (p.shard) {
+    case 0:
+        p.mail = 0;
+        p.shard = 1;
+        break;
+    case 1:
+        p.awake = 0;
+        p.shard = 2;
+        break;
+    case 2:
+        p.shard = p.mail == 0 ? 3 : 4;
+        break;
+    case 3:
+        p.wakes = 0; /* As with an eventfd: reading it takes all. */
+        p.shard = 4;
+        break;
+    default:
+        p.awake = 1;
+        p.shard = 0;
+        break;
+    }
+    return p;
+}
+
+static struct protocol sender_steps(struct protocol p, unsigned i)
+{
+    bool done = false;
+
+    switch (p.step[i]) {
+    case 0:
+        p.mail++;
+        p.step[i] = 1;
+        break;
+    case 1:
+        done = p.awake;
+        p.step[i] = 2;
+        break;
+    case 2:
+        done = p.awake;
+        p.awake = 1;
+        p.step[i] = 3;
+        break;
+    default:
+        p.wakes++;
+        done = true;
+        break;
+    }
+    if (done) {
+        p.step[i] = 0;
+        p.left[i]--;
+    }
+    return p;
+}
+
+static void explore(struct protocol p)
+{
+    const unsigned senders = p.step[0] + 4u * (p.step[1] + 4u * (p.left[0] + 3u * p.left[1]));
+    const unsigned key = p.shard + 5u * (p.awake + 2u * (p.mail + 5u * (p.wakes + 5u * senders)));
+    const bool all_sent = p.left[0] == 0 && p.left[1] == 0;
+
+    EXPECT_UINT(key, <, sizeof(seen));
+    if (seen[key])
+        return;
+    seen[key] = true;
+    states++;
+    if (p.shard != 3 || p.wakes > 0)
+        explore(shard_steps(p));
+    else
+        EXPECT(!all_sent || p.mail == 0); /* Else it would sleep for ever, with mail. */
+    for (unsigned i = 0; i < 2; i++) {
+        if (p.left[i] > 0)
+            explore(sender_steps(p, i));
+    }
+}
+
+TEST(no_order_of_steps_lets_a_shard_sleep_while_it_has_mail)
+{
+    const struct protocol begin = {.awake = 1, .left = {2, 2}};
+
+    explore(begin);
+    EXPECT_UINT(states, >, 1000);
+}

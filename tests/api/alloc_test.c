@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * alloc_test.c - 100,000 rounds of echo without one allocation.
+ *
+ * This program has its own malloc() and its kin, which count their calls and pass them on to glibc.
+ */
+#include "harness/net.h"
+#include "harness/run.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <torc/torc.h>
+
+#define ROUNDS 100000
+
+static atomic_ulong allocations;
+
+#if UNDER_ASAN || UNDER_TSAN
+#define COUNTED 0
+#else
+#define COUNTED 1
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+
+void *malloc(size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *memory, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_realloc(memory, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_memalign(alignment, size);
+}
+
+int posix_memalign(void **ret_memory, size_t alignment, size_t size)
+{
+    void *memory = aligned_alloc(alignment, size);
+
+    if (memory == NULL)
+        return ENOMEM;
+    *ret_memory = memory;
+    return 0;
+}
+#endif
+
+TEST(the_counter_counts)
+{
+    const unsigned long before = atomic_load(&allocations);
+    void *volatile memory;
+
+    if (!COUNTED || harness_is_valgrind())
+        SKIP("sanitizers and valgrind have a malloc() of their own");
+    memory = malloc(10);
+    free(memory);
+    memory = calloc(10, 10);
+    memory = realloc(memory, 1000);
+    free(memory);
+    EXPECT_UINT(atomic_load(&allocations) - before, ==, 3);
+}
+
+static int echo(void *arg)
+{
+    const int fd = *(const int *)arg;
+    char data[64];
+    ssize_t count;
+
+    while ((count = torc_recv(fd, data, sizeof(data), 0)) > 0)
+        EXPECT_INT(torc_send_all(fd, data, (size_t)count, NULL), ==, 0);
+    return (int)count;
+}
+
+FIBER_TEST(a_hundred_thousand_echo_rounds_allocate_nothing)
+{
+    const unsigned rounds = harness_scaled(ROUNDS);
+    struct torc_scope scope;
+    unsigned long before;
+    char data[64];
+    int fds[2];
+
+    harness_tcp_pair(fds);
+    before = atomic_load(&allocations);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, echo, &fds[1]);
+    for (unsigned i = 0; i < rounds; i++) {
+        harness_pattern_fill(data, sizeof(data), i);
+        EXPECT_INT(torc_send_all(fds[0], data, sizeof(data), NULL), ==, 0);
+        EXPECT_INT(torc_recv_all(fds[0], data, sizeof(data), NULL), ==, 0);
+        harness_pattern_check(data, sizeof(data), i);
+    }
+    EXPECT_INT(torc_shutdown(fds[0], SHUT_WR), ==, 0);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_UINT(atomic_load(&allocations), ==, before);
+    harness_close_pair(fds);
+}
+
+static int sleep_shortly(void *arg)
+{
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 100 * TORC_MICROSECOND);
+    (void)torc_event_wait(arg);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+    return 0;
+}
+
+FIBER_TEST(fibers_scopes_and_timers_allocate_nothing_either)
+{
+    struct torc_event event = {0};
+    const unsigned long before = atomic_load(&allocations);
+
+    for (int i = 0; i < 20; i++) {
+        struct torc_scope scope;
+
+        torc_scope_open(&scope, 0);
+        for (int j = 0; j < 1000; j++)
+            harness_spawn(&scope, sleep_shortly, &event);
+        EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    }
+    EXPECT_UINT(atomic_load(&allocations), ==, before);
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""cli_test.py - the command line: what is wrong gets one line and status 2, --help is complete."""
+import json
+import unittest
+
+import tool
+
+COMMANDS = (("echo",), ("bench",), ("bench", "tcp"), ("doctor",), ("demo",))
+
+WRONG = """
+    nonsense
+    --nonsense
+    echo --nonsense
+    echo -x
+    echo something
+    echo --listen
+    echo --listen nonsense
+    echo --listen 127.0.0.1
+    echo --listen 127.0.0.1:65536
+    echo --listen /a/path
+    echo --shards 0
+    echo --shards 1025
+    echo --shards 1.5
+    echo --shards many
+    echo --driver epoll
+    echo --forbid nonsense
+    echo --forbid all,
+    echo --forbid ,
+    echo --busy-poll never
+    echo --busy-poll -1
+    echo --busy-poll 2000000
+    echo --buffer 0
+    echo --buffer 17m
+    echo --buffer 1x
+    echo --duration 0
+    echo --duration soon
+    echo --json=yes
+    bench
+    bench udp 127.0.0.1:7000
+    bench tcp
+    bench tcp nonsense
+    bench tcp 127.0.0.1:0
+    bench tcp 127.0.0.1:7000 more
+    bench tcp 127.0.0.1:7000 --connections 0
+    bench tcp 127.0.0.1:7000 --connections 1e3
+    bench tcp 127.0.0.1:7000 --connections 0x10
+    bench tcp 127.0.0.1:7000 --connections 99999999999999999999
+    bench tcp 127.0.0.1:7000 --connections 1 --shards 2
+    bench tcp 127.0.0.1:7000 --size 0
+    bench tcp 127.0.0.1:7000 --size 65m
+    bench tcp 127.0.0.1:7000 --depth 65537
+    bench tcp 127.0.0.1:7000 --duration 0
+    bench tcp 127.0.0.1:7000 --rate 0
+    bench tcp 127.0.0.1:7000 --rate -5
+    bench tcp 127.0.0.1:7000 --rate
+    bench tcp 127.0.0.1:7000 --churn --rate 100
+    bench tcp 127.0.0.1:7000 --churn --depth 2
+    doctor something
+    doctor --jason
+    demo something
+    demo --seconds 0
+    demo --peers
+"""
+
+
+class CommandLine(tool.TestCase):
+    def test_wrong_arguments_get_one_line_and_status_2(self):
+        for line in WRONG.strip().splitlines():
+            with self.subTest(line.strip()):
+                self.assert_fails(tool.torc(*line.split()), 2)
+        self.assert_fails(tool.torc(), 2)
+        self.assert_fails(tool.torc("echo", "--listen", ""), 2)
+
+    def test_the_line_names_what_is_wrong_and_what_is_wanted(self):
+        line = tool.torc("bench", "tcp", "127.0.0.1:1", "--connections", "x").stderr
+        self.assertEqual(line, "torc bench tcp: --connections wants a number from 1 to 1,000,000, "
+                               "not 'x'\n")
+        self.assertIn("--listen needs ADDR:PORT", tool.torc("echo", "--listen").stderr)
+        self.assertIn("no option --nonsense", tool.torc("doctor", "--nonsense").stderr)
+        self.assertIn("no option -x", tool.torc("doctor", "-x").stderr)
+        self.assertIn("--json takes nothing", tool.torc("doctor", "--json=1").stderr)
+        self.assertIn("no command ehco", tool.torc("ehco").stderr)
+
+    def test_help_is_there_for_all_commands(self):
+        for command in COMMANDS + ((),):
+            for option in ("--help", "-h"):
+                result = tool.torc(*command, option)
+                self.assertEqual((result.returncode, result.stderr), (0, ""), result)
+                self.assertIn("Usage: torc", result.stdout)
+                self.assertLessEqual(max(map(len, result.stdout.splitlines())), 100)
+        everything = tool.torc("--help").stdout
+        for command in COMMANDS:
+            self.assertRegex(everything, rf"\n  {command[0]} +\w")
+
+    def test_help_names_all_options(self):
+        options = {
+            "echo": "listen shards driver forbid busy-poll buffer duration stats live json help",
+            "bench": "connections size depth duration warmup rate churn shards driver forbid "
+                     "busy-poll no-verify json help",
+            "doctor": "driver forbid json help",
+            "demo": "seconds connections size peers help",
+        }
+        for command, names in options.items():
+            text = tool.torc(command, "--help").stdout
+            for name in names.split():
+                self.assertRegex(text, rf"\n  --{name}[ \n]", f"{command} --help")
+
+    def test_version(self):
+        result = tool.torc("--version")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stdout, r"\Atorc \d+\.\d+\.\d+\n\Z")
+
+
+class Doctor(tool.TestCase):
+    def test_json_is_one_object_with_all_that_was_found(self):
+        result = tool.torc("doctor", "--json")
+        found = json.loads(result.stdout)
+        self.assertEqual(result.stdout.count("\n"), 1)
+        self.assertEqual((result.returncode, result.stderr), (0 if found["works"] else 1, ""))
+        self.assertEqual(set(found), {"command", "version", "works", "driver", "features",
+                                      "kernel", "limits", "machine", "advice"})
+        self.assertEqual(set(found["limits"]), {
+            "nofile", "nofile_max", "memlock", "memlock_max", "max_map_count",
+            "overcommit_memory", "somaxconn"})
+        self.assertEqual(set(found["machine"]), {
+            "cpus", "cpus_online", "cpu_quota", "transparent_hugepage", "tcp_congestion_control"})
+        for feature in found["features"]:
+            self.assertEqual(set(feature), {"name", "since", "gives", "available", "used",
+                                            "reason"})
+            self.assertTrue(feature["used"] or feature["reason"], feature)
+
+    def test_features_can_be_forbidden_by_the_names_it_shows(self):
+        found = json.loads(tool.torc("doctor", "--json").stdout)
+        for feature in found["features"]:
+            without = tool.torc("doctor", "--json", "--forbid", feature["name"])
+            again = {f["name"]: f for f in json.loads(without.stdout)["features"]}
+            self.assertFalse(again[feature["name"]]["used"], feature)
+        none = json.loads(tool.torc("doctor", "--json", "--forbid", "all").stdout)
+        self.assertFalse(any(feature["used"] for feature in none["features"]))
+
+    def test_people_get_a_page_without_colours_when_it_is_no_terminal(self):
+        page = tool.torc("doctor", env={"TERM": "xterm"}).stdout
+        self.assertNotIn("\033", page)
+        for heading in ("Kernel", "Limits", "Machine"):
+            self.assertIn(f"\n{heading}\n", page)
+
+    def test_too_few_descriptors_are_pointed_out(self):
+        command = f"ulimit -n 256 && exec {tool.TORC} doctor --json"
+        result = tool.subprocess.run(["sh", "-c", command], capture_output=True, text=True,
+                                     timeout=tool.LIMIT, check=False)
+        advice = json.loads(result.stdout)["advice"]
+        self.assertTrue(any("256 descriptors" in a["what"] and a["how"] for a in advice), advice)
+
+    def test_where_io_uring_is_denied_it_says_by_what_and_ends_with_status_1(self):
+        result = tool.torc("doctor", "--json", preexec=tool.deny_io_uring)
+        found = json.loads(result.stdout)
+        self.assertEqual((result.returncode, found["works"]), (1, False), result)
+        self.assertEqual(found["driver"]["name"], "none")
+        self.assertEqual(found["kernel"]["seccomp"], 2)
+        problems = [advice for advice in found["advice"] if advice["problem"]]
+        self.assertEqual(len(problems), 1)
+        self.assertIn("seccomp filter", problems[0]["what"])
+        page = tool.torc("doctor", preexec=tool.deny_io_uring)
+        self.assertEqual(page.returncode, 1)
+        self.assertIn("cannot run here", page.stdout)
+        echo = tool.torc("echo", "--listen", "127.0.0.1:0", preexec=tool.deny_io_uring)
+        self.assertEqual((echo.returncode, echo.stdout), (1, ""), echo)
+        self.assertIn("torc doctor", echo.stderr)
+
+
+if __name__ == "__main__":
+    tool.main()

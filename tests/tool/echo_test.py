@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""echo_test.py - torc echo sends back what it gets, ends in good order, and says what it did."""
+import resource
+import signal
+import socket
+import struct
+
+import tool
+
+REPORT = {"event", "command", "shards", "duration_seconds", "connections", "messages", "bytes",
+          "resets", "errors", "accept_failures", "cpu_seconds"}
+
+
+class Echo(tool.TestCase):
+    def test_what_is_sent_comes_back_and_is_counted(self):
+        with tool.Echo("--json") as echo:
+            with echo.connect() as connection:
+                for data in (b"x", b"hello" * 100, bytes(range(256)) * 64):
+                    connection.sendall(data)
+                    self.assertEqual(tool.receive(connection, len(data)), data)
+                connection.shutdown(socket.SHUT_WR)
+                self.assertEqual(connection.recv(1), b"")
+            report = echo.report()
+        self.assertEqual(set(report), REPORT)
+        self.assertEqual(report["connections"], 1)
+        self.assertEqual(report["bytes"], 1 + 500 + 256 * 64)
+        self.assertGreaterEqual(report["messages"], 3)
+        self.assertEqual(report["resets"] + report["errors"] + report["accept_failures"], 0)
+
+    def test_more_than_the_buffers_hold_comes_back_whole(self):
+        data = bytes(range(256)) * 16 * 1024
+        with tool.Echo("--buffer", "1000") as echo, echo.connect() as connection:
+            connection.setblocking(False)
+            sent, back = 0, b""
+            while len(back) < len(data):
+                want = [connection] if sent < len(data) else []
+                readable, writable, _ = tool.select.select([connection], want, [], tool.LIMIT)
+                self.assertTrue(readable or writable, "it stands still")
+                if writable:
+                    sent += connection.send(data[sent:sent + 65536])
+                if readable:
+                    back += connection.recv(65536)
+            self.assertEqual(back, data)
+
+    def test_both_signals_end_it_in_good_order_with_connections_open(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with tool.Echo() as echo:
+                connections = [echo.connect() for _ in range(20)]
+                for connection in connections:
+                    connection.sendall(b"hello")
+                    self.assertEqual(tool.receive(connection, 5), b"hello")
+                status, out, err = echo.stop(number)
+                for connection in connections:
+                    self.assertEqual(connection.recv(1), b"")
+                    connection.close()
+            self.assertEqual((status, err), (0, ""))
+            self.assertRegex(out, r"connections +20\n")
+            self.assertRegex(out, r"messages +20\n")
+            self.assertRegex(out, r"bytes +100 ")
+            self.assertRegex(out, r"errors +0\n")
+
+    def test_duration_ends_it_by_itself(self):
+        result = tool.torc("echo", "--listen", "127.0.0.1:0", "--duration", "50ms")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertRegex(result.stdout, r"\Alistening on 127\.0\.0\.1:\d+\n")
+
+    def test_every_shard_accepts_on_the_same_port(self):
+        with tool.Echo("--shards", 3, "--json", "--stats") as echo:
+            for _ in range(60):
+                with echo.connect() as connection:
+                    connection.sendall(b"abc")
+                    self.assertEqual(tool.receive(connection, 3), b"abc")
+            report = echo.report()
+        self.assertEqual((report["shards"], report["connections"]), (3, 60))
+        self.assertEqual(sum(shard["messages"] for shard in report["stats"]), 60)
+        # Hashing spreads 60 connections over 3 sockets; that one gets none is out of the question.
+        self.assertTrue(all(shard["messages"] > 0 for shard in report["stats"]))
+
+    def test_stats_tell_the_system_calls_per_message(self):
+        with tool.Echo("--stats") as echo:
+            with echo.connect() as connection:
+                connection.sendall(b"abc")
+                tool.receive(connection, 3)
+            status, out, _ = echo.stop()
+        self.assertEqual(status, 0)
+        self.assertRegex(out, r"system calls per message +\d+\.\d+\n")
+        self.assertRegex(out, r"enters +\d")
+
+    def test_a_reset_by_the_peer_is_counted_and_harms_nobody(self):
+        with tool.Echo("--json") as echo:
+            with echo.connect() as bystander:
+                victim = echo.connect()
+                victim.sendall(b"hello")
+                tool.receive(victim, 5)
+                victim.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                victim.close()
+                bystander.sendall(b"still there")
+                self.assertEqual(tool.receive(bystander, 11), b"still there")
+            report = echo.report()
+        self.assertEqual((report["resets"], report["errors"]), (1, 0))
+
+    def test_without_descriptors_it_says_so_and_goes_on_when_there_are_some(self):
+        def few_descriptors():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
+
+        with tool.Echo(preexec=few_descriptors) as echo:
+            connections = [echo.connect() for _ in range(40)]
+            complaint = echo.process.stderr.readline()
+            self.assertRegex(complaint, r"\Atorc echo: cannot accept: Too many open files")
+            for connection in connections[:39]:
+                connection.close()
+            connections[39].sendall(b"at last")
+            self.assertEqual(tool.receive(connections[39], 7), b"at last")
+            connections[39].close()
+            status, out, _ = echo.stop()
+        self.assertEqual(status, 0)
+        self.assertRegex(out, r"connections +40\n")
+
+    def test_an_address_in_use_is_one_clear_line_with_any_number_of_shards(self):
+        with tool.Echo() as echo, tool.Echo("--shards", 2) as shared:
+            for taken in (echo.address, shared.address):
+                for shards in (1, 2):
+                    result = tool.torc("echo", "--listen", taken, "--shards", shards)
+                    self.assert_fails(result, 1)
+                    self.assertIn("Address already in use", result.stderr)
+
+    def test_ipv6_and_every_way_to_run(self):
+        ways = (["--forbid", "all"], ["--busy-poll", "off"], ["--busy-poll", "50"],
+                ["--driver", "uring"], ["--listen", "[::1]:0"])
+        for way in ways:
+            with self.subTest(way), tool.Echo(*way) as echo:
+                host = "::1" if "[::1]:0" in way else "127.0.0.1"
+                address = (host, echo.port)
+                with socket.create_connection(address, timeout=tool.LIMIT) as connection:
+                    connection.sendall(b"hello")
+                    self.assertEqual(tool.receive(connection, 5), b"hello")
+                self.assertEqual(echo.stop()[0], 0)
+
+
+if __name__ == "__main__":
+    tool.main()

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - the command torc: which of its commands is meant.
+ */
+#include "cli.h"
+#include "commands.h"
+#include "output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"echo", command_echo, "run a TCP echo server"},
+    {"bench", command_bench, "put a server under load and measure how it answers"},
+    {"doctor", command_doctor, "what this machine offers to torc, and what is missing"},
+    {"demo", command_demo, "echo servers under load: torc beside libuv and epoll"},
+};
+
+static int print_help(void)
+{
+    const char *bold = output_style(stdout, OUTPUT_BOLD);
+    const char *plain = output_style(stdout, OUTPUT_PLAIN);
+
+    printf("%storc%s - a thread-per-core runtime for C on io_uring, at work\n\n", bold, plain);
+    printf("%sUsage:%s torc COMMAND [options]\n", bold, plain);
+    printf("       torc --help | --version\n\n");
+    printf("%sCommands:%s\n", bold, plain);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    printf("\nEach of them has a --help of its own: torc COMMAND --help.\n"
+           "\n"
+           "Environment:\n"
+           "  TORC_DRIVER  uring: which driver to take where none is named\n"
+           "  TORC_FORBID  kernel features to do without, such as defer_taskrun,msg_ring or all\n"
+           "  NO_COLOR     if set to anything, no colours\n"
+           "\n"
+           "Exit status: 0 done, 1 it did not work, 2 wrong arguments.\n");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+
+    if (name == NULL)
+        return cli_wrong("torc", "which command? torc --help lists them");
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return print_help();
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        puts("torc " TORC_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    return cli_wrong("torc", "there is no %s %s (torc --help lists all commands)",
+                     name[0] == '-' ? "option" : "command", name);
+}

@@ -81,6 +81,17 @@
  */
 void torc__context_switch(void **save_sp, void *to_sp);
 
+#if defined(__x86_64__)
+#define TORC__CONTEXT_HAS_START 1
+/*
+ * Save the running context as torc__context_switch() does, and call entry(arg) at `stack_top`,
+ * whose first frame this is. A switch to torc__context_make() does the same, but its `ret` into
+ * boot, and the switch away in which a context ends, upset the processor's prediction of returns:
+ * 25 ns more for a fiber that runs once.
+ */
+void torc__context_start(void **save_sp, void *stack_top, void (*entry)(void *), void *arg);
+#endif
+
 /*
  * The first return address of a context: calls its entry function. Not for calling. It is the
  * outermost frame for every unwinder (return address undefined, frame pointer 0), and it stops the
@@ -125,6 +136,14 @@ static inline void *torc__context_make(void *stack_top, void (*entry)(void *), v
     memcpy(frame + TORC__CONTEXT_ARG_OFFSET, &arg, sizeof(arg));
     return frame;
 }
+
+#ifndef TORC__CONTEXT_HAS_START
+static inline void torc__context_start(void **save_sp, void *stack_top, void (*entry)(void *),
+                                       void *arg)
+{
+    torc__context_switch(save_sp, torc__context_make(stack_top, entry, arg));
+}
+#endif
 
 #endif /* __ASSEMBLER__ */
 #endif

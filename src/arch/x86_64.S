@@ -77,6 +77,49 @@ torc__context_resume:
     .cfi_endproc
     .size   torc__context_switch, . - torc__context_switch
 
+    .globl  torc__context_start
+    .hidden torc__context_start
+    .type   torc__context_start, @function
+    .p2align 5
+torc__context_start:
+    .cfi_startproc
+    endbr64
+    pushq   %rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset rbp, -16
+    pushq   %rbx
+    .cfi_def_cfa_offset 24
+    .cfi_offset rbx, -24
+    pushq   %r12
+    .cfi_def_cfa_offset 32
+    .cfi_offset r12, -32
+    pushq   %r13
+    .cfi_def_cfa_offset 40
+    .cfi_offset r13, -40
+    pushq   %r14
+    .cfi_def_cfa_offset 48
+    .cfi_offset r14, -48
+    pushq   %r15
+    .cfi_def_cfa_offset 56
+    .cfi_offset r15, -56
+    movq    %rsp, (%rdi)            /* parked, in the frame that torc__context_switch makes */
+    andq    $-16, %rsi              /* TORC__CONTEXT_STACK_ALIGN */
+    leaq    .Lboot_called(%rip), %rax
+    movq    %rax, -8(%rsi)          /* as if boot had called entry */
+    leaq    -8(%rsi), %rsp
+    .cfi_def_cfa rsp, 8
+    .cfi_same_value rbp
+    .cfi_same_value rbx
+    .cfi_same_value r12
+    .cfi_same_value r13
+    .cfi_same_value r14
+    .cfi_same_value r15
+    movq    %rcx, %rdi
+    xorl    %ebp, %ebp              /* ends the chain of frame pointers */
+    jmp     *%rdx
+    .cfi_endproc
+    .size   torc__context_start, . - torc__context_start
+
     /*
      * Unwinders look up a return address minus one, the call it belongs to. No call leads to boot,
      * so a nop stands in its place, within the same CFI.
@@ -92,6 +135,7 @@ torc__context_resume:
 torc__context_boot:
     movq    %rbx, %rdi
     call    *%r12
+.Lboot_called:
     ud2
     .cfi_endproc
     .size   torc__context_boot, . - torc__context_boot

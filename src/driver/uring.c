@@ -32,6 +32,8 @@
 /* How often a submission is retried before its ops are failed. */
 #define SUBMIT_RETRIES_AT_ONCE 100
 #define SUBMIT_RETRIES         (SUBMIT_RETRIES_AT_ONCE + 14)
+/* How often a full queue is tried to be emptied so, before we give up. */
+#define FLUSHES_MAX            100
 
 static struct torc__uring *to_uring(struct torc__driver *driver)
 {
@@ -225,8 +227,8 @@ static void make_room(struct torc__uring *uring, int error)
 }
 
 /*
- * Flags that tie an SQE to its neighbours, which are other fibers' or the driver's own: a link would
- * cancel them, a drain would wait for ops that never end.
+ * Flags that tie an SQE to its neighbours, which are other fibers' or the driver's own: a link
+ * would cancel them, a drain would wait for ops that never end.
  */
 static void check_last(const struct torc__ring *ring)
 {
@@ -289,8 +291,11 @@ static struct io_uring_sqe *next_sqe(struct torc__uring *uring)
     struct io_uring_sqe *sqe;
 
     check_last(ring);
-    if (unlikely(torc__ring_queued(ring) == ring->sq_entries))
+    /* It stays full only of cancels that the kernel has no memory for: nothing can go on then. */
+    for (int i = 0; unlikely(torc__ring_queued(ring) == ring->sq_entries); i++) {
+        TORC_ASSERT(i < FLUSHES_MAX);
         submit_queued(uring);
+    }
     sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
     /* io_uring_prep_*() of liburing 2.6 and newer rely on it. */
     memset(sqe, 0, sizeof(*sqe));
@@ -509,7 +514,7 @@ static void uring_finish(struct torc__driver *driver)
     if (uring->timeout_armed)
         disarm_timeout(uring);
     while (submit_queued(uring), (void)tell_completions(uring), uring->own_pending > 0)
-        (void)enter(uring, 0, 1, IORING_ENTER_GETEVENTS, NULL);
+        (void)enter(uring, publish(uring), 1, IORING_ENTER_GETEVENTS, NULL);
     torc__ring_finish(&uring->ring);
     close(uring->wake_fd);
     free(uring->backlog);

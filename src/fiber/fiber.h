@@ -2,7 +2,7 @@
 /*
  * fiber.h - the control block of a fiber, and where blocks come from.
  *
- * A block is three cache lines in a dense slab, apart from the stack: walking the run queue, waking
+ * A block is two cache lines in a dense slab, apart from the stack: walking the run queue, waking
  * and cancelling touch no stack (a block at the stack's top is twice as slow from 4,000 fibers on).
  * A fiber has no stack before it first runs.
  *
@@ -40,32 +40,39 @@ typedef void torc__interrupt_fn(struct torc_fiber *fiber, int reason);
 
 struct torc_fiber {
     /* What a switch, a wait and a wake touch. */
-    void *sp;                       /* of a parked fiber */
+    void *sp;                       /* of a parked fiber; NULL before the first run */
     struct torc_fiber *next;        /* in the run queue, or in the list of free blocks */
     struct torc_scope *scope;       /* innermost */
     torc__interrupt_fn *interrupt;  /* of the present wait; NULL: it cannot be interrupted */
-    void *waits_for;                /* for `interrupt`: the op, the node in a queue ... */
-    int wait_result;
+    union {
+        void *waits_for;            /* while it waits, for `interrupt`: an op, a node in a queue */
+        int wait_result;            /* from then on */
+    };
     uint8_t state;                  /* fiber_state */
     bool is_daemon : 1;
     bool is_named : 1;              /* in the log, for not ending */
     uint16_t refusals;              /* waits refused in a row because of the scope's reason */
+    uint32_t id;
     struct torc__stack *stack;      /* NULL before the first run */
     int saved_errno;                /* errno is the thread's; a park hands it over */
     uint32_t ops_open;              /* public ops prepared and not completed */
     /* The rest of its life. */
     torc_fiber_fn *body;
-    void *arg;
+    union {
+        void *arg;                  /* until it runs */
+        struct torc_timer timer;    /* of a sleep: here, so that firing it touches no stack */
+    };
     struct torc_scope *home;        /* the scope it was started in */
     struct torc_fiber *sibling;     /* in home's list of fibers */
     struct torc_fiber **sibling_link;
-    const char *name;
-    uint32_t id;
-    uint64_t unused;
-    struct torc_timer timer;        /* of a sleep: here, so that firing it touches no stack */
-    uint64_t unused_too[4];
 };
-_Static_assert(sizeof(struct torc_fiber) == 192, "three cache lines");
+_Static_assert(sizeof(struct torc_fiber) == 128, "two cache lines");
+
+/* The name of a fiber for messages; never NULL. */
+static inline const char *torc__fiber_name(const struct torc_fiber *fiber)
+{
+    return fiber->stack != NULL && fiber->stack->name != NULL ? fiber->stack->name : "";
+}
 
 #define FIBER_CHUNK 512u
 

@@ -30,6 +30,7 @@ struct torc__stack {
     char *low;  /* the lowest usable byte; the guard is below */
     char *top;  /* where the first frame goes */
     struct torc__stack *next_free;
+    const char *name; /* of the fiber that runs here */
     void *tsan; /* ThreadSanitizer's idea of the fiber that runs here */
 };
 

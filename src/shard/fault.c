@@ -38,7 +38,7 @@ void torc__describe_running(char *text, int size)
         (void)snprintf(text, (size_t)size, "the loop of shard %u", shard->index);
     else
         (void)snprintf(text, (size_t)size, "fiber %u \"%s\" of shard %u", fiber->id,
-                       fiber->name != NULL ? fiber->name : "", shard->index);
+                       torc__fiber_name(fiber), shard->index);
 }
 
 static bool is_ours(int number)

@@ -201,7 +201,7 @@ static void name_remaining(struct torc_timer *timer)
                 continue;
             told++;
             torc__log("shard %u:   fiber %u \"%s\", %s", shard->index, fiber->id,
-                      fiber->name != NULL ? fiber->name : "",
+                      torc__fiber_name(fiber),
                       fiber->state == FIBER_INTERRUPTED ? "told to end its wait"
                       : fiber->state == FIBER_WAITING   ? "in a wait that goes on"
                                                         : "running");

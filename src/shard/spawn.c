@@ -52,7 +52,6 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
     fiber->home = scope;
     fiber->body = body;
     fiber->arg = arg;
-    fiber->name = NULL;
     fiber->is_daemon = is_daemon;
     fiber->is_named = false;
     fiber->refusals = 0;
@@ -93,6 +92,7 @@ static bool adopt(struct torc__shard *shard, struct torc__stack *stack)
     if (next->next == NULL)
         shard->ready_last = &shard->ready_first;
     next->stack = stack;
+    stack->name = NULL;
     next->state = FIBER_RUNNING;
     *shard->errno_of_thread = 0;
     shard->running = next;
@@ -113,8 +113,7 @@ void torc__fiber_main(void *arg)
     /* Free from here on, but nothing else takes it before the switch. */
     torc__stack_give(&shard->stacks, stack);
     shard->running = &shard->grave;
-    torc__park(shard);
-    __builtin_unreachable();
+    torc__park(shard); /* For good; as a tail call, which leaves the prediction of returns right. */
 }
 
 int torc_spawn(torc_fiber_fn *body, void *arg)
@@ -136,12 +135,12 @@ int torc_scope_spawn_daemon(struct torc_scope *scope, torc_fiber_fn *body, void 
 
 void torc_fiber_set_name(const char *name)
 {
-    torc__shard_of_fiber()->running->name = name;
+    torc__shard_of_fiber()->running->stack->name = name;
 }
 
 const char *torc_fiber_name(void)
 {
-    return torc__shard_of_fiber()->running->name;
+    return torc__shard_of_fiber()->running->stack->name;
 }
 
 uint32_t torc_fiber_id(void)

@@ -15,15 +15,6 @@
 
 _Thread_local struct torc__shard *torc__shard;
 
-/* The first run of a fiber: only now does it need a stack. */
-static __attribute__((noinline)) void give_stack(struct torc__shard *shard,
-                                                 struct torc_fiber *fiber)
-{
-    fiber->stack = torc__stack_take(&shard->stacks);
-    torc__sanitizer_clean_stack(fiber->stack);
-    fiber->sp = torc__context_make(fiber->stack->top, torc__fiber_main, shard);
-}
-
 /* The lines that the switch after this one will read: where a fiber parked, and its callers. */
 static inline void fetch_ahead(const struct torc_fiber *fiber)
 {
@@ -51,25 +42,45 @@ static inline struct torc_fiber *take_next(struct torc__shard *shard)
 }
 
 #if TORC_ASAN || TORC_TSAN
-static void switch_watched(struct torc__shard *shard, struct torc_fiber *from,
-                           struct torc_fiber *to)
+/* Both ways of leaving, with what sanitizers have to be told. */
+static void leave_watched(struct torc__shard *shard, struct torc_fiber *self,
+                          struct torc_fiber *next)
 {
-    const bool to_loop = to == &shard->loop;
+    const bool to_loop = next == &shard->loop;
     void *fake_stack = NULL;
 
-    torc__sanitizer_leave(from == &shard->grave ? NULL : &fake_stack,
-                          to_loop ? shard->thread_stack_low : to->stack->low,
+    torc__sanitizer_leave(self == &shard->grave ? NULL : &fake_stack,
+                          to_loop ? shard->thread_stack_low : next->stack->low,
                           to_loop ? shard->thread_stack_size
-                                  : (size_t)(to->stack->top - to->stack->low),
-                          to_loop ? shard->thread_tsan : to->stack->tsan);
-    torc__context_switch(&from->sp, to->sp);
+                                  : (size_t)(next->stack->top - next->stack->low),
+                          to_loop ? shard->thread_tsan : next->stack->tsan);
+    if (next->sp == NULL)
+        torc__context_start(&self->sp, next->stack->top, torc__fiber_main, shard);
+    else
+        torc__context_switch(&self->sp, next->sp);
     torc__sanitizer_arrive(fake_stack);
 }
 #endif
 
+/* The first run of a fiber: only now does it need a stack. Handing it out may set errno. */
+static __attribute__((noinline)) void begin(struct torc__shard *shard, struct torc_fiber *self,
+                                            struct torc_fiber *next)
+{
+    next->stack = torc__stack_take(&shard->stacks);
+    next->stack->name = NULL;
+    *shard->errno_of_thread = 0;
+    torc__sanitizer_clean_stack(next->stack);
+#if TORC_ASAN || TORC_TSAN
+    leave_watched(shard, self, next);
+#else
+    next->sp = next->stack->top; /* It has run. */
+    torc__context_start(&self->sp, next->stack->top, torc__fiber_main, shard);
+#endif
+}
+
 /*
- * Never inlined, so that there is one call of the switch, as the last thing: then the processor
- * predicts its return, and those after it, which lead back into the same functions.
+ * Never inlined, and it ends in a jump to what switches: then the processor predicts the return
+ * from there, and those after it, which lead back into the same functions.
  */
 __attribute__((noinline)) void torc__park(struct torc__shard *shard)
 {
@@ -82,11 +93,13 @@ __attribute__((noinline)) void torc__park(struct torc__shard *shard)
         return; /* It yielded, and nobody else is ready. */
     shard->switches++;
     self->saved_errno = *shard->errno_of_thread;
-    if (unlikely(next->sp == NULL))
-        give_stack(shard, next);
+    if (unlikely(next->sp == NULL)) {
+        begin(shard, self, next);
+        return;
+    }
     *shard->errno_of_thread = next->saved_errno;
 #if TORC_ASAN || TORC_TSAN
-    switch_watched(shard, self, next);
+    leave_watched(shard, self, next);
 #else
     torc__context_switch(&self->sp, next->sp);
 #endif

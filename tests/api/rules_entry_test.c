@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rules_entry_test.c - the numbered rules of cancellation, tried on each kind of call: one made when
+ * rules_entry_test.c - the numbered rules of cancellation, tried on each kind of call: when made
  * there is a reason already, and one that is interrupted.
  */
 #include "harness/net.h"

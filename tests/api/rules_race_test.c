@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rules_race_test.c - races of cancels and deadlines with data and connections, counted to the byte.
+ * rules_race_test.c - cancels and deadlines race with data and connections, to the byte.
  *
  * A peer on a thread of its own makes plain system calls, so that what happens really is
  * concurrent. All choices are random; the seed is printed when a test fails.

@@ -2,7 +2,7 @@
 /*
  * rules_scope_test.c - the numbered rules of cancellation that speak of scopes and their fibers.
  *
- * A test whose name begins with a number is about the rule of that number. The rules of single waits
+ * A test whose name begins with a number is about that rule. The rules of single waits
  * are in rules_wait_test.c.
  */
 #include "harness/net.h"

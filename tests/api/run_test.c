@@ -58,7 +58,8 @@ TEST(main_runs_on_every_shard_and_each_knows_its_number)
 
 static int count_shards(void *arg)
 {
-    *(unsigned *)arg = torc_shard_count();
+    if (torc_shard_index() == 0) /* All shards would write the same, but race. */
+        *(unsigned *)arg = torc_shard_count();
     return 0;
 }
 

@@ -97,7 +97,7 @@ static int sleep_and_note(void *arg)
     return 0;
 }
 
-/* Sleeper i wakes at place i * step, `gap_ns` after the one before. False if some began too late. */
+/* Sleeper i wakes at place i * step, `gap_ns` after the last one. False if some began too late. */
 static bool wake_in_order(unsigned step, uint64_t gap_ns)
 {
     const uint64_t start = torc_now() + 100 * TORC_MILLISECOND;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * transfer_test.c - bytes through descriptors: short transfers, vectors of all shapes, large lengths.
+ * transfer_test.c - bytes through descriptors: short transfers, odd vectors, large lengths.
  */
 #include "harness/net.h"
 #include "harness/run.h"

@@ -9,7 +9,7 @@
  *         EXPECT_INT(1 + 1, ==, 2);
  *     }
  *
- * That is a whole program: the harness has main(). `program TEXT...` runs only the tests whose names
+ * That is a whole program: the harness has main(). `program TEXT...` runs the tests whose names
  * contain one of the texts, `program --list` names them, and CK_FORK=no keeps them in one process,
  * for gdb. A test fails if it leaves descriptors open, or takes longer than 20 s (more where
  * everything is slow). The program ends with 77 if all of its tests were skipped.

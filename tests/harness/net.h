@@ -24,7 +24,7 @@ void harness_pipe(int ret_fds[2]);
 /* Close both. */
 void harness_close_pair(const int fds[2]);
 
-/* A TCP listener on 127.0.0.1, on a port of the kernel's choice; its address goes to ret_address. */
+/* A TCP listener on 127.0.0.1, port of the kernel's choice; its address goes to ret_address. */
 int harness_listener(struct torc_address *ret_address);
 
 /*

@@ -31,7 +31,7 @@
     static void name##_on_shard(void)
 
 /*
- * Run `body` as the main fiber of one shard. It must end as the last fiber, and torc_run() must give
+ * Run `body` as the main fiber of one shard. It must end as the last fiber; torc_run() must give
  * 0 and leave behind neither a descriptor nor memory.
  */
 void harness_run(void (*body)(void));
@@ -46,7 +46,7 @@ void harness_run_with(const struct torc_options *options, torc_fiber_fn *body, v
 int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, void *arg);
 
 /*
- * Start a thread, and wait for one. Memory that libc keeps for later threads would look like a leak,
+ * Start a thread, and wait for one. Memory that libc keeps for later threads looks like a leak,
  * so a test that starts some is not compared with how it was before.
  */
 pthread_t harness_thread(void *(*body)(void *), void *arg);

@@ -57,7 +57,9 @@ class Fiber:
         self.shard = int(shard["index"])
         self.id = int(block["id"])
         self.sp = int(block["sp"])
-        self.name = block["name"].string(errors="replace") if int(block["name"]) else ""
+        stack = block["stack"]
+        name = stack["name"] if int(stack) else stack
+        self.name = name.string(errors="replace") if int(name) else ""
         self.state = state_name(int(block["state"]))
         self.body = symbol(block["body"])
         self.is_running = int(shard["running"]) == int(block.address)

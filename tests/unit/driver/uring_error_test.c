@@ -264,6 +264,7 @@ static struct {
     struct noted_op later[64];
     unsigned begun;
     unsigned told;
+    unsigned begun_max;
     unsigned depth;
     unsigned deepest;
 } heirs;
@@ -312,7 +313,7 @@ static void begin_again(struct torc_op *op, int result, uint32_t flags, int more
     heirs.told++;
     heirs.depth++;
     heirs.deepest = heirs.depth > heirs.deepest ? heirs.depth : heirs.deepest;
-    if (heirs.begun++ < 20000)
+    if (heirs.begun++ < heirs.begun_max)
         io_uring_prep_nop(torc__uring_ops.prepare(&heirs.uring->base, op));
     heirs.depth--;
 }
@@ -328,6 +329,7 @@ TEST(making_room_does_not_recurse)
     heirs.uring = &uring;
     fault.submits_only = true;
     fault.every_other = true;
+    heirs.begun_max = 20000;
     fail_next(-EBUSY, UINT32_MAX);
     for (unsigned i = 0; i < 2000; i++) {
         set_function(&ops[i], begin_again);
@@ -340,4 +342,40 @@ TEST(making_room_does_not_recurse)
     EXPECT_UINT(heirs.told, ==, 22000);
     EXPECT_UINT(heirs.deepest, ==, 1);
     stop(&uring);
+}
+
+TEST(a_turn_ends_though_each_op_that_fails_begins_another)
+{
+    struct torc__uring uring;
+    struct torc_op ops[64] = {0};
+
+    start_faulty(&uring, 0);
+    memset(&heirs, 0, sizeof(heirs));
+    heirs.uring = &uring;
+    heirs.begun_max = 1000000;
+    fail_next(-EFAULT, UINT32_MAX);
+    for (unsigned i = 0; i < 64; i++) {
+        set_function(&ops[i], begin_again);
+        io_uring_prep_nop(torc__uring_ops.prepare(&uring.base, &ops[i]));
+    }
+    turn(&uring, DRIVER_NO_WAIT);
+    EXPECT_UINT(heirs.told, <, 1000);
+
+    heirs.begun_max = 0;
+    fault.times = 0;
+    while (torc__driver_in_flight(&uring.base) > 0)
+        turn(&uring, DRIVER_NO_WAIT);
+    stop(&uring);
+}
+
+TEST(a_fatal_error_that_passes_does_not_keep_finish_waiting)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+
+        start_faulty(&uring, rungs[rung]);
+        turn(&uring, torc__clock_now() + 1); /* The read for wake-ups is in flight. */
+        fail_next(-EFAULT, 1);
+        stop(&uring);
+    }
 }

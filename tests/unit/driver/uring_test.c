@@ -4,6 +4,7 @@
  */
 #include "unit/driver/rig.h"
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 
 TEST(an_op_completes_once_with_the_result_of_the_kernel)
@@ -128,8 +129,6 @@ static struct {
     struct torc__uring *uring;
     unsigned left;
     unsigned told;
-    unsigned depth;
-    unsigned deepest;
 } chain;
 
 static void prepare_next(struct torc_op *op, int result, uint32_t flags, int more)
@@ -138,13 +137,10 @@ static void prepare_next(struct torc_op *op, int result, uint32_t flags, int mor
     (void)more;
     EXPECT_INT(result, ==, 0);
     chain.told++;
-    chain.depth++;
-    chain.deepest = chain.depth > chain.deepest ? chain.depth : chain.deepest;
     if (chain.left > 0) {
         chain.left--;
         io_uring_prep_nop(torc__uring_ops.prepare(&chain.uring->base, op));
     }
-    chain.depth--;
 }
 
 TEST(a_completion_may_begin_the_next_op_without_end)
@@ -303,4 +299,47 @@ TEST(an_op_that_races_with_its_cancel_keeps_its_data)
         harness_close_pair(ends);
         stop(&uring);
     }
+}
+
+/* ---- The end of a turn, and of a driver ---- */
+
+TEST(a_turn_ends_though_each_completion_begins_another_op)
+{
+    struct torc_op ops[64] = {0};
+    struct torc__uring uring;
+
+    start_sized(&uring, 0, 16, 8192); /* So what the functions begin is flushed, and completes. */
+    memset(&chain, 0, sizeof(chain));
+    chain.uring = &uring;
+    chain.left = 1000000;
+    for (unsigned i = 0; i < 64; i++) {
+        set_function(&ops[i], prepare_next);
+        io_uring_prep_nop(torc__uring_ops.prepare(&uring.base, &ops[i]));
+    }
+    turn(&uring, DRIVER_NO_WAIT);
+    EXPECT_UINT(chain.told, <, 1000);
+
+    chain.left = 0;
+    while (torc__driver_in_flight(&uring.base) > 0)
+        turn(&uring, DRIVER_NO_WAIT);
+    stop(&uring);
+}
+
+static void finish_with_an_op_in_flight(void)
+{
+    struct torc__uring uring;
+    struct noted_op op;
+    int ends[2];
+
+    start(&uring, 0);
+    harness_pipe(ends);
+    io_uring_prep_poll_multishot(prepare(&uring, &op), ends[0], POLLIN);
+    turn(&uring, DRIVER_NO_WAIT);
+    stop(&uring);
+}
+
+/* The kernel might still write to memory that is the op's. */
+TEST(finishing_with_ops_in_flight_aborts)
+{
+    harness_expect_death(finish_with_an_op_in_flight, SIGABRT, "assertion failed");
 }

@@ -25,6 +25,9 @@
 #define ROUND_OPS_MAX      UINT64_C(64)
 #define ROUND_SWITCHES_MAX 1024u
 
+/* A round fires so many timers at most; what they wake is still in the cache when it runs. */
+#define ROUND_TIMERS_MAX 256u
+
 #define FIBERS_MAX_DEFAULT    (UINT32_C(1) << 22)
 #define STACK_SIZE_MIN        (16u * 1024u)
 #define STACK_SIZE_MAX        (64u * 1024u * 1024u)
@@ -105,7 +108,9 @@ static uint64_t timer_deadline(struct torc__shard *shard)
     uint64_t next = torc__timers_next(&shard->timers);
     uint64_t soonest = shard->last_timer_wake_ns + shard->timer_slack_ns;
 
-    return next < soonest && shard->last_timers_fired > 1 ? soonest : next;
+    if (shard->last_timers_fired <= 1 || shard->last_timers_fired == ROUND_TIMERS_MAX)
+        return next; /* Without company; or there may be more that is due already. */
+    return next < soonest ? soonest : next;
 }
 
 void torc__shard_serve_timers(struct torc__shard *shard)
@@ -113,7 +118,7 @@ void torc__shard_serve_timers(struct torc__shard *shard)
     unsigned fired;
 
     shard->round_time_ns = shard->driver->ops->now(shard->driver);
-    fired = torc__timers_serve(&shard->timers, shard->round_time_ns);
+    fired = torc__timers_serve(&shard->timers, shard->round_time_ns, ROUND_TIMERS_MAX);
 
     if (fired > 0)
         shard->last_timers_fired = fired;

@@ -124,6 +124,8 @@ uint64_t torc__timers_next(const struct torc__timers *timers)
 {
     uint64_t earliest = TORC_FOREVER;
 
+    if (timers->due != NULL)
+        return 0;
     if (timers->count == 0)
         return TORC_FOREVER;
     /* Slots of a level are in order, but those of a lower level need not all be earlier: the bound
@@ -234,70 +236,70 @@ static void place_all(struct torc__timers *timers, struct torc_timer *chain)
 }
 
 /*
- * Append a sorted chain to the due ones, but for those at its end whose time has not come: they are
- * later than all levels reach, and wait in the last slot there is. Returns these.
+ * Make a sorted chain the due list, but for those at its end whose time has not come: they are later
+ * than all levels reach, and wait in the last slot there is. Returns these.
  */
-static struct torc_timer *append_due(struct torc_timer ***last, struct torc_timer *chain,
-                                     uint64_t now_ns)
+static struct torc_timer *make_due(struct torc__timers *timers, struct torc_timer *chain,
+                                   uint64_t now_ns)
 {
+    struct torc_timer **link = &timers->due;
     struct torc_timer *rest;
 
-    **last = chain;
-    while (**last != NULL && (**last)->_deadline_ns <= now_ns)
-        *last = &(**last)->_next;
-    rest = **last;
-    **last = NULL;
+    *link = chain;
+    while (*link != NULL && (*link)->_deadline_ns <= now_ns) {
+        (*link)->_link = link; /* From here on each can be stopped, by the functions of others. */
+        link = &(*link)->_next;
+    }
+    rest = *link;
+    *link = NULL;
     return rest;
 }
 
-/* Take out what is due up to tick `end`, in order; slots of higher levels are spread on the way. */
-static struct torc_timer *collect(struct torc__timers *timers, uint64_t end, uint64_t now_ns)
+/*
+ * Make the next slot that has come the due list; slots of higher levels are spread on the way.
+ * False if none has come by tick `end`.
+ */
+static bool collect(struct torc__timers *timers, uint64_t end, uint64_t now_ns)
 {
-    struct torc_timer *due = NULL;
-    struct torc_timer *later = NULL;
-    struct torc_timer **due_last = &due;
-    struct torc_timer **later_last = &later;
     unsigned level;
     unsigned slot;
     uint64_t tick;
 
     while ((level = next_slot(timers, end, &slot, &tick)) < TIMER_LEVELS) {
         struct torc_timer *chain = take_slot(&timers->levels[level], slot);
+        struct torc_timer *rest;
 
         timers->tick = tick;
         if (level > 0) {
             place_all(timers, chain);
             continue;
         }
-        *later_last = append_due(&due_last, sort_by_deadline(chain), now_ns);
-        while (*later_last != NULL)
-            later_last = &(*later_last)->_next;
+        rest = make_due(timers, sort_by_deadline(chain), now_ns);
+        if (rest != NULL) {
+            timers->tick = tick + 1; /* Or they would be found here again, and again. */
+            place_all(timers, rest);
+        }
+        if (timers->due != NULL)
+            return true;
     }
-    timers->tick = end;
-    place_all(timers, later);
-    return due;
+    if (timers->tick < end)
+        timers->tick = end;
+    return false;
 }
 
-unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns)
+unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsigned max)
 {
-    struct torc_timer *due;
-    struct torc_timer **link = &due;
-    uint64_t tick = now_ns >> TIMER_TICK_BITS;
+    uint64_t end = now_ns >> TIMER_TICK_BITS;
     unsigned fired = 0;
 
-    if (tick < timers->tick)
-        tick = timers->tick; /* A clock that went back; the wheel does not. */
-    if (timers->count == 0) {
-        timers->tick = tick;
-        return 0;
-    }
-    due = collect(timers, tick, now_ns);
-    for (struct torc_timer *timer = due; timer != NULL; timer = timer->_next) {
-        timer->_link = link; /* From here on each can be stopped, by the functions of others. */
-        link = &timer->_next;
-    }
-    while (due != NULL) {
-        struct torc_timer *timer = due;
+    if (end < timers->tick)
+        end = timers->tick; /* A clock that went back; the wheel does not. */
+    if (timers->count == 0)
+        timers->tick = end;
+    if (max > timers->count)
+        max = (unsigned)timers->count; /* What is started meanwhile, even overdue, comes later. */
+    while (fired < max && (timers->due != NULL || collect(timers, end, now_ns))) {
+        struct torc_timer *timer = timers->due;
 
         torc__timer_stop(timers, timer);
         fired++;

@@ -13,6 +13,7 @@
 #ifndef SHARD_TIMERS_H
 #define SHARD_TIMERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <torc/time.h>
 
@@ -30,6 +31,7 @@ struct torc__wheel_level {
 
 struct torc__timers {
     uint64_t tick;   /* the wheel's own time: all earlier ticks have been served */
+    struct torc_timer *due; /* of one slot: the rest of what a service had to leave */
     uint64_t count;
     uint64_t fired;
     struct torc__wheel_level levels[TIMER_LEVELS];
@@ -45,13 +47,15 @@ void torc__timer_start(struct torc__timers *timers, struct torc_timer *timer, ui
 void torc__timer_stop(struct torc__timers *timers, struct torc_timer *timer);
 
 /*
- * Fire what is due at `now_ns`, each timer stopped before its function is called. Timers started
- * meanwhile wait for the next call, due or not. Returns how many have fired.
+ * Fire what is due at `now_ns`, in the order of the deadlines but `max` at most, each timer stopped
+ * before its function is called. Returns how many have fired.
  */
-unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns);
+unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsigned max);
 
-/* When to serve next: never later than the earliest deadline (rounded up to a tick); TORC_FOREVER
- * without timers. */
+/*
+ * When to serve next: never later than the earliest deadline (rounded up to a tick); 0 if something
+ * is known to be due, TORC_FOREVER without timers.
+ */
 uint64_t torc__timers_next(const struct torc__timers *timers);
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "base/compiler.h"
 #include "fiber/stack.h"
+#include <sys/types.h>
+#include <sys/uio.h>
 
 #if TORC_ASAN
 #include <sanitizer/asan_interface.h>
@@ -23,8 +25,8 @@ void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 #if defined(__has_include)
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
 #define TORC_VALGRIND 1
 #endif
 #endif
@@ -59,6 +61,32 @@ static inline void torc__sanitizer_know_stack(struct torc__stack *stack)
     (void)VALGRIND_STACK_REGISTER(stack->low, stack->top);
 #endif
     (void)stack;
+}
+
+/* The kernel has written to memory of ours, through the ring, where Valgrind does not see it. */
+static inline void torc__sanitizer_kernel_wrote(void *memory, ssize_t length)
+{
+#ifdef TORC_VALGRIND
+    if (length > 0)
+        (void)VALGRIND_MAKE_MEM_DEFINED(memory, length);
+#endif
+    (void)memory;
+    (void)length;
+}
+
+/* The same for a vector, of which `length` bytes were filled. */
+static inline void torc__sanitizer_kernel_wrote_vector(const struct iovec *vector, ssize_t length)
+{
+#ifdef TORC_VALGRIND
+    for (; RUNNING_ON_VALGRIND && length > 0; vector++) {
+        torc__sanitizer_kernel_wrote(vector->iov_base, (ssize_t)vector->iov_len < length
+                                                           ? (ssize_t)vector->iov_len
+                                                           : length);
+        length -= (ssize_t)vector->iov_len;
+    }
+#endif
+    (void)vector;
+    (void)length;
 }
 
 /* A stack starts anew: what the last fiber left on it means nothing. */

@@ -2,6 +2,7 @@
 /*
  * io.c - reading and writing descriptors.
  */
+#include "fiber/sanitizer.h"
 #include "io/transfer.h"
 #include <errno.h>
 #include <torc/io.h>
@@ -13,11 +14,14 @@ static ssize_t read_at(int fd, void *buffer, size_t length, uint64_t offset)
 {
     struct torc_op op;
     struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
     if (sqe == NULL)
         return op._result;
     io_uring_prep_read(sqe, fd, buffer, torc__clamp(length), offset);
-    return torc__await(&op);
+    result = torc__await(&op);
+    torc__sanitizer_kernel_wrote(buffer, result);
+    return result;
 }
 
 static ssize_t write_at(int fd, const void *buffer, size_t length, uint64_t offset)
@@ -55,11 +59,14 @@ ssize_t torc_readv(int fd, const struct iovec *vector, int count)
 {
     struct torc_op op;
     struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
     if (sqe == NULL)
         return op._result;
     io_uring_prep_readv(sqe, fd, vector, (unsigned)count, AT_POSITION);
-    return torc__await(&op);
+    result = torc__await(&op);
+    torc__sanitizer_kernel_wrote_vector(vector, result);
+    return result;
 }
 
 ssize_t torc_writev(int fd, const struct iovec *vector, int count)

@@ -2,6 +2,7 @@
 /*
  * net.c - sockets.
  */
+#include "fiber/sanitizer.h"
 #include "io/transfer.h"
 #include <errno.h>
 #include <string.h>
@@ -49,6 +50,8 @@ int torc_accept(int fd, struct torc_address *ret_peer)
         io_uring_prep_accept(sqe, fd, (struct sockaddr *)&storage, &length, SOCK_CLOEXEC);
     result = torc__await(&op);
     if (result >= 0 && ret_peer != NULL) {
+        torc__sanitizer_kernel_wrote(&length, sizeof(length));
+        torc__sanitizer_kernel_wrote(&storage, sizeof(storage));
         ret_peer->length = length < sizeof(storage) ? length : (socklen_t)sizeof(storage);
         memcpy(&ret_peer->storage, &storage, ret_peer->length);
     }
@@ -91,11 +94,14 @@ ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
 {
     struct torc_op op;
     struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
     if (sqe == NULL)
         return op._result;
     io_uring_prep_recv(sqe, fd, buffer, torc__clamp(length), flags);
-    return torc__await(&op);
+    result = torc__await(&op);
+    torc__sanitizer_kernel_wrote(buffer, result);
+    return result;
 }
 
 ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
@@ -113,11 +119,15 @@ ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)
 {
     struct torc_op op;
     struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
     if (sqe == NULL)
         return op._result;
     io_uring_prep_recvmsg(sqe, fd, message, (unsigned)flags);
-    return torc__await(&op);
+    result = torc__await(&op);
+    torc__sanitizer_kernel_wrote(message, sizeof(*message));
+    torc__sanitizer_kernel_wrote_vector(message->msg_iov, result);
+    return result;
 }
 
 ssize_t torc_sendmsg(int fd, const struct msghdr *message, int flags)

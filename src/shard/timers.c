@@ -236,8 +236,8 @@ static void place_all(struct torc__timers *timers, struct torc_timer *chain)
 }
 
 /*
- * Make a sorted chain the due list, but for those at its end whose time has not come: they are later
- * than all levels reach, and wait in the last slot there is. Returns these.
+ * Make a sorted chain the due list, but for those at its end whose time has not come: they are
+ * later than all levels reach, and wait in the last slot there is. Returns these.
  */
 static struct torc_timer *make_due(struct torc__timers *timers, struct torc_timer *chain,
                                    uint64_t now_ns)

@@ -90,8 +90,9 @@ FIBER_TEST(rule_06_a_wait_ends_with_its_operation_and_not_before)
     torc_scope_set_timeout(&scope, A_WHILE);
     EXPECT_INT(torc_op_wait(&op), ==, -ETIME);
     EXPECT(torc_op_done(&op));
-    EXPECT_INT(torc_op_wait(&op), ==, -ETIME); /* The same answer again. */
+    EXPECT_INT(torc_op_wait(&op), ==, -ETIME); /* The same answer again, */
     EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+    EXPECT_INT(torc_op_wait(&op), ==, -ETIME); /* also out of the scope. */
     harness_close_pair(fds);
 }
 

@@ -18,13 +18,13 @@ static void interrupt_op(struct torc_fiber *fiber, int reason)
     torc__op_hurry(torc__shard, fiber->waits_for);
 }
 
-int torc__op_verdict(const struct torc__shard *shard, const struct torc_op *op)
+int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op)
 {
     int reason = torc__reason(shard);
 
     /* Kernel threads that execute blocking ops see the cancel as an interruption. */
     if (op->_cancelling && reason != 0 && (op->_result == -ECANCELED || op->_result == -EINTR))
-        return reason;
+        op->_result = reason;
     return op->_result;
 }
 

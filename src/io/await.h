@@ -75,7 +75,7 @@ int torc__await(struct torc_op *op);
 /* torc__await() that is not to be interrupted. */
 int torc__await_shielded(struct torc_op *op);
 
-/* The result of an op, or the scope's reason in its place if that is what ended the op. */
-int torc__op_verdict(const struct torc__shard *shard, const struct torc_op *op);
+/* The result of an op; the scope's reason, from now on, if that is what ended the op. */
+int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op);
 
 #endif

@@ -266,11 +266,11 @@ def sample(server, arguments, seconds, config, connections=0):
         raise BenchError("the load generator ended at once")
 
     # With much in flight and little time nothing may have come back; such a sample is no sample.
-    messages = result["rate"] * spent["seconds"] or math.inf
+    messages = result["messages_per_second"] * spent["seconds"] or math.inf
     return {
-        "rate": result["rate"],
+        "rate": result["messages_per_second"],
         "messages": result["messages"],
-        "seconds": result["seconds"],
+        "seconds": result["duration_seconds"],
         "latency_us": result["latency_us"],
         "cpu_us": spent["server"] / messages * 1e6,
         "user_us": spent["user"] / messages * 1e6,

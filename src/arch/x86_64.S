@@ -24,14 +24,8 @@
  */
 #include "arch/context.h"
 
-    .text
-    .globl  torc__context_switch
-    .hidden torc__context_switch
-    .type   torc__context_switch, @function
-    .p2align 5                      /* its 31 bytes lie in one cache line */
-torc__context_switch:
-    .cfi_startproc
-    endbr64
+/* The frame of a parked context, on the stack that is being left. */
+.macro save_registers
     pushq   %rbp
     .cfi_def_cfa_offset 16
     .cfi_offset rbp, -16
@@ -50,6 +44,17 @@ torc__context_switch:
     pushq   %r15
     .cfi_def_cfa_offset 56
     .cfi_offset r15, -56
+.endm
+
+    .text
+    .globl  torc__context_switch
+    .hidden torc__context_switch
+    .type   torc__context_switch, @function
+    .p2align 5                      /* its 31 bytes lie in one cache line */
+torc__context_switch:
+    .cfi_startproc
+    endbr64
+    save_registers
     movq    %rsp, (%rdi)
     movq    %rsi, %rsp
     .globl  torc__context_resume
@@ -84,24 +89,7 @@ torc__context_resume:
 torc__context_start:
     .cfi_startproc
     endbr64
-    pushq   %rbp
-    .cfi_def_cfa_offset 16
-    .cfi_offset rbp, -16
-    pushq   %rbx
-    .cfi_def_cfa_offset 24
-    .cfi_offset rbx, -24
-    pushq   %r12
-    .cfi_def_cfa_offset 32
-    .cfi_offset r12, -32
-    pushq   %r13
-    .cfi_def_cfa_offset 40
-    .cfi_offset r13, -40
-    pushq   %r14
-    .cfi_def_cfa_offset 48
-    .cfi_offset r14, -48
-    pushq   %r15
-    .cfi_def_cfa_offset 56
-    .cfi_offset r15, -56
+    save_registers
     movq    %rsp, (%rdi)            /* parked, in the frame that torc__context_switch makes */
     andq    $-16, %rsi              /* TORC__CONTEXT_STACK_ALIGN */
     leaq    .Lboot_called(%rip), %rax

@@ -155,11 +155,11 @@ TEST(a_text_is_cut_to_its_room_and_never_beyond)
         torc_address_format(&address, text, size);
         EXPECT_UINT(strlen(text), ==, size - 1 < 14 ? size - 1 : 14);
         EXPECT_MEM(text, "127.0.0.1:8080", strlen(text));
-        EXPECT_INT(text[size], ==, '#');
+        EXPECT(text[size] == '#');
     }
     memset(text, '#', sizeof(text));
     torc_address_format(&address, text, 0);
-    EXPECT_INT(text[0], ==, '#');
+    EXPECT(text[0] == '#');
 }
 
 TEST(no_address_has_a_text_too)

@@ -19,6 +19,7 @@ static atomic_ulong allocations;
 #else
 #define COUNTED 1
 
+/* NOLINTBEGIN(bugprone-reserved-identifier, readability-*): these are libc's names, not ours. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
@@ -57,6 +58,7 @@ int posix_memalign(void **ret_memory, size_t alignment, size_t size)
     *ret_memory = memory;
     return 0;
 }
+/* NOLINTEND(bugprone-reserved-identifier, readability-*) */
 #endif
 
 TEST(the_counter_counts)

@@ -241,7 +241,7 @@ static unsigned long join_senders(void)
     return wakeups;
 }
 
-/* Each sleep of the shard is ended by one wake-up at most; one may come when it is awake again. */
+/* Each time the shard is about to sleep, which it is once a round at most, one wake-up may come. */
 FIBER_TEST_WITH_THREADS(messages_of_many_threads_all_arrive_in_order_and_by_few_wake_ups)
 {
     struct torc_mailbox *mailbox = torc_mailbox_acquire();
@@ -252,7 +252,7 @@ FIBER_TEST_WITH_THREADS(messages_of_many_threads_all_arrive_in_order_and_by_few_
     start_senders(mailbox);
     EXPECT_INT(torc_event_wait(&all_came), ==, 0);
     torc_stats(&after);
-    EXPECT_UINT(join_senders(), <=, after.waits - before.waits + 1);
+    EXPECT_UINT(join_senders(), <=, after.rounds - before.rounds + 1);
     EXPECT_UINT(after.messages - before.messages, >=, SENDERS * letter_count);
     torc_mailbox_release(mailbox);
 }
@@ -395,53 +395,70 @@ TEST(shards_of_a_runtime_reach_each_other)
     harness_run_with(&options, pass_round, NULL);
 }
 
-#define BURST 1000
+#define BURST  1000
+#define BURSTS 20
 
 static struct torc_message burst[BURST];
-static struct torc_event burst_over;
-static unsigned burst_count;
-static atomic_ulong sleeps;
+static struct torc_event bursts_over;
+static atomic_uint burst_count;
 
 static void take_of_burst(struct torc_message *message)
 {
     (void)message;
-    if (++burst_count == BURST)
-        torc_event_set(&burst_over);
+    if (atomic_fetch_add(&burst_count, 1) + 1 == BURSTS * BURST)
+        torc_event_set(&bursts_over);
 }
 
-static int send_or_take_burst(void *arg)
+static uint64_t wakeups_sent(void)
 {
     struct torc_stats stats;
-    struct torc_mailbox *mailbox;
 
-    (void)arg;
-    if (torc_shard_index() == 0) {
-        atomic_store(&mailboxes[0], torc_mailbox_acquire());
-        EXPECT_INT(torc_event_wait(&burst_over), ==, 0);
-        torc_stats(&stats);
-        atomic_store(&sleeps, stats.waits + 1); /* One may come too late. */
-        return 0;
-    }
-    while ((mailbox = atomic_load(&mailboxes[0])) == NULL)
-        torc_yield();
-    EXPECT_INT(torc_sleep(20 * TORC_MILLISECOND), ==, 0); /* Let the other one sleep, too. */
+    torc_stats(&stats);
+    return stats.wakeups_sent;
+}
+
+/* Returns how many wake-ups a burst to a sleeping shard has taken. */
+static uint64_t send_burst(struct torc_mailbox *mailbox)
+{
+    const unsigned goal = atomic_load(&burst_count) + BURST;
+    uint64_t before;
+    uint64_t sent;
+
+    EXPECT_INT(torc_sleep(2 * TORC_MILLISECOND), ==, 0); /* Let the other one sleep, too. */
+    before = wakeups_sent();
     for (int i = 0; i < BURST; i++) {
         burst[i].run = take_of_burst;
         EXPECT_INT(torc_mailbox_post(mailbox, &burst[i]), ==, 0);
     }
-    torc_mailbox_release(mailbox);
-    while (atomic_load(&sleeps) == 0)
+    sent = wakeups_sent() - before;
+    while (atomic_load(&burst_count) < goal)
         torc_yield();
-    torc_stats(&stats);
-    EXPECT_UINT(stats.wakeups_sent, <=, atomic_load(&sleeps));
+    return sent;
+}
+
+static int send_or_take_bursts(void *arg)
+{
+    struct torc_mailbox *mailbox;
+    unsigned frugal = 0;
+
+    (void)arg;
+    if (torc_shard_index() == 0) {
+        atomic_store(&mailboxes[0], torc_mailbox_acquire());
+        return torc_event_wait(&bursts_over);
+    }
+    while ((mailbox = atomic_load(&mailboxes[0])) == NULL)
+        torc_yield();
+    for (int i = 0; i < BURSTS; i++)
+        frugal += send_burst(mailbox) <= 1;
+    torc_mailbox_release(mailbox);
+    EXPECT_UINT(frugal, >=, BURSTS / 2); /* More if the other one wakes by itself meanwhile. */
     return 0;
 }
 
-TEST(a_burst_from_another_shard_takes_few_wake_ups)
+TEST(a_burst_from_another_shard_takes_one_wake_up)
 {
     const struct torc_options options = {.shards = 2, .no_pin = true};
 
     NEEDS_THREADS();
-    burst_count = 0;
-    harness_run_with(&options, send_or_take_burst, NULL);
+    harness_run_with(&options, send_or_take_bursts, NULL);
 }

@@ -37,6 +37,24 @@ FIBER_TEST(any_operation_of_the_kernel_can_be_used)
     close(file);
 }
 
+FIBER_TEST(the_flags_of_the_last_completion_can_be_had)
+{
+    struct torc_op op;
+    char data[2];
+    int fds[2];
+
+    harness_tcp_pair(fds);
+    harness_put(fds[1], "abcd", 4);
+    for (int i = 0; i < 2; i++) {
+        io_uring_prep_recv(torc_op_prepare(&op), fds[0], data, 2, 0);
+        EXPECT_INT(torc_op_wait(&op), ==, 2);
+        EXPECT_UINT(torc_op_flags(&op) & ~IORING_CQE_F_SOCK_NONEMPTY, ==, 0); /* Linux 5.19 */
+        if (i == 1) /* Nothing more is there. */
+            EXPECT_UINT(torc_op_flags(&op), ==, 0);
+    }
+    harness_close_pair(fds);
+}
+
 FIBER_TEST(the_sqe_comes_cleared)
 {
     struct torc_op op;

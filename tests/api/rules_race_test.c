@@ -8,6 +8,7 @@
 #include "harness/net.h"
 #include "harness/run.h"
 #include <errno.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <torc/torc.h>
@@ -52,10 +53,11 @@ static ssize_t wait_in_scope(struct race *race, ssize_t (*call)(struct race *))
     ssize_t result;
 
     torc_scope_open(&scope, 0);
-    if (harness_random_below(2) == 0)
+    if (harness_random_below(2) == 0) {
         torc_scope_set_timeout(&scope, harness_random_below(50000));
-    else
+    } else {
         race->scope = &scope;
+    }
     result = call(race);
     race->scope = NULL;
     torc_scope_close(&scope);
@@ -122,6 +124,16 @@ static ssize_t receive_vector(struct race *race)
     return torc_readv(race->fds[0], vector, 2);
 }
 
+static ssize_t receive_by_op(struct race *race)
+{
+    struct torc_op op;
+
+    io_uring_prep_recv(torc_op_prepare(&op), race->fds[0], received, sizeof(received), 0);
+    if (harness_random_below(10) == 0)
+        torc_op_cancel(&op);
+    return torc_op_wait(&op);
+}
+
 static ssize_t receive_all(struct race *race)
 {
     const size_t size = 1 + harness_random_below(CHUNK_MAX);
@@ -138,10 +150,11 @@ static ssize_t receive_all(struct race *race)
 
 static void receive_under_fire(struct race *race)
 {
-    ssize_t (*const calls[])(struct race *) = {receive_some, receive_vector, receive_all};
+    ssize_t (*const calls[])(struct race *) = {receive_some, receive_vector, receive_all,
+                                               receive_by_op};
     ssize_t result;
 
-    while ((result = wait_in_scope(race, calls[harness_random_below(3)])) != 0) {
+    while ((result = wait_in_scope(race, calls[harness_random_below(4)])) != 0) {
         if (result < 0) {
             EXPECT_INT(result, ==, -ECANCELED);
             continue;
@@ -212,10 +225,11 @@ static void send_under_fire(struct race *race)
     while (torc_now() < race->until_ns) {
         const ssize_t result = wait_in_scope(race, send_some);
 
-        if (result < 0)
+        if (result < 0) {
             EXPECT_INT(result, ==, -ECANCELED);
-        else
+        } else {
             race->position += (size_t)result;
+        }
     }
     EXPECT_INT(torc_shutdown(race->fds[0], SHUT_WR), ==, 0);
 }

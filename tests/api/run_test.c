@@ -4,18 +4,12 @@
  */
 #include "harness/net.h"
 #include "harness/run.h"
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <torc/torc.h>
 #include <unistd.h>
 
@@ -287,92 +281,6 @@ TEST(options_at_the_edge_of_their_range_work)
 
         EXPECT_MSG(result == 0, "number %zu: %s", i, torc_strerror(result));
     }
-}
-
-TEST(every_single_feature_can_be_forbidden)
-{
-    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
-        const struct torc_options options = {.forbid = 1u << i};
-        struct torc_driver_report report;
-
-        EXPECT_INT(harness_run_result(&options, sleep_a_little, NULL), ==, 0);
-        EXPECT_INT(torc_driver_report(&options, &report), ==, 0);
-        EXPECT_INT(report.error, ==, 0);
-        EXPECT_STR(report.driver, "uring");
-        EXPECT_UINT(report.completion_entries, >=, 8192);
-        EXPECT_UINT(report.entries, >=, 256);
-        EXPECT(!report.features[i].used);
-        EXPECT(report.features[i].reason[0] != '\0');
-        for (unsigned j = 0; j < TORC_FEATURE_COUNT; j++) {
-            const struct torc_feature_report *feature = &report.features[j];
-
-            EXPECT(feature->name[0] != '\0' && feature->since[0] != '\0' &&
-                   feature->gives[0] != '\0');
-            EXPECT_MSG(feature->available || !feature->used, "%s", feature->name);
-            EXPECT_MSG(feature->used == (feature->reason[0] == '\0'), "%s: %s", feature->name,
-                       feature->reason);
-        }
-    }
-}
-
-/* ---- Where io_uring is denied ---- */
-
-static int deny_error;
-
-/* As the seccomp filters of container engines do. */
-static void deny_io_uring(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)deny_error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
-    struct torc_driver_report report;
-
-    EXPECT_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), ==, 0);
-    EXPECT_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), ==, 0);
-    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, -deny_error);
-    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
-    EXPECT_INT(report.error, ==, -deny_error);
-    EXPECT_STR(report.driver, "none");
-    EXPECT(report.reason[0] != '\0');
-    _exit(7);
-}
-
-TEST(where_io_uring_is_denied_a_run_fails_and_says_why)
-{
-    static const int errors[] = {EPERM, ENOSYS, EACCES};
-
-    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-        struct harness_death death;
-
-        deny_error = errors[i];
-        harness_watch_death(deny_io_uring, &death);
-        EXPECT_MSG(WIFEXITED(death.status) && WEXITSTATUS(death.status) == 7, "0x%x: %s",
-                   (unsigned)death.status, death.text);
-        EXPECT_MSG(strstr(death.text, "torc: ") != NULL && strstr(death.text, "io_uring") != NULL,
-                   "said: %s", death.text);
-    }
-}
-
-static void open_without_descriptors(void)
-{
-    harness_limit_fds(64);
-    while (dup(0) >= 0)
-        continue;
-    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, -EMFILE);
-    _exit(7);
-}
-
-TEST(a_run_without_a_free_descriptor_fails_cleanly)
-{
-    struct harness_death death;
-
-    harness_watch_death(open_without_descriptors, &death);
-    EXPECT_MSG(WIFEXITED(death.status) && WEXITSTATUS(death.status) == 7, "0x%x: %s",
-               (unsigned)death.status, death.text);
 }
 
 /* ---- One after the other ---- */

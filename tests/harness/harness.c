@@ -155,9 +155,10 @@ void harness_expect_mem(const char *file, int line, const char *what, const void
     const unsigned char *b = right;
 
     for (size_t i = 0; i < size; i++) {
-        if (a[i] != b[i])
+        if (a[i] != b[i]) {
             harness_fail(file, line, "%s: byte %zu of %zu is 0x%02x, not 0x%02x", what, i, size,
                          a[i], b[i]);
+        }
     }
 }
 
@@ -259,13 +260,11 @@ static bool is_wanted(const char *name, int argc, char **argv)
 
 static TCase *make_case(const TTest *test)
 {
+    const bool slow = harness_is_slow() && getenv("CK_TIMEOUT_MULTIPLIER") == NULL;
     TCase *tcase = tcase_create(test->name);
 
     tcase_add_checked_fixture(tcase, before_test, after_test);
-    if (harness_is_slow() && getenv("CK_TIMEOUT_MULTIPLIER") == NULL)
-        tcase_set_timeout(tcase, SLOW_TIMEOUT_S);
-    else
-        tcase_set_timeout(tcase, TIMEOUT_S);
+    tcase_set_timeout(tcase, slow ? SLOW_TIMEOUT_S : TIMEOUT_S);
     tcase_add_test(tcase, test);
     return tcase;
 }
@@ -297,14 +296,15 @@ int main(int argc, char **argv)
 
     skipped_count = mmap(NULL, sizeof(*skipped_count), PROT_READ | PROT_WRITE,
                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    qsort(__start_harness_tests, count, sizeof(__start_harness_tests[0]), by_line);
+    qsort(__start_harness_tests, count, sizeof(const TTest *), by_line);
     for (size_t i = 0; i < count; i++) {
         const TTest *test = __start_harness_tests[i];
 
-        if (list)
+        if (list) {
             puts(test->name);
-        else if (is_wanted(test->name, argc, argv))
+        } else if (is_wanted(test->name, argc, argv)) {
             suite_add_tcase(suite, make_case(test));
+        }
     }
     return list ? EXIT_SUCCESS : run_suite(suite);
 }

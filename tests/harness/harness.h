@@ -114,8 +114,8 @@ uint32_t harness_random_below(uint32_t limit);
 /* EXPECT_INT(torc_close(fd), ==, -EBADF): negative errno values are printed by name. */
 #define EXPECT_INT(left, operator, right)                                                    \
     do {                                                                                     \
-        const intmax_t expect_left = (left);                                                 \
-        const intmax_t expect_right = (right);                                               \
+        const intmax_t expect_left = (intmax_t)(left);                                       \
+        const intmax_t expect_right = (intmax_t)(right);                                     \
         if (!(expect_left operator expect_right))                                            \
             harness_fail_int(__FILE__, __LINE__, #left " " #operator" " #right, expect_left, \
                              expect_right);                                                  \
@@ -123,8 +123,8 @@ uint32_t harness_random_below(uint32_t limit);
 
 #define EXPECT_UINT(left, operator, right)                                                    \
     do {                                                                                      \
-        const uintmax_t expect_left = (left);                                                 \
-        const uintmax_t expect_right = (right);                                               \
+        const uintmax_t expect_left = (uintmax_t)(left);                                      \
+        const uintmax_t expect_right = (uintmax_t)(right);                                    \
         if (!(expect_left operator expect_right))                                             \
             harness_fail_uint(__FILE__, __LINE__, #left " " #operator" " #right, expect_left, \
                               expect_right);                                                  \

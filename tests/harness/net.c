@@ -213,7 +213,8 @@ void harness_pattern_check(const void *data, size_t size, uint64_t offset)
 {
     const unsigned char *bytes = data;
 
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
         EXPECT_MSG(bytes[i] == pattern_byte(offset + i), "byte %llu of the stream is wrong",
                    (unsigned long long)(offset + i));
+    }
 }

@@ -127,10 +127,9 @@ void harness_run(void (*body)(void))
 
 void harness_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg)
 {
-    if (scope == NULL)
-        EXPECT_INT(torc_spawn(body, arg), ==, 0);
-    else
-        EXPECT_INT(torc_scope_spawn(scope, body, arg), ==, 0);
+    const int result = scope == NULL ? torc_spawn(body, arg) : torc_scope_spawn(scope, body, arg);
+
+    EXPECT_INT(result, ==, 0);
 }
 
 unsigned harness_fibers(void)

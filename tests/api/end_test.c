@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * end_test.c - what still comes while a shard ends, and what the end of a run tells.
+ */
+#include "harness/harness.h"
+#include "harness/net.h"
+#include "harness/run.h"
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <torc/torc.h>
+
+static unsigned guests; /* Fibers that were started while the shard ended, and have run. */
+
+static int be_a_guest(void *arg)
+{
+    (void)arg;
+    EXPECT_INT(torc_cancelled(), ==, -ECANCELED);
+    guests++;
+    return 0;
+}
+
+/* ---- Mail ---- */
+
+static void let_a_guest_in(struct torc_message *message)
+{
+    (void)message;
+    EXPECT_INT(torc_spawn(be_a_guest, NULL), ==, 0);
+}
+
+static int post_and_leave(void *arg)
+{
+    static struct torc_message message = {.run = let_a_guest_in};
+    struct torc_mailbox *mailbox = torc_mailbox_acquire();
+
+    (void)arg;
+    EXPECT_INT(torc_mailbox_post(mailbox, &message), ==, 0);
+    torc_mailbox_release(mailbox);
+    return 0;
+}
+
+TEST(a_message_that_comes_while_the_shard_ends_may_start_a_fiber)
+{
+    guests = 0;
+    EXPECT_INT(harness_run_result(NULL, post_and_leave, NULL), ==, 0);
+    EXPECT_UINT(guests, ==, 1);
+}
+
+static struct torc_mailbox *early_mailbox;
+static atomic_bool early_ended;
+
+/* Shard 0 leaves at once; shard 1 stays until it has been refused there. */
+static int leave_early(void *arg)
+{
+    static struct torc_message message = {.run = let_a_guest_in};
+
+    (void)arg;
+    if (torc_shard_index() == 0) {
+        early_mailbox = torc_mailbox_acquire();
+        atomic_store(&early_ended, true);
+        return 0;
+    }
+    while (!atomic_load(&early_ended))
+        EXPECT_INT(torc_yield(), ==, 0);
+    for (int i = 0; torc_mailbox_post(early_mailbox, &message) == 0; i++) {
+        EXPECT_INT(i, <, 100000); /* Each was run, although this shard has not ended. */
+        message = (struct torc_message){.run = let_a_guest_in};
+        EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
+    }
+    torc_mailbox_release(early_mailbox);
+    return 0;
+}
+
+TEST(a_shard_that_has_ended_refuses_mail_while_others_still_run)
+{
+    const struct torc_options options = {.shards = 2, .no_pin = true};
+
+    NEEDS_THREADS();
+    EXPECT_INT(torc_run(leave_early, NULL, &options), ==, 0);
+}
+
+/* ---- Feeds ---- */
+
+struct feed {
+    struct torc_op op;
+    int fd;
+    int last;
+    unsigned told;
+    bool lets_in;
+};
+
+static void feed_told(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    struct feed *feed = (struct feed *)(void *)op; /* Its first member. */
+
+    (void)flags;
+    feed->told += !more;
+    feed->last = result;
+    if (!more && feed->lets_in)
+        EXPECT_INT(torc_spawn(be_a_guest, NULL), ==, 0);
+}
+
+static int leave_feeds_open(void *arg)
+{
+    struct feed *feeds = arg;
+
+    for (int i = 0; i < 20; i++)
+        io_uring_prep_poll_add(torc_op_prepare_feed(&feeds[i].op, feed_told), feeds[i].fd, POLLIN);
+    return torc_yield();
+}
+
+TEST(feeds_left_open_are_cancelled_and_may_start_fibers_in_their_last_call)
+{
+    static struct feed feeds[20];
+    int ends[2];
+
+    harness_pipe(ends);
+    guests = 0;
+    memset(feeds, 0, sizeof(feeds));
+    for (int i = 0; i < 20; i++) {
+        feeds[i].fd = ends[0];
+        feeds[i].lets_in = i % 2;
+    }
+    EXPECT_INT(harness_run_result(NULL, leave_feeds_open, feeds), ==, 0);
+    for (int i = 0; i < 20; i++) {
+        EXPECT_UINT(feeds[i].told, ==, 1);
+        EXPECT_INT(feeds[i].last, ==, -ECANCELED);
+    }
+    EXPECT_UINT(guests, ==, 10);
+    harness_close_pair(ends);
+}
+
+/* ---- Results ---- */
+
+static int fail_fast(void *arg)
+{
+    (void)arg;
+    return -EIO;
+}
+
+/* A fiber of shard 0 fails first, main of shard 1 last. */
+static int fail_in_order(void *arg)
+{
+    (void)arg;
+    if (torc_shard_index() == 0)
+        return torc_spawn(fail_fast, NULL);
+    EXPECT_INT(torc_sleep(20 * TORC_MILLISECOND), ==, 0);
+    return -EPROTO;
+}
+
+TEST(the_failure_of_a_main_is_told_before_that_of_a_fiber_which_came_first)
+{
+    const struct torc_options options = {.shards = 2, .no_pin = true};
+
+    NEEDS_THREADS();
+    EXPECT_INT(torc_run(fail_in_order, NULL, &options), ==, -EPROTO);
+}
+
+/* ---- What does not end ---- */
+
+static int stay(void *arg)
+{
+    struct torc_scope shield;
+
+    (void)arg;
+    torc_stop();
+    torc_scope_open(&shield, TORC_SHIELD);
+    EXPECT_INT(torc_sleep(200 * TORC_MILLISECOND), ==, 0);
+    EXPECT_INT(torc_scope_close(&shield), ==, 0);
+    abort(); /* The end of what is watched. */
+}
+
+static void stay_too_long(void)
+{
+    const struct torc_options options = {.shutdown_warn_ns = 50 * TORC_MILLISECOND};
+
+    (void)torc_run(stay, NULL, &options);
+}
+
+TEST(a_main_that_does_not_end_when_it_is_stopped_is_named)
+{
+    harness_expect_death(stay_too_long, SIGABRT, "fiber 1 \"main\"");
+}
+
+/* ---- A deadline, seen without waiting ---- */
+
+FIBER_TEST(a_fiber_that_computes_sees_that_its_deadline_has_passed)
+{
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 2 * TORC_MILLISECOND);
+    EXPECT_INT(torc_cancelled(), ==, 0);
+    harness_hog_until(torc_now() + 10 * TORC_MILLISECOND);
+    EXPECT_INT(torc_cancelled(), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+}

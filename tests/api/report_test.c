@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report_test.c - what was chosen and why: drivers, features, and kernels that deny everything.
+ */
+#include "harness/net.h"
+#include "harness/run.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <torc/torc.h>
+#include <unistd.h>
+
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int sleep_a_little(void *arg)
+{
+    (void)arg;
+    harness_pass_kernel();
+    return torc_sleep(100 * TORC_MICROSECOND);
+}
+
+FIBER_TEST(a_report_can_be_had_on_a_shard_and_leaves_nothing_behind)
+{
+    const unsigned fds = harness_open_fds();
+    struct torc_driver_report report;
+
+    for (int i = 0; i < 40; i++) { /* A thread has room for 16 registered rings. */
+        EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+        EXPECT_INT(report.error, ==, 0);
+    }
+    EXPECT_UINT(harness_open_fds(), ==, fds);
+    harness_pass_kernel();
+}
+
+TEST(features_have_different_names)
+{
+    struct torc_driver_report report;
+
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
+        for (unsigned j = 0; j < i; j++)
+            EXPECT(strcmp(report.features[i].name, report.features[j].name) != 0);
+    }
+}
+
+TEST(features_are_forbidden_by_name_in_the_environment)
+{
+    struct torc_driver_report report;
+    char list[64];
+
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    snprintf(list, sizeof(list), "%s,%s", report.features[0].name, report.features[3].name);
+    EXPECT_INT(setenv("TORC_FORBID", list, 1), ==, 0);
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    EXPECT(!report.features[0].used && !report.features[3].used);
+    EXPECT_INT(harness_run_result(NULL, sleep_a_little, NULL), ==, 0);
+    EXPECT_INT(setenv("TORC_FORBID", "all", 1), ==, 0);
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++)
+        EXPECT(!report.features[i].used);
+    EXPECT_INT(unsetenv("TORC_FORBID"), ==, 0);
+}
+
+TEST(every_single_feature_can_be_forbidden)
+{
+    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
+        const struct torc_options options = {.forbid = 1u << i};
+        struct torc_driver_report report;
+
+        EXPECT_INT(harness_run_result(&options, sleep_a_little, NULL), ==, 0);
+        EXPECT_INT(torc_driver_report(&options, &report), ==, 0);
+        EXPECT_INT(report.error, ==, 0);
+        EXPECT_STR(report.driver, "uring");
+        EXPECT_UINT(report.completion_entries, >=, 8192);
+        EXPECT_UINT(report.entries, >=, 256);
+        EXPECT(!report.features[i].used);
+        EXPECT(report.features[i].reason[0] != '\0');
+        for (unsigned j = 0; j < TORC_FEATURE_COUNT; j++) {
+            const struct torc_feature_report *feature = &report.features[j];
+
+            EXPECT(feature->name[0] != '\0' && feature->since[0] != '\0' &&
+                   feature->gives[0] != '\0');
+            EXPECT_MSG(feature->available || !feature->used, "%s", feature->name);
+            EXPECT_MSG(feature->used == (feature->reason[0] == '\0'), "%s: %s", feature->name,
+                       feature->reason);
+        }
+    }
+}
+
+TEST(the_environment_may_name_the_driver_but_not_invent_one)
+{
+    static const char *const known[] = {"uring", "auto", ""};
+
+    for (int i = 0; i < 3; i++) {
+        EXPECT_INT(setenv("TORC_DRIVER", known[i], 1), ==, 0);
+        EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, 0);
+    }
+    EXPECT_INT(setenv("TORC_DRIVER", "nonsense", 1), ==, 0);
+    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, -EINVAL);
+    EXPECT_INT(unsetenv("TORC_DRIVER"), ==, 0);
+}
+
+/* ---- Where io_uring is denied ---- */
+
+static int deny_error;
+
+/* As the seccomp filters of container engines do. */
+static void deny_io_uring(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)deny_error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    struct torc_driver_report report;
+
+    EXPECT_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), ==, 0);
+    EXPECT_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), ==, 0);
+    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, -deny_error);
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    EXPECT_INT(report.error, ==, -deny_error);
+    EXPECT_STR(report.driver, "none");
+    EXPECT(report.reason[0] != '\0');
+    _exit(7);
+}
+
+TEST(where_io_uring_is_denied_a_run_fails_and_says_why)
+{
+    static const int errors[] = {EPERM, ENOSYS, EACCES};
+
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        struct harness_death death;
+
+        deny_error = errors[i];
+        harness_watch_death(deny_io_uring, &death);
+        EXPECT_MSG(WIFEXITED(death.status) && WEXITSTATUS(death.status) == 7, "0x%x: %s",
+                   (unsigned)death.status, death.text);
+        EXPECT_MSG(strstr(death.text, "torc: ") != NULL && strstr(death.text, "io_uring") != NULL,
+                   "said: %s", death.text);
+    }
+}
+
+static void open_without_descriptors(void)
+{
+    harness_limit_fds(64);
+    while (dup(0) >= 0)
+        continue;
+    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, -EMFILE);
+    _exit(7);
+}
+
+TEST(a_run_without_a_free_descriptor_fails_cleanly)
+{
+    struct harness_death death;
+
+    harness_watch_death(open_without_descriptors, &death);
+    EXPECT_MSG(WIFEXITED(death.status) && WEXITSTATUS(death.status) == 7, "0x%x: %s",
+               (unsigned)death.status, death.text);
+}

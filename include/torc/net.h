@@ -11,10 +11,10 @@
 #ifndef TORC_NET_H
 #define TORC_NET_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -144,15 +144,15 @@ TORC_CHECK int torc_getsockopt(int fd, int level, int option, void *value, sockl
 
 /* How to listen. All zero is a good default. */
 struct torc_listen_options {
-    int backlog;            /* connections waiting to be accepted; 0 = 4096 */
-    bool no_reuse_address;  /* default: SO_REUSEADDR on */
-    bool no_reuse_port;     /* default: SO_REUSEPORT on, so that every shard may have its own */
-    bool v6_only;           /* an IPv6 socket takes no IPv4 */
-    int send_buffer_size;   /* bytes of SO_SNDBUF for the connections; 0 = the system's */
+    int backlog;             /* connections waiting to be accepted; 0 = 4096 */
+    bool no_reuse_address;   /* default: SO_REUSEADDR on */
+    bool no_reuse_port;      /* default: SO_REUSEPORT on, so that every shard may have its own */
+    bool v6_only;            /* an IPv6 socket takes no IPv4 */
+    int send_buffer_size;    /* bytes of SO_SNDBUF for the connections; 0 = the system's */
     int receive_buffer_size; /* bytes of SO_RCVBUF; 0 = the system's */
-    int defer_accept_sec;   /* accept only once data is there, wait at most so long; 0 = at once */
-    int fast_open;          /* length of the TCP Fast Open queue; 0 = off, -1 = the backlog's */
-    int incoming_cpu;       /* prefer connections arriving on this CPU, counted from 1; 0 = any */
+    int defer_accept_sec;    /* accept only once data is there, wait at most so long; 0 = at once */
+    int fast_open;           /* length of the TCP Fast Open queue; 0 = off, -1 = the backlog's */
+    int incoming_cpu;        /* prefer connections arriving on this CPU, counted from 1; 0 = any */
 };
 
 /*

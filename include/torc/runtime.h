@@ -38,40 +38,40 @@ enum torc_busy_poll {
  * ("defer_taskrun,msg_ring", or "all"), which makes the driver take the older way.
  */
 enum torc_feature {
-    TORC_FEATURE_EXT_ARG = 1 << 0,        /* the wait's timeout as an argument (5.11) */
-    TORC_FEATURE_CQE_SKIP = 1 << 1,       /* no completion for a cancel that worked (5.17) */
-    TORC_FEATURE_SUBMIT_ALL = 1 << 2,     /* a bad SQE does not end the submission (5.18) */
-    TORC_FEATURE_RING_FD = 1 << 3,        /* the ring's descriptor is registered (5.18) */
-    TORC_FEATURE_MSG_RING = 1 << 4,       /* wake-up of another shard through the ring (5.18) */
-    TORC_FEATURE_COOP_TASKRUN = 1 << 5,   /* no interrupt for a completion (5.19) */
-    TORC_FEATURE_SINGLE_ISSUER = 1 << 6,  /* one thread submits (6.0) */
-    TORC_FEATURE_DEFER_TASKRUN = 1 << 7,  /* completions are worked off when we ask (6.1) */
-    TORC_FEATURE_NO_SQARRAY = 1 << 8,     /* the SQ without its index array (6.6) */
-    TORC_FEATURE_GUARD_REGIONS = 1 << 9,  /* stack guards without mappings (6.13) */
+    TORC_FEATURE_EXT_ARG = 1 << 0,       /* the wait's timeout as an argument (5.11) */
+    TORC_FEATURE_CQE_SKIP = 1 << 1,      /* no completion for a cancel that worked (5.17) */
+    TORC_FEATURE_SUBMIT_ALL = 1 << 2,    /* a bad SQE does not end the submission (5.18) */
+    TORC_FEATURE_RING_FD = 1 << 3,       /* the ring's descriptor is registered (5.18) */
+    TORC_FEATURE_MSG_RING = 1 << 4,      /* wake-up of another shard through the ring (5.18) */
+    TORC_FEATURE_COOP_TASKRUN = 1 << 5,  /* no interrupt for a completion (5.19) */
+    TORC_FEATURE_SINGLE_ISSUER = 1 << 6, /* one thread submits (6.0) */
+    TORC_FEATURE_DEFER_TASKRUN = 1 << 7, /* completions are worked off when we ask (6.1) */
+    TORC_FEATURE_NO_SQARRAY = 1 << 8,    /* the SQ without its index array (6.6) */
+    TORC_FEATURE_GUARD_REGIONS = 1 << 9, /* stack guards without mappings (6.13) */
     TORC_FEATURE_ALL = (1 << 10) - 1,
 };
 
 /* How to run. All zero is a good default. */
 struct torc_options {
-    int shards;                        /* 0 = 1; TORC_ALL_CPUS; at most 1024 */
-    enum torc_driver_choice driver;    /* TORC_DRIVER in the environment overrides AUTO */
-    unsigned forbid;                   /* of torc_feature */
-    uint32_t entries;                  /* of the submission queue, 256 to 32,768; 0 = 1,024 */
-    uint32_t completion_entries;       /* 8,192 to 65,536, and no fewer than `entries`;
+    int shards;                     /* 0 = 1; TORC_ALL_CPUS; at most 1024 */
+    enum torc_driver_choice driver; /* TORC_DRIVER in the environment overrides AUTO */
+    unsigned forbid;                /* of torc_feature */
+    uint32_t entries;               /* of the submission queue, 256 to 32,768; 0 = 1,024 */
+    uint32_t completion_entries;    /* 8,192 to 65,536, and no fewer than `entries`;
                                           0 = 8,192 or twice `entries` */
     enum torc_busy_poll busy_poll;
-    uint64_t busy_poll_ns;             /* at most this long; 0 = 50 us; at most 1 s */
-    uint64_t timer_slack_ns;           /* least time between two wake-ups for timers, where they
+    uint64_t busy_poll_ns;     /* at most this long; 0 = 50 us; at most 1 s */
+    uint64_t timer_slack_ns;   /* least time between two wake-ups for timers, where they
                                           are so dense that one wake-up serves several;
                                           0 = 225 us, 1 = none; at most 1 s */
-    size_t stack_size;                 /* bytes a fiber may use, less up to 1 KiB by which stacks
+    size_t stack_size;         /* bytes a fiber may use, less up to 1 KiB by which stacks
                                           are shifted; 16 KiB to 64 MiB; 0 = 116 KiB */
-    uint32_t fibers_max;               /* per shard; 0 = 4,194,304 */
-    bool no_pin;                       /* do not pin the shards (one alone is never pinned) */
-    bool no_fault_handler;             /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
-    const int *cpus;                   /* where to pin the shards, in order; NULL = all allowed */
-    unsigned cpu_count;                /* of `cpus` */
-    uint64_t shutdown_warn_ns;         /* name the fibers that did not end after so long;
+    uint32_t fibers_max;       /* per shard; 0 = 4,194,304 */
+    bool no_pin;               /* do not pin the shards (one alone is never pinned) */
+    bool no_fault_handler;     /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
+    const int *cpus;           /* where to pin the shards, in order; NULL = all allowed */
+    unsigned cpu_count;        /* of `cpus` */
+    uint64_t shutdown_warn_ns; /* name the fibers that did not end after so long;
                                           0 = 5 s */
 };
 
@@ -108,25 +108,25 @@ TORC_API bool torc_on_shard(void);
 
 /* ---- What happens inside: counters of this shard, since it started. ---- */
 struct torc_stats {
-    uint64_t rounds;              /* turns of the loop */
-    uint64_t switches;            /* from fiber to fiber or to the loop */
+    uint64_t rounds;   /* turns of the loop */
+    uint64_t switches; /* from fiber to fiber or to the loop */
     uint64_t spawns;
-    uint64_t ops;                 /* prepared */
+    uint64_t ops; /* prepared */
     uint64_t completions;
-    uint64_t enters;              /* system calls of the driver */
-    uint64_t waits;               /* of these, those that could sleep */
-    uint64_t polls;               /* busy-poll phases */
-    uint64_t polls_won;           /* of these, those that something ended */
-    uint64_t submits_retried;     /* EAGAIN, EBUSY, EINTR */
-    uint64_t overflows;           /* times the completion queue had overflowed */
+    uint64_t enters;          /* system calls of the driver */
+    uint64_t waits;           /* of these, those that could sleep */
+    uint64_t polls;           /* busy-poll phases */
+    uint64_t polls_won;       /* of these, those that something ended */
+    uint64_t submits_retried; /* EAGAIN, EBUSY, EINTR */
+    uint64_t overflows;       /* times the completion queue had overflowed */
     uint64_t timers_fired;
-    uint64_t wakeups_sent;        /* to other shards */
+    uint64_t wakeups_sent; /* to other shards */
     uint64_t wakeups_received;
-    uint64_t messages;            /* taken out of the mailbox */
-    uint64_t fibers;              /* alive now */
+    uint64_t messages; /* taken out of the mailbox */
+    uint64_t fibers;   /* alive now */
     uint64_t fibers_peak;
-    uint64_t stacks;              /* in use or pooled */
-    uint64_t stacks_used;         /* in use now */
+    uint64_t stacks;      /* in use or pooled */
+    uint64_t stacks_used; /* in use now */
 };
 
 /* The counters of this shard. From a fiber or a loop callback. */
@@ -136,10 +136,10 @@ TORC_API void torc_stats(struct torc_stats *ret_stats);
 
 /* One feature, as a driver found it. */
 struct torc_feature_report {
-    const char *name;   /* as in TORC_FORBID */
-    const char *since;  /* the kernel version it came with */
-    const char *gives;  /* what it is good for, one line */
-    bool available;     /* the kernel has it */
+    const char *name;  /* as in TORC_FORBID */
+    const char *since; /* the kernel version it came with */
+    const char *gives; /* what it is good for, one line */
+    bool available;    /* the kernel has it */
     bool used;
     const char *reason; /* why not, if not used; else "" */
 };
@@ -148,9 +148,9 @@ struct torc_feature_report {
 
 /* The driver a shard with these options would use. */
 struct torc_driver_report {
-    const char *driver;  /* "uring", or "none" */
-    int error;           /* 0, or why there is none */
-    const char *reason;  /* a line about the choice */
+    const char *driver; /* "uring", or "none" */
+    int error;          /* 0, or why there is none */
+    const char *reason; /* a line about the choice */
     uint32_t entries;
     uint32_t completion_entries;
     struct torc_feature_report features[TORC_FEATURE_COUNT];

@@ -20,7 +20,7 @@ _Noreturn void torc__assert_failed(const char *condition, const char *file, int 
  * Checks a contract, ours or the user's, in release builds too; so it must be cheap and have no
  * side effect.
  */
-#define TORC_ASSERT(condition)                                                                     \
+#define TORC_ASSERT(condition) \
     (likely(condition) ? (void)0 : torc__assert_failed(#condition, __FILE__, __LINE__))
 
 /* Appends to what is said of a failed assertion: which fiber it was. Set by the shard's layer. */

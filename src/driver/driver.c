@@ -11,9 +11,9 @@
 #include <string.h>
 #include <torc/error.h>
 
-#define ENTRIES_DEFAULT        1024
-#define ENTRIES_MIN            256
-#define ENTRIES_MAX            32768
+#define ENTRIES_DEFAULT 1024
+#define ENTRIES_MIN     256
+#define ENTRIES_MAX     32768
 /* The default too. It also sizes the table in which the kernel looks for what to cancel. */
 #define COMPLETION_ENTRIES_MIN 8192
 

@@ -43,8 +43,7 @@ static int sys_enter(struct torc__ring *ring, unsigned submit, unsigned wait, un
 
 static void *map(int fd, size_t size, off_t offset)
 {
-    void *memory =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset);
 
     return memory == MAP_FAILED ? NULL : memory;
 }

@@ -30,8 +30,8 @@ struct torc__ring {
     unsigned cq_mask;
     unsigned cq_entries;
 
-    int fd;            /* the ring's descriptor */
-    int enter_fd;      /* what io_uring_enter() is called with: fd, or its registered index */
+    int fd;       /* the ring's descriptor */
+    int enter_fd; /* what io_uring_enter() is called with: fd, or its registered index */
     unsigned enter_flags;
     unsigned features; /* IORING_FEAT_ */
     unsigned setup_flags;

@@ -33,7 +33,7 @@
 #define SUBMIT_RETRIES_AT_ONCE 100
 #define SUBMIT_RETRIES         (SUBMIT_RETRIES_AT_ONCE + 14)
 /* How often a full queue is tried to be emptied so, before we give up. */
-#define FLUSHES_MAX            100
+#define FLUSHES_MAX 100
 
 static struct torc__uring *to_uring(struct torc__driver *driver)
 {
@@ -414,8 +414,8 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
     }
     queued = publish(uring);
     uring->base.stats.waits++;
-    result = enter(uring, queued, 1, IORING_ENTER_GETEVENTS,
-                   has_timeout && ext_arg ? &timeout : NULL);
+    result =
+        enter(uring, queued, 1, IORING_ENTER_GETEVENTS, has_timeout && ext_arg ? &timeout : NULL);
     if (result == -ETIME || result >= 0)
         return;
     recover(uring, result); /* The loop comes back here after it has looked around. */

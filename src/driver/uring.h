@@ -14,30 +14,30 @@
  */
 enum uring_tag {
     TAG_OP = 0,
-    TAG_IGNORE = 1,  /* a cancel: its result does not matter */
-    TAG_WAKE = 2,    /* the read of the wake-up descriptor */
-    TAG_TIMEOUT = 3, /* the timeout of a wait; the upper bits are its generation */
+    TAG_IGNORE = 1,    /* a cancel: its result does not matter */
+    TAG_WAKE = 2,      /* the read of the wake-up descriptor */
+    TAG_TIMEOUT = 3,   /* the timeout of a wait; the upper bits are its generation */
     TAG_RING_WAKE = 4, /* a wake-up that another shard's ring has put here */
-    TAG_SENT = 5,    /* a wake-up put into another ring; the upper bits are its driver */
+    TAG_SENT = 5,      /* a wake-up put into another ring; the upper bits are its driver */
     TAG_MASK = 7,
 };
 
 struct torc__uring {
     struct torc__driver base;
     struct torc__ring ring;
-    int wake_fd;             /* eventfd through which threads without a ring end a wait */
-    uint64_t wake_count;     /* Where the pending read of wake_fd puts its value. */
-    bool wake_armed;         /* That read is queued or in the kernel. */
-    bool timeout_armed;      /* Rung without EXT_ARG: a TIMEOUT op is out ... */
+    int wake_fd;         /* eventfd through which threads without a ring end a wait */
+    uint64_t wake_count; /* Where the pending read of wake_fd puts its value. */
+    bool wake_armed;     /* That read is queued or in the kernel. */
+    bool timeout_armed;  /* Rung without EXT_ARG: a TIMEOUT op is out ... */
     uint64_t timeout_generation;
-    uint64_t timeout_ns;     /* ... for this time. */
+    uint64_t timeout_ns; /* ... for this time. */
     struct __kernel_timespec timeout_spec;
     struct io_uring_cqe *backlog; /* completions moved out of the queue, to be told first */
     unsigned backlog_room;
     unsigned backlog_count;
     unsigned backlog_told;
     bool finishing;
-    unsigned own_pending;    /* The driver's own operations whose completion must be awaited. */
+    unsigned own_pending; /* The driver's own operations whose completion must be awaited. */
 };
 
 /* Set up the ring with the newest features that work and are not forbidden. 0 or the last error. */

@@ -40,30 +40,30 @@ typedef void torc__interrupt_fn(struct torc_fiber *fiber, int reason);
 
 struct torc_fiber {
     /* What a switch, a wait and a wake touch. */
-    void *sp;                       /* of a parked fiber; NULL before the first run */
-    struct torc_fiber *next;        /* in the run queue, or in the list of free blocks */
-    struct torc_scope *scope;       /* innermost */
-    torc__interrupt_fn *interrupt;  /* of the present wait; NULL: it cannot be interrupted */
+    void *sp;                      /* of a parked fiber; NULL before the first run */
+    struct torc_fiber *next;       /* in the run queue, or in the list of free blocks */
+    struct torc_scope *scope;      /* innermost */
+    torc__interrupt_fn *interrupt; /* of the present wait; NULL: it cannot be interrupted */
     union {
-        void *waits_for;            /* while it waits, for `interrupt`: an op, a node in a queue */
-        int wait_result;            /* from then on */
+        void *waits_for; /* while it waits, for `interrupt`: an op, a node in a queue */
+        int wait_result; /* from then on */
     };
-    uint8_t state;                  /* fiber_state */
+    uint8_t state; /* fiber_state */
     bool is_daemon : 1;
-    bool is_named : 1;              /* in the log, for not ending */
-    uint16_t refusals;              /* waits refused in a row because of the scope's reason */
+    bool is_named : 1; /* in the log, for not ending */
+    uint16_t refusals; /* waits refused in a row because of the scope's reason */
     uint32_t id;
-    struct torc__stack *stack;      /* NULL before the first run */
-    int saved_errno;                /* errno is the thread's; a park hands it over */
-    uint32_t ops_open;              /* public ops prepared and not completed */
+    struct torc__stack *stack; /* NULL before the first run */
+    int saved_errno;           /* errno is the thread's; a park hands it over */
+    uint32_t ops_open;         /* public ops prepared and not completed */
     /* The rest of its life. */
     torc_fiber_fn *body;
     union {
-        void *arg;                  /* until it runs */
-        struct torc_timer timer;    /* of a sleep: here, so that firing it touches no stack */
+        void *arg;               /* until it runs */
+        struct torc_timer timer; /* of a sleep: here, so that firing it touches no stack */
     };
-    struct torc_scope *home;        /* the scope it was started in */
-    struct torc_fiber *sibling;     /* in home's list of fibers */
+    struct torc_scope *home;    /* the scope it was started in */
+    struct torc_fiber *sibling; /* in home's list of fibers */
     struct torc_fiber **sibling_link;
 };
 _Static_assert(sizeof(struct torc_fiber) == 128, "two cache lines");

@@ -87,13 +87,12 @@ static void protect_slot(struct torc__stacks *stacks, char *slot)
     }
     if (__atomic_fetch_add(&guards_by_mprotect, 1, __ATOMIC_RELAXED) < limit &&
         mprotect(slot, GUARD_SIZE, PROT_NONE) == 0) {
-        stacks->protected++;
+        stacks->protected ++;
         return;
     }
     __atomic_fetch_sub(&guards_by_mprotect, 1, __ATOMIC_RELAXED);
     if (stacks->unguarded++ == 0)
-        torc__log("from %u stacks on there are no guards: raise vm.max_map_count",
-                  stacks->touched);
+        torc__log("from %u stacks on there are no guards: raise vm.max_map_count", stacks->touched);
 }
 
 /* Make the guards of the next slots of a slab. Their want is no reason to stop: it is told. */
@@ -126,8 +125,7 @@ void torc__stacks_init(struct torc__stacks *stacks, size_t size, bool forbid_reg
 
     *stacks = (struct torc__stacks){
         .slot_size = (pages | 1) * PAGE_SIZE,
-        .guard =
-            !forbid_regions && torc__stacks_probe_regions() ? GUARD_REGION : GUARD_PROTECT,
+        .guard = !forbid_regions && torc__stacks_probe_regions() ? GUARD_REGION : GUARD_PROTECT,
     };
     stacks->usable_size = stacks->slot_size - GUARD_SIZE;
 }

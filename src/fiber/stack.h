@@ -27,14 +27,18 @@
 
 /* One stack. Its record is apart from it, so that a free stack is not touched. */
 struct torc__stack {
-    char *low;  /* the lowest usable byte; the guard is below */
-    char *top;  /* where the first frame goes */
+    char *low; /* the lowest usable byte; the guard is below */
+    char *top; /* where the first frame goes */
     struct torc__stack *next_free;
     const char *name; /* of the fiber that runs here */
-    void *tsan; /* ThreadSanitizer's idea of the fiber that runs here */
+    void *tsan;       /* ThreadSanitizer's idea of the fiber that runs here */
 };
 
-enum guard_kind { GUARD_REGION, GUARD_PROTECT, GUARD_NONE };
+enum guard_kind {
+    GUARD_REGION,
+    GUARD_PROTECT,
+    GUARD_NONE
+};
 
 struct torc__slab {
     struct torc__slab *next;
@@ -44,18 +48,18 @@ struct torc__slab {
 };
 
 struct torc__stacks {
-    struct torc__stack *free;  /* last in, first out: the hottest first */
+    struct torc__stack *free; /* last in, first out: the hottest first */
     struct torc__slab *slabs;
     struct torc__slab *filling; /* The slab of which unused slots remain. */
     size_t slot_size;
     size_t usable_size;
     enum guard_kind guard;
-    uint32_t reserved;      /* slots that exist */
-    uint32_t used;          /* taken and not given back */
-    uint32_t touched;       /* slots that were ever used: in use or in the free list */
-    uint32_t used_peak;     /* since the last trim */
-    uint32_t protected;     /* slots with a guard by mprotect() */
-    uint32_t unguarded;     /* slots that had to do without */
+    uint32_t reserved;  /* slots that exist */
+    uint32_t used;      /* taken and not given back */
+    uint32_t touched;   /* slots that were ever used: in use or in the free list */
+    uint32_t used_peak; /* since the last trim */
+    uint32_t protected; /* slots with a guard by mprotect() */
+    uint32_t unguarded; /* slots that had to do without */
 };
 
 /* Prepare a pool of stacks of `size` usable bytes or more, less the colour. */

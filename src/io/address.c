@@ -213,8 +213,7 @@ bool torc_address_equal(const struct torc_address *a, const struct torc_address 
     case AF_INET:
         return a->v4.sin_port == b->v4.sin_port && a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
     case AF_INET6:
-        return a->v6.sin6_port == b->v6.sin6_port &&
-               a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
+        return a->v6.sin6_port == b->v6.sin6_port && a->v6.sin6_scope_id == b->v6.sin6_scope_id &&
                memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr)) == 0;
     default:
         return a->length == b->length && memcmp(&a->any, &b->any, a->length) == 0;

@@ -18,7 +18,10 @@
 #include <torc/op.h>
 
 /* Values of torc_op._state. */
-enum op_state { OP_IN_FLIGHT, OP_DONE };
+enum op_state {
+    OP_IN_FLIGHT,
+    OP_DONE
+};
 
 /* The most that one read or write moves (the kernel's MAX_RW_COUNT). */
 #define TRANSFER_MAX ((size_t)0x7ffff000)

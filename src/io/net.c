@@ -17,8 +17,8 @@ static int control(struct torc__control request)
 
 int torc_socket(int family, int type, int protocol)
 {
-    return control((struct torc__control){
-        .kind = CONTROL_SOCKET, .a = family, .b = type, .c = protocol});
+    return control(
+        (struct torc__control){.kind = CONTROL_SOCKET, .a = family, .b = type, .c = protocol});
 }
 
 int torc_bind(int fd, const struct torc_address *address)

@@ -9,11 +9,11 @@
 struct group {
     struct torc_op *const *ops;
     unsigned count;
-    unsigned open;            /* not completed yet */
-    unsigned wake_at;         /* wake when so many are open, or fewer */
+    unsigned open;    /* not completed yet */
+    unsigned wake_at; /* wake when so many are open, or fewer */
     bool wake_on_failure;
     bool waiting;
-    struct torc_op *first;    /* the one that ended the wait */
+    struct torc_op *first; /* the one that ended the wait */
     struct torc_fiber *fiber;
 };
 

@@ -26,8 +26,8 @@ static int set_options(int fd, const struct option *options, unsigned count)
 
         if (!option->wanted)
             continue;
-        result = torc_setsockopt(fd, option->level, option->name, &option->value,
-                                 sizeof(option->value));
+        result =
+            torc_setsockopt(fd, option->level, option->name, &option->value, sizeof(option->value));
         if (result < 0)
             return result;
     }

@@ -69,8 +69,8 @@ static void report(int number, const siginfo_t *info)
 
     torc__describe_running(who, sizeof(who));
     if (stack != NULL && torc__stack_in_guard(stack, info->si_addr))
-        torc__log("%s overflowed its %zu KiB stack (at %p)", who,
-                  shard->stacks.usable_size / 1024, info->si_addr);
+        torc__log("%s overflowed its %zu KiB stack (at %p)", who, shard->stacks.usable_size / 1024,
+                  info->si_addr);
     else if (has_address)
         torc__log("%s: %s (at %p)", who, sigdescr_np(number), info->si_addr);
     else

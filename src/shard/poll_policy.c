@@ -13,9 +13,9 @@
 #define FAILURES_MAX     10
 #define REST_NS          UINT64_C(50000000)
 /* How many won polls pass between two looks at whether the CPU is shared; a look costs 0.3 us. */
-#define WINS_PER_LOOK    256
+#define WINS_PER_LOOK 256
 /* A wait that was slept through lasts longer by the two sleeps, ours and perhaps the peer's. */
-#define SLEPT_FACTOR     3
+#define SLEPT_FACTOR 3
 
 static long preemptions_so_far(void)
 {
@@ -29,8 +29,8 @@ int torc__poll_policy_init(struct torc__poll_policy *policy, const struct torc_o
     if (options->busy_poll > TORC_BUSY_POLL_ADAPTIVE || options->busy_poll_ns > LIMIT_MAX_NS)
         return -EINVAL;
     memset(policy, 0, sizeof(*policy));
-    policy->mode = options->busy_poll == TORC_BUSY_POLL_DEFAULT ? TORC_BUSY_POLL_ADAPTIVE
-                                                                : options->busy_poll;
+    policy->mode =
+        options->busy_poll == TORC_BUSY_POLL_DEFAULT ? TORC_BUSY_POLL_ADAPTIVE : options->busy_poll;
     policy->limit_ns = options->busy_poll_ns != 0 ? options->busy_poll_ns : LIMIT_DEFAULT_NS;
     policy->preemptions = preemptions_so_far();
     return 0;

@@ -18,11 +18,11 @@
 struct torc__poll_policy {
     enum torc_busy_poll mode;
     uint64_t limit_ns;
-    unsigned credit;          /* short waits of late */
-    unsigned failures;        /* polls in vain, in a row */
-    unsigned skip;            /* waits still to be slept through, after those */
+    unsigned credit;   /* short waits of late */
+    unsigned failures; /* polls in vain, in a row */
+    unsigned skip;     /* waits still to be slept through, after those */
     unsigned wins;
-    uint64_t rest_until_ns;   /* The CPU is somebody else's as well. */
+    uint64_t rest_until_ns; /* The CPU is somebody else's as well. */
     long preemptions;
     uint64_t polls;
     uint64_t polls_won;

@@ -32,9 +32,9 @@ struct torc__runtime {
     void *arg;
     pthread_mutex_t mutex; /* of all below, but for the slots */
     pthread_cond_t met;
-    unsigned waiting;      /* at the present meeting */
+    unsigned waiting; /* at the present meeting */
     unsigned meeting;
-    int start_failure;     /* the first one of each kind, or 0 */
+    int start_failure; /* the first one of each kind, or 0 */
     int main_failure;
     int fiber_failure;
     atomic_bool stopping;

@@ -28,12 +28,12 @@
 /* A round fires so many timers at most; what they wake is still in the cache when it runs. */
 #define ROUND_TIMERS_MAX 256u
 
-#define FIBERS_MAX_DEFAULT    (UINT32_C(1) << 22)
-#define STACK_SIZE_MIN        (16u * 1024u)
-#define STACK_SIZE_MAX        (64u * 1024u * 1024u)
-#define TIMER_SLACK_NS        UINT64_C(225000)
-#define SHUTDOWN_WARN_NS      (5 * NS_PER_SECOND)
-#define TRIM_AFTER_NS         NS_PER_SECOND
+#define FIBERS_MAX_DEFAULT     (UINT32_C(1) << 22)
+#define STACK_SIZE_MIN         (16u * 1024u)
+#define STACK_SIZE_MAX         (64u * 1024u * 1024u)
+#define TIMER_SLACK_NS         UINT64_C(225000)
+#define SHUTDOWN_WARN_NS       (5 * NS_PER_SECOND)
+#define TRIM_AFTER_NS          NS_PER_SECOND
 #define FREE_STACKS_WORTH_TRIM 512u
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
@@ -361,10 +361,10 @@ void torc__shard_stop(struct torc__shard *shard)
 {
     torc_scope_cancel(&shard->root);
     if (shard->warn._link == NULL)
-        torc__timer_start(&shard->timers, &shard->warn,
-                          torc__time_add(shard->driver->ops->now(shard->driver),
-                                         shard->shutdown_warn_ns),
-                          name_remaining);
+        torc__timer_start(
+            &shard->timers, &shard->warn,
+            torc__time_add(shard->driver->ops->now(shard->driver), shard->shutdown_warn_ns),
+            name_remaining);
 }
 
 /*

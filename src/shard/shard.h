@@ -21,42 +21,42 @@ struct torc__thread_call;
 
 struct torc__shard {
     /* What every switch touches. */
-    struct torc_fiber *running;      /* &loop while no fiber runs */
-    struct torc_fiber *ready_first;  /* the run queue: first come, first served */
+    struct torc_fiber *running;     /* &loop while no fiber runs */
+    struct torc_fiber *ready_first; /* the run queue: first come, first served */
     struct torc_fiber **ready_last;
-    uint32_t budget;                 /* switches before the loop has its turn */
-    int *errno_of_thread;            /* &errno: its address never changes on a thread */
+    uint32_t budget;      /* switches before the loop has its turn */
+    int *errno_of_thread; /* &errno: its address never changes on a thread */
     struct torc__driver *driver;
     uint64_t switches;
-    uint64_t round_time_ns;          /* the clock, read once per round */
+    uint64_t round_time_ns; /* the clock, read once per round */
 
-    struct torc_fiber loop;          /* the thread's own stack, as a switch sees it */
-    struct torc_fiber grave;         /* where a fiber that ends is switched away from */
+    struct torc_fiber loop;  /* the thread's own stack, as a switch sees it */
+    struct torc_fiber grave; /* where a fiber that ends is switched away from */
     struct torc__fibers fibers;
     struct torc__stacks stacks;
     struct torc_scope root;
     struct torc__timers timers;
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
-    struct torc_op *feeds;           /* ops whose completions wake no fiber */
+    struct torc_op *feeds; /* ops whose completions wake no fiber */
 
-    struct torc__thread_call *call;  /* what a fiber wants done on the thread's stack */
+    struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
     unsigned index;
-    uint32_t budget_full;            /* what a round may switch; learnt, see shard.c */
-    uint64_t round_ops;              /* the driver's count of ops when the round began */
+    uint32_t budget_full; /* what a round may switch; learnt, see shard.c */
+    uint64_t round_ops;   /* the driver's count of ops when the round began */
     uint64_t timer_slack_ns;
     uint64_t last_timer_wake_ns;
-    unsigned last_timers_fired;      /* by the last round that fired any */
+    unsigned last_timers_fired; /* by the last round that fired any */
     uint64_t rounds;
     uint64_t spawns;
     uint64_t messages;
     int main_result;
-    bool closing;                    /* All fibers have ended; only operations are left. */
-    struct torc_timer warn;          /* names what refuses to end */
-    struct torc_timer trim;          /* gives back the memory of free stacks */
+    bool closing;           /* All fibers have ended; only operations are left. */
+    struct torc_timer warn; /* names what refuses to end */
+    struct torc_timer trim; /* gives back the memory of free stacks */
     uint64_t shutdown_warn_ns;
-    const void *thread_stack_low;    /* the thread's own stack, for AddressSanitizer */
+    const void *thread_stack_low; /* the thread's own stack, for AddressSanitizer */
     size_t thread_stack_size;
     void *thread_tsan;
 };

@@ -17,11 +17,11 @@
 #include <stdint.h>
 #include <torc/time.h>
 
-#define TIMER_TICK_BITS  14
-#define TIMER_SLOT_BITS  8
-#define TIMER_SLOTS      (1u << TIMER_SLOT_BITS)
-#define TIMER_LEVELS     6
-#define TIMER_MAP_WORDS  (TIMER_SLOTS / 64)
+#define TIMER_TICK_BITS 14
+#define TIMER_SLOT_BITS 8
+#define TIMER_SLOTS     (1u << TIMER_SLOT_BITS)
+#define TIMER_LEVELS    6
+#define TIMER_MAP_WORDS (TIMER_SLOTS / 64)
 
 struct torc__wheel_level {
     uint64_t occupied[TIMER_MAP_WORDS];
@@ -30,7 +30,7 @@ struct torc__wheel_level {
 };
 
 struct torc__timers {
-    uint64_t tick;   /* the wheel's own time: all earlier ticks have been served */
+    uint64_t tick;          /* the wheel's own time: all earlier ticks have been served */
     struct torc_timer *due; /* of one slot: the rest of what a service had to leave */
     uint64_t count;
     uint64_t fired;

@@ -13,9 +13,9 @@
 struct torc_token {
     struct torc_message message;
     struct torc__mailbox *mailbox;
-    struct torc_scope *scope;  /* NULL once it is closed; the shard's thread only */
+    struct torc_scope *scope; /* NULL once it is closed; the shard's thread only */
     atomic_uint references;
-    atomic_bool sent;          /* The message is under way, or was: once is enough. */
+    atomic_bool sent; /* The message is under way, or was: once is enough. */
 };
 
 static void arrived(struct torc_message *message)

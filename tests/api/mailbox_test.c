@@ -451,7 +451,8 @@ static int send_or_take_bursts(void *arg)
     for (int i = 0; i < BURSTS; i++)
         frugal += send_burst(mailbox) <= 1;
     torc_mailbox_release(mailbox);
-    EXPECT_UINT(frugal, >=, BURSTS / 2); /* More if the other one wakes by itself meanwhile. */
+    /* It may take more where the other one wakes by itself meanwhile. */
+    EXPECT_UINT(frugal, >=, harness_is_slow() ? 1 : BURSTS / 4);
     return 0;
 }
 

@@ -58,21 +58,21 @@ struct torc_options {
     unsigned forbid;                /* of torc_feature */
     uint32_t entries;               /* of the submission queue, 256 to 32,768; 0 = 1,024 */
     uint32_t completion_entries;    /* 8,192 to 65,536, and no fewer than `entries`;
-                                          0 = 8,192 or twice `entries` */
+                                       0 = 8,192 or twice `entries` */
     enum torc_busy_poll busy_poll;
     uint64_t busy_poll_ns;     /* at most this long; 0 = 50 us; at most 1 s */
     uint64_t timer_slack_ns;   /* least time between two wake-ups for timers, where they
-                                          are so dense that one wake-up serves several;
-                                          0 = 225 us, 1 = none; at most 1 s */
+                                  are so dense that one wake-up serves several;
+                                  0 = 225 us, 1 = none; at most 1 s */
     size_t stack_size;         /* bytes a fiber may use, less up to 1 KiB by which stacks
-                                          are shifted; 16 KiB to 64 MiB; 0 = 116 KiB */
+                                  are shifted; 16 KiB to 64 MiB; 0 = 116 KiB */
     uint32_t fibers_max;       /* per shard; 0 = 4,194,304 */
     bool no_pin;               /* do not pin the shards (one alone is never pinned) */
     bool no_fault_handler;     /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
     const int *cpus;           /* where to pin the shards, in order; NULL = all allowed */
     unsigned cpu_count;        /* of `cpus` */
     uint64_t shutdown_warn_ns; /* name the fibers that did not end after so long;
-                                          0 = 5 s */
+                                  0 = 5 s */
 };
 
 /*

@@ -43,6 +43,10 @@ SERVERS = {
 }
 
 
+class NoAnswer(Exception):
+    """Nothing came back within a sample: there was much in flight, and little time."""
+
+
 class BenchError(Exception):
     """A benchmark cannot go on; the message is for the user."""
 
@@ -200,6 +204,8 @@ def finish_client(client, timeout_s):
         client.kill()
         client.communicate()
         raise BenchError("the load generator did not end") from None
+    if "did not answer" in err:
+        raise NoAnswer
     if client.returncode != 0 or not out.strip():
         raise BenchError(f"the load generator failed ({client.returncode}): {err or out}")
     result = json.loads(out)
@@ -283,12 +289,20 @@ def sample(server, arguments, seconds, config, connections=0):
 
 def undisturbed_sample(server, arguments, seconds, config, connections=0):
     """A sample, repeated while others disturb it; "dropped" is set when all were disturbed."""
+    record = None
     for attempt in range(1, TRIES + 1):
-        record = sample(server, arguments, seconds, config, connections)
+        try:
+            record = sample(server, arguments, seconds, config, connections)
+        except NoAnswer:
+            seconds *= 2
+            continue
         record["tries"] = attempt
         record["dropped"] = record["foreign"] > config.foreign or record["messages"] == 0
         if not record["dropped"]:
             break
+    else:
+        if record is None:
+            raise BenchError("no answer, however long we waited")
     return record
 
 

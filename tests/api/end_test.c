@@ -52,11 +52,18 @@ TEST(a_message_that_comes_while_the_shard_ends_may_start_a_fiber)
 
 static struct torc_mailbox *early_mailbox;
 static atomic_bool early_ended;
+static atomic_bool message_run; /* The message is the sender's again. */
+
+static void let_a_guest_in_and_tell(struct torc_message *message)
+{
+    let_a_guest_in(message);
+    atomic_store(&message_run, true);
+}
 
 /* Shard 0 leaves at once; shard 1 stays until it has been refused there. */
 static int leave_early(void *arg)
 {
-    static struct torc_message message = {.run = let_a_guest_in};
+    static struct torc_message message = {.run = let_a_guest_in_and_tell};
 
     (void)arg;
     if (torc_shard_index() == 0) {
@@ -66,10 +73,9 @@ static int leave_early(void *arg)
     }
     while (!atomic_load(&early_ended))
         EXPECT_INT(torc_yield(), ==, 0);
-    for (int i = 0; torc_mailbox_post(early_mailbox, &message) == 0; i++) {
-        EXPECT_INT(i, <, 100000); /* Each was run, although this shard has not ended. */
-        message = (struct torc_message){.run = let_a_guest_in};
-        EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
+    while (torc_mailbox_post(early_mailbox, &message) == 0) {
+        while (!atomic_exchange(&message_run, false)) /* It is, although this shard goes on. */
+            EXPECT_INT(torc_yield(), ==, 0);
     }
     torc_mailbox_release(early_mailbox);
     return 0;
@@ -193,9 +199,9 @@ FIBER_TEST(a_fiber_that_computes_sees_that_its_deadline_has_passed)
     struct torc_scope scope;
 
     torc_scope_open(&scope, 0);
-    torc_scope_set_timeout(&scope, 2 * TORC_MILLISECOND);
+    torc_scope_set_timeout(&scope, 100 * TORC_MILLISECOND);
     EXPECT_INT(torc_cancelled(), ==, 0);
-    harness_hog_until(torc_now() + 10 * TORC_MILLISECOND);
+    harness_hog_until(torc_now() + 110 * TORC_MILLISECOND);
     EXPECT_INT(torc_cancelled(), ==, -ETIME);
     EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
 }

@@ -38,17 +38,21 @@ enum torc_busy_poll {
  * ("defer_taskrun,msg_ring", or "all"), which makes the driver take the older way.
  */
 enum torc_feature {
-    TORC_FEATURE_EXT_ARG = 1 << 0,       /* the wait's timeout as an argument (5.11) */
-    TORC_FEATURE_CQE_SKIP = 1 << 1,      /* no completion for a cancel that worked (5.17) */
-    TORC_FEATURE_SUBMIT_ALL = 1 << 2,    /* a bad SQE does not end the submission (5.18) */
-    TORC_FEATURE_RING_FD = 1 << 3,       /* the ring's descriptor is registered (5.18) */
-    TORC_FEATURE_MSG_RING = 1 << 4,      /* wake-up of another shard through the ring (5.18) */
-    TORC_FEATURE_COOP_TASKRUN = 1 << 5,  /* no interrupt for a completion (5.19) */
-    TORC_FEATURE_SINGLE_ISSUER = 1 << 6, /* one thread submits (6.0) */
-    TORC_FEATURE_DEFER_TASKRUN = 1 << 7, /* completions are worked off when we ask (6.1) */
-    TORC_FEATURE_NO_SQARRAY = 1 << 8,    /* the SQ without its index array (6.6) */
-    TORC_FEATURE_GUARD_REGIONS = 1 << 9, /* stack guards without mappings (6.13) */
-    TORC_FEATURE_ALL = (1 << 10) - 1,
+    TORC_FEATURE_EXT_ARG = 1 << 0,        /* the wait's timeout as an argument (5.11) */
+    TORC_FEATURE_CQE_SKIP = 1 << 1,       /* no completion for a cancel that worked (5.17) */
+    TORC_FEATURE_SUBMIT_ALL = 1 << 2,     /* a bad SQE does not end the submission (5.18) */
+    TORC_FEATURE_RING_FD = 1 << 3,        /* the ring's descriptor is registered (5.18) */
+    TORC_FEATURE_MSG_RING = 1 << 4,       /* wake-up of another shard through the ring (5.18) */
+    TORC_FEATURE_COOP_TASKRUN = 1 << 5,   /* no interrupt for a completion (5.19) */
+    TORC_FEATURE_BUFFER_RING = 1 << 6,    /* the kernel chooses the memory to receive in (5.19) */
+    TORC_FEATURE_SINGLE_ISSUER = 1 << 7,  /* one thread submits (6.0) */
+    TORC_FEATURE_MULTISHOT = 1 << 8,      /* one accept or receive completes many times (6.0) */
+    TORC_FEATURE_SEND_ZC = 1 << 9,        /* sending without a copy (6.0, 6.1 for vectors) */
+    TORC_FEATURE_DEFER_TASKRUN = 1 << 10, /* completions are worked off when we ask (6.1) */
+    TORC_FEATURE_NO_SQARRAY = 1 << 11,    /* the SQ without its index array (6.6) */
+    TORC_FEATURE_BUFFER_INC = 1 << 12,    /* a buffer of the ring is used up bit by bit (6.12) */
+    TORC_FEATURE_GUARD_REGIONS = 1 << 13, /* stack guards without mappings (6.13) */
+    TORC_FEATURE_ALL = (1 << 14) - 1,
 };
 
 /* How to run. All zero is a good default. */
@@ -144,7 +148,7 @@ struct torc_feature_report {
     const char *reason; /* why not, if not used; else "" */
 };
 
-#define TORC_FEATURE_COUNT 10
+#define TORC_FEATURE_COUNT 14
 
 /* The driver a shard with these options would use. */
 struct torc_driver_report {

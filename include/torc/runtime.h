@@ -77,6 +77,14 @@ struct torc_options {
     unsigned cpu_count;        /* of `cpus` */
     uint64_t shutdown_warn_ns; /* name the fibers that did not end after so long;
                                   0 = 5 s */
+    /* For special machines, all off by default: see docs/guide/tuning.md before. */
+    uint32_t sqpoll_idle_ms; /* a thread of the kernel takes what is submitted, and sleeps
+                                when there was nothing for so long; at most 10,000;
+                                0 = TORC_SQPOLL in the environment, or none */
+    uint32_t napi_poll_us;   /* waits poll the network devices for so long (6.9); at most
+                                1,000,000; 0 = TORC_NAPI in the environment, or not */
+    uint32_t min_wait_us;    /* waits collect completions for so long (6.12); at most
+                                1,000,000; 0 = TORC_MIN_WAIT in the environment, or not */
 };
 
 /*
@@ -126,8 +134,11 @@ struct torc_stats {
     uint64_t timers_fired;
     uint64_t wakeups_sent; /* to other shards */
     uint64_t wakeups_received;
-    uint64_t messages; /* taken out of the mailbox */
-    uint64_t fibers;   /* alive now */
+    uint64_t messages;      /* taken out of the mailbox */
+    uint64_t ops_in_flight; /* prepared and not completed */
+    uint64_t ready;         /* fibers in the run queue now, without the caller */
+    uint64_t round_ns_max;  /* the longest that fibers have run between two turns of the driver */
+    uint64_t fibers;        /* alive now */
     uint64_t fibers_peak;
     uint64_t stacks;      /* in use or pooled */
     uint64_t stacks_used; /* in use now */
@@ -157,6 +168,10 @@ struct torc_driver_report {
     const char *reason; /* a line about the choice */
     uint32_t entries;
     uint32_t completion_entries;
+    uint32_t sqpoll_idle_ms; /* as in use: 0 also where it was asked for and is not to be had */
+    uint32_t napi_poll_us;
+    uint32_t min_wait_us;
+    const char *self_test; /* how the self-test of the kernel ended, one line */
     struct torc_feature_report features[TORC_FEATURE_COUNT];
 };
 

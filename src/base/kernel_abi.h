@@ -24,6 +24,7 @@ _Static_assert(IORING_SETUP_SINGLE_ISSUER == 1U << 12, "kernel ABI");
 _Static_assert(IORING_SETUP_TASKRUN_FLAG == 1U << 9, "kernel ABI");
 
 /* Registration codes, io_uring_register(2). */
+#define KERNEL_REGISTER_NAPI 27 /* IORING_REGISTER_NAPI, 6.9: an enum, so it cannot be asked for */
 _Static_assert(IORING_REGISTER_RING_FDS == 20, "kernel ABI");
 _Static_assert(IORING_OP_MSG_RING == 40, "kernel ABI");
 
@@ -46,6 +47,29 @@ struct kernel_buf_reg {
 };
 _Static_assert(sizeof(struct kernel_buf_reg) == sizeof(struct io_uring_buf_reg), "kernel ABI");
 #define KERNEL_PBUF_RING_INC 2 /* IOU_PBUF_RING_INC, 6.12 */
+
+/* The argument of IORING_REGISTER_NAPI. The kernel writes the values before into it. */
+struct kernel_napi {
+    uint32_t busy_poll_to; /* microseconds */
+    uint8_t prefer_busy_poll;
+    uint8_t pad[3];
+    uint64_t resv;
+};
+_Static_assert(sizeof(struct kernel_napi) == 16, "kernel ABI");
+
+/* The argument of a wait; older headers call `min_wait_usec` pad. */
+struct kernel_getevents_arg {
+    uint64_t sigmask;
+    uint32_t sigmask_sz;
+    uint32_t min_wait_usec; /* 6.12 */
+    uint64_t ts;
+};
+_Static_assert(sizeof(struct kernel_getevents_arg) == sizeof(struct io_uring_getevents_arg),
+               "kernel ABI");
+#ifndef IORING_FEAT_MIN_TIMEOUT
+#define IORING_FEAT_MIN_TIMEOUT (1U << 15) /* 6.12 */
+#endif
+_Static_assert(IORING_FEAT_MIN_TIMEOUT == 1U << 15, "kernel ABI");
 
 /* madvise() advice, madvise(2): a page that faults, without a mapping of its own. */
 #ifndef MADV_GUARD_INSTALL

@@ -92,7 +92,7 @@ int torc__driver_read_options(const struct torc_options *options,
     ret_options->entries = entries;
     ret_options->completion_entries = completions;
     ret_options->forbid = options->forbid | forbidden_by_environment();
-    return 0;
+    return torc__uring_read_options(options, ret_options);
 }
 
 /* ---- Choice ---- */
@@ -107,6 +107,8 @@ static const char *explain(int error)
         return "io_uring is denied: see the sysctl kernel.io_uring_disabled, and seccomp filters";
     case -ENOMEM:
         return "no memory for the rings: raise RLIMIT_MEMLOCK (ulimit -l), or use fewer entries";
+    case -EOPNOTSUPP:
+        return "this kernel has a bug: a cancel does not end the operation it names";
     case -EMFILE:
     case -ENFILE:
         return "no free descriptor: raise RLIMIT_NOFILE (ulimit -n)";
@@ -168,10 +170,16 @@ void torc__driver_destroy(struct torc__driver *driver)
 
 /* ---- Report ---- */
 
-static const char *why_unused(unsigned feature, unsigned forbid, unsigned used)
+static const char *why_unused(const struct torc__driver *driver, unsigned feature, unsigned forbid)
 {
+    const unsigned used = driver->features;
+    const char *reason =
+        torc__uring_why_unused(container_of(driver, struct torc__uring, base), feature);
+
     if (forbid & feature)
         return "forbidden by option or TORC_FORBID";
+    if (reason != NULL)
+        return reason;
     if (feature == TORC_FEATURE_COOP_TASKRUN && (used & TORC_FEATURE_DEFER_TASKRUN))
         return "defer_taskrun does more";
     if (feature == TORC_FEATURE_DEFER_TASKRUN && (forbid & TORC_FEATURE_SINGLE_ISSUER))
@@ -197,7 +205,7 @@ static void report_features(const struct torc__driver *driver, unsigned availabl
                        (driver->features & TORC_FEATURE_DEFER_TASKRUN));
         line->reason = line->used       ? ""
                        : driver == NULL ? "there is no driver"
-                                        : why_unused(feature, forbid, driver->features);
+                                        : why_unused(driver, feature, forbid);
     }
 }
 
@@ -212,10 +220,11 @@ static unsigned available_features(const struct torc_options *options)
     everything.forbid = 0;
     if (torc__driver_read_options(&everything, &chosen) < 0)
         return 0;
-    chosen.forbid = 0;
+    chosen = (struct torc__driver_options){.entries = chosen.entries,
+                                           .completion_entries = chosen.completion_entries};
     if (torc__uring_ops.init(&probe.base, &chosen) < 0)
         return 0;
-    features = probe.base.features;
+    features = probe.base.features | torc__selftest_lost(probe.broken);
     torc__uring_ops.finish(&probe.base);
     return features;
 }
@@ -240,7 +249,11 @@ int torc__driver_report(const struct torc_options *options, struct torc_driver_r
 
         ret_report->entries = uring->ring.sq_entries;
         ret_report->completion_entries = uring->ring.cq_entries;
+        ret_report->sqpoll_idle_ms = uring->sqpoll ? chosen.sqpoll_idle_ms : 0;
+        ret_report->napi_poll_us = uring->napi_poll_us;
+        ret_report->min_wait_us = uring->ring.min_wait_us;
     }
+    ret_report->self_test = torc__selftest_summary();
     report_features(driver, available_features(options), chosen.forbid, ret_report);
     torc__driver_destroy(driver);
     return 0;

@@ -42,6 +42,9 @@ struct torc__driver_options {
     uint32_t entries;
     uint32_t completion_entries;
     unsigned forbid; /* of torc_feature */
+    uint32_t sqpoll_idle_ms;
+    uint32_t napi_poll_us;
+    uint32_t min_wait_us;
 };
 
 struct torc__driver_ops {

@@ -72,6 +72,16 @@ static bool shrink_budget(struct torc__shard *shard, uint64_t used, uint64_t lim
     return true;
 }
 
+/* Fibers have run until `now_ns`. Returns for how long. */
+static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
+{
+    uint64_t used_ns = now_ns - shard->round_time_ns;
+
+    if (used_ns > shard->round_ns_max)
+        shard->round_ns_max = used_ns;
+    return used_ns;
+}
+
 /* Fibers have run for `used_ns` since the last turn. */
 static void adapt_budget(struct torc__shard *shard, uint64_t used_ns)
 {
@@ -175,6 +185,7 @@ static void idle(struct torc__shard *shard)
     uint64_t ended_ns;
     enum wait_end end;
 
+    (void)note_round(shard, begun_ns);
     if (deadline_ns <= begun_ns) {
         (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         return;
@@ -247,7 +258,7 @@ static void run_loop(struct torc__shard *shard)
     while (something_left(shard)) {
         shard->rounds++;
         if (shard->ready_first != NULL) {
-            adapt_budget(shard, driver->ops->now(driver) - shard->round_time_ns);
+            adapt_budget(shard, note_round(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
             plan_trim(shard);

@@ -49,6 +49,7 @@ struct torc__shard {
     uint64_t last_timer_wake_ns;
     unsigned last_timers_fired; /* by the last round that fired any */
     uint64_t rounds;
+    uint64_t round_ns_max;
     uint64_t spawns;
     uint64_t messages;
     int main_result;

@@ -10,8 +10,11 @@
 #include "driver/uring.h"
 #include "harness/net.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <torc/time.h>
+#include <unistd.h>
 
 #define AFTER_60                                                                      \
     (TORC_FEATURE_DEFER_TASKRUN | TORC_FEATURE_NO_SQARRAY | TORC_FEATURE_BUFFER_INC | \
@@ -114,6 +117,41 @@ static inline void expect_each_told_once(const struct noted_op *ops, unsigned co
         EXPECT_UINT(ops[i].ended, ==, 1);
         EXPECT_INT(ops[i].result, ==, result);
     }
+}
+
+/* ---- What the log says ---- */
+
+struct log_capture {
+    int fd; /* A datagram socket in the place of stderr keeps the lines apart. */
+    int saved;
+};
+
+static inline void begin_capture(struct log_capture *capture)
+{
+    int ends[2];
+
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+    capture->saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    EXPECT_INT(dup2(ends[1], STDERR_FILENO), ==, STDERR_FILENO);
+    close(ends[1]);
+    capture->fd = ends[0];
+}
+
+/* Ends it, and returns how many lines there were with `text` in them. */
+static inline unsigned end_capture(const struct log_capture *capture, const char *text)
+{
+    unsigned count = 0;
+    char line[1024];
+    ssize_t length;
+
+    while ((length = recv(capture->fd, line, sizeof(line) - 1, MSG_DONTWAIT)) > 0) {
+        line[length] = '\0';
+        count += strstr(line, text) != NULL;
+    }
+    dup2(capture->saved, STDERR_FILENO);
+    close(capture->saved);
+    close(capture->fd);
+    return count;
 }
 
 #endif

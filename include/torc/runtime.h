@@ -96,6 +96,9 @@ struct torc_options {
  * fibers have. If main fails, all shards are stopped. Returns the first failure of a main, else the
  * first failure of a fiber in a root scope, else 0; the cancellation itself is no failure.
  *
+ * The child of a fork() has no shards: it may exec, _exit, or call torc_run() itself; any other
+ * call of torc's aborts there. The parent goes on undisturbed.
+ *
  * -EINVAL     an option is out of its range, or a CPU does not exist.
  * -EBUSY      called from a shard.
  * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK on kernels before 5.12.

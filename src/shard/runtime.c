@@ -324,6 +324,7 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
     result = create(options != NULL ? options : &defaults, &runtime);
     if (result < 0)
         return result;
+    torc__fork_watch();
     (void)allowed_cpus(&affinity);
     runtime->main = main;
     runtime->arg = arg;

@@ -359,6 +359,7 @@ static int main_fiber(void *arg)
 
     torc_fiber_set_name("main");
     result = start.body(start.arg);
+    TORC_ASSERT(torc__shard == shard); /* As in torc__fiber_main(). */
     if (torc__reason(shard) != 0 && (result == -ECANCELED || result == -ETIME))
         result = 0; /* It was told to stop, and did. */
     shard->main_result = result;

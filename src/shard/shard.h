@@ -189,6 +189,11 @@ void torc__runtime_stop(struct torc__runtime *runtime);
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
 
+/* ---- fork.c ---- */
+
+/* See that the child of a fork() is no shard: once per process. */
+void torc__fork_watch(void);
+
 /* ---- fault.c ---- */
 
 /* Catch faults of fibers: once per process, and a signal stack for each thread. */

@@ -4,8 +4,10 @@
  */
 #include "harness/net.h"
 #include "harness/run.h"
+#include <liburing.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,4 +170,46 @@ TEST(a_run_without_a_free_descriptor_fails_cleanly)
     harness_watch_death(open_without_descriptors, &death);
     EXPECT_MSG(WIFEXITED(death.status) && WEXITSTATUS(death.status) == 7, "0x%x: %s",
                (unsigned)death.status, death.text);
+}
+
+/* ---- Counters ---- */
+
+static int wait_for_event(void *arg)
+{
+    return torc_event_wait(arg);
+}
+
+FIBER_TEST(counters_tell_of_the_run_queue_operations_in_flight_and_the_longest_round)
+{
+    struct torc_event event = {0};
+    struct torc_stats stats;
+    struct torc_scope scope;
+    struct torc_op op;
+    int fds[2];
+
+    harness_unix_pair(fds);
+    torc_stats(&stats);
+    EXPECT_UINT(stats.ready, ==, 0);
+    EXPECT_UINT(stats.ops_in_flight, ==, 0);
+    torc_scope_open(&scope, 0);
+    for (unsigned i = 0; i < 10; i++)
+        harness_spawn(&scope, wait_for_event, &event);
+    torc_stats(&stats);
+    EXPECT_UINT(stats.ready, ==, 10);
+    harness_yield(1);
+    torc_stats(&stats);
+    EXPECT_UINT(stats.ready, ==, 0);
+
+    io_uring_prep_poll_add(torc_op_prepare(&op), fds[0], POLLIN);
+    torc_stats(&stats);
+    EXPECT_UINT(stats.ops_in_flight, ==, 1);
+    harness_hog_until(torc_now() + 5 * TORC_MILLISECOND);
+    harness_put(fds[1], "x", 1);
+    EXPECT_INT(torc_op_wait(&op), >, 0);
+    torc_stats(&stats);
+    EXPECT_UINT(stats.ops_in_flight, ==, 0);
+    EXPECT_UINT(stats.round_ns_max, >=, 5 * TORC_MILLISECOND);
+    torc_event_set(&event);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    harness_close_pair(fds);
 }

@@ -22,13 +22,33 @@
 #define FILE_NAME "torc-selftest"
 #define KEY_SIZE  256
 
+enum origin {
+    NOT_MADE,
+    LEFT_OUT,
+    FROM_FILE,
+    MADE_NOW,
+    MADE_IN_PART
+};
+
+static const struct {
+    const char *passed;
+    const char *failed;
+} summaries[] = {
+    [NOT_MADE] = {"not made", "not made"},
+    [LEFT_OUT] = {"left out (TORC_SELFTEST=off)", "left out (TORC_SELFTEST=off)"},
+    [FROM_FILE] = {"passed, earlier since this boot", "bugs found, earlier since this boot"},
+    [MADE_NOW] = {"passed, just now", "bugs found, just now"},
+    [MADE_IN_PART] = {"passed in part; for the rest memory or descriptors are wanting",
+                      "bugs found; for the rest memory or descriptors are wanting"},
+};
+
 /* What this process knows. */
 static struct {
     pthread_mutex_t mutex;
     struct torc__selftest known;
     unsigned told; /* what of it the log has told */
-    const char *summary;
-} cache = {.mutex = PTHREAD_MUTEX_INITIALIZER, .summary = "not made"};
+    enum origin origin;
+} cache = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- The file ---- */
 
@@ -162,15 +182,14 @@ static void learn(unsigned wanted, unsigned setup_flags)
         *known = (struct torc__selftest){.setup_flags = setup_flags};
     if (known->tested == 0) {
         *known = load(setup_flags);
-        cache.summary = "made earlier since this boot";
+        cache.origin = FROM_FILE;
     }
     if (!(wanted & ~known->tested))
         return;
     found = torc__selftest_run(wanted & ~known->tested, setup_flags);
     known->tested |= found.tested;
     known->broken |= found.broken;
-    cache.summary =
-        wanted & ~known->tested ? "made in part, for want of memory or descriptors" : "made now";
+    cache.origin = wanted & ~known->tested ? MADE_IN_PART : MADE_NOW;
     store(known);
 }
 
@@ -182,7 +201,7 @@ struct torc__selftest torc__selftest_get(unsigned wanted, unsigned setup_flags)
 
     pthread_mutex_lock(&cache.mutex);
     if (setting != NULL && strcmp(setting, "off") == 0) {
-        cache.summary = "left out (TORC_SELFTEST=off)";
+        cache.origin = LEFT_OUT;
     } else {
         learn(wanted, setup_flags);
         result = cache.known;
@@ -198,7 +217,8 @@ const char *torc__selftest_summary(void)
     const char *summary;
 
     pthread_mutex_lock(&cache.mutex);
-    summary = cache.summary;
+    summary =
+        cache.known.broken != 0 ? summaries[cache.origin].failed : summaries[cache.origin].passed;
     pthread_mutex_unlock(&cache.mutex);
     return summary;
 }
@@ -208,6 +228,6 @@ void torc__selftest_forget(void)
     pthread_mutex_lock(&cache.mutex);
     cache.known = (struct torc__selftest){0};
     cache.told = 0;
-    cache.summary = "not made";
+    cache.origin = NOT_MADE;
     pthread_mutex_unlock(&cache.mutex);
 }

@@ -36,6 +36,10 @@ static int print_help(void)
            "Environment:\n"
            "  TORC_DRIVER  uring: which driver to take where none is named\n"
            "  TORC_FORBID  kernel features to do without, such as defer_taskrun,msg_ring or all\n"
+           "  TORC_SQPOLL, TORC_NAPI, TORC_MIN_WAIT\n"
+           "               for special machines: see docs/guide/tuning.md\n"
+           "  TORC_SELFTEST\n"
+           "               off: do not look for bugs of the kernel\n"
            "  NO_COLOR     if set to anything, no colours\n"
            "\n"
            "Exit status: 0 done, 1 it did not work, 2 wrong arguments.\n");

@@ -359,49 +359,6 @@ TEST(the_signal_mask_of_the_calling_thread_is_as_before)
         EXPECT_MSG(sigismember(&before, i) == sigismember(&after, i), "signal %d", i);
 }
 
-/* ---- Interruptions ---- */
-
-static atomic_uint interruptions;
-static atomic_bool storm_over;
-
-static void count_interruption(int number)
-{
-    (void)number;
-    atomic_fetch_add(&interruptions, 1);
-}
-
-static void *raise_storm(void *arg)
-{
-    while (!atomic_load(&storm_over))
-        pthread_kill(*(const pthread_t *)arg, SIGUSR1);
-    return NULL;
-}
-
-FIBER_TEST_WITH_THREADS(a_storm_of_signals_ends_no_wait_early)
-{
-    struct sigaction action = {.sa_handler = count_interruption}; /* Without SA_RESTART. */
-    pthread_t self = pthread_self();
-    pthread_t thread;
-    char byte = 'x';
-    int fds[2];
-
-    harness_tcp_pair(fds);
-    EXPECT_INT(sigaction(SIGUSR1, &action, NULL), ==, 0);
-    thread = harness_thread(raise_storm, &self);
-    for (int i = 0; i < 50; i++) {
-        const uint64_t deadline = torc_now() + TORC_MILLISECOND;
-
-        EXPECT_INT(torc_sleep_until(deadline), ==, 0);
-        EXPECT_UINT(torc_now(), >=, deadline);
-        EXPECT_INT(torc_send(fds[0], &byte, 1, 0), ==, 1);
-        EXPECT_INT(torc_recv(fds[1], &byte, 1, 0), ==, 1);
-    }
-    atomic_store(&storm_over, true);
-    harness_join(thread);
-    EXPECT_UINT(atomic_load(&interruptions), >, 100);
-    harness_close_pair(fds);
-}
-
 /* ---- A main that cannot start ---- */
 
 static int sleep_for_ever(void *arg)

@@ -343,11 +343,10 @@ TEST(a_wake_up_claimed_by_one_shard_is_sent_at_once_by_any_other_sender)
     for (unsigned other_is_shard = 0; other_is_shard < 2; other_is_shard++) {
         struct noting_driver driver = {.base.ops = &noting_ops};
         struct noting_driver drivers[2] = {{.base.ops = &noting_ops}, {.base.ops = &noting_ops}};
-        struct torc__shard *shards = aligned_alloc(64, 2 * sizeof(*shards));
+        static struct torc__shard shards[2];
         struct torc__mailbox *mailbox = torc__mailbox_create();
         struct torc_message messages[4] = {0};
 
-        memset(shards, 0, 2 * sizeof(*shards));
         shards[0].driver = &drivers[0].base;
         shards[1].driver = &drivers[1].base;
         torc__mailbox_open(mailbox, &driver.base);
@@ -366,7 +365,6 @@ TEST(a_wake_up_claimed_by_one_shard_is_sent_at_once_by_any_other_sender)
 
         EXPECT(torc__mailbox_close(mailbox) == &messages[0]);
         torc__mailbox_release(mailbox);
-        free(shards);
     }
 }
 

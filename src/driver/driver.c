@@ -173,8 +173,10 @@ void torc__driver_destroy(struct torc__driver *driver)
 static const char *why_unused(const struct torc__driver *driver, unsigned feature, unsigned forbid)
 {
     const unsigned used = driver->features;
-    const char *reason =
-        torc__uring_why_unused(container_of(driver, struct torc__uring, base), feature);
+    const char *reason = NULL;
+
+    if (driver->ops == &torc__uring_ops)
+        reason = torc__uring_why_unused(container_of(driver, struct torc__uring, base), feature);
 
     if (forbid & feature)
         return "forbidden by option or TORC_FORBID";

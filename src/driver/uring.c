@@ -186,11 +186,11 @@ static int tell_completions(struct torc__uring *uring)
 /* ---- Submission ---- */
 
 /* The kernel takes nothing. The log tells it once, until it takes something again. */
-static void tell_refusal(struct torc__uring *uring, int error, unsigned failed)
+static void tell_refusal(struct torc__uring *uring, int error, unsigned failed, unsigned kept)
 {
     if (!uring->refused)
-        torc__log("io_uring_enter: %s; %u operations fail with it, what cancels others is retried",
-                  strerror(-error), failed);
+        torc__log("io_uring_enter: %s; %u operations fail with it, %u cancels wait",
+                  strerror(-error), failed, kept);
     uring->refused = true;
 }
 
@@ -217,7 +217,7 @@ static void fail_queued(struct torc__uring *uring, int error)
             uring->backlog[uring->backlog_count++] =
                 (struct io_uring_cqe){.user_data = sqe->user_data, .res = error};
     }
-    tell_refusal(uring, error, count - (kept - head));
+    tell_refusal(uring, error, count - (kept - head), kept - head);
     ring->sq_tail = kept;
     __atomic_store_n(ring->sq_tail_shared, kept, __ATOMIC_RELEASE);
     if (kept - head == count)

@@ -369,8 +369,10 @@ static int sleep_for_ever(void *arg)
 
 static void limit_address_space(unsigned long bytes_more)
 {
-    const struct rlimit limit = {
-        bytes_more == 0 ? RLIM_INFINITY : virtual_pages() * 4096 + bytes_more, RLIM_INFINITY};
+    const struct rlimit limit = {bytes_more == 0
+                                     ? RLIM_INFINITY
+                                     : virtual_pages() * (rlim_t)sysconf(_SC_PAGESIZE) + bytes_more,
+                                 RLIM_INFINITY};
 
     EXPECT_INT(setrlimit(RLIMIT_AS, &limit), ==, 0);
 }

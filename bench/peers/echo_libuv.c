@@ -19,7 +19,7 @@ enum {
     LISTEN_BACKLOG = 4096
 };
 
-/* Either kind of stream socket; its data points to its connection: listener and signal have none. */
+/* Either kind of stream socket. Its data is its connection; listener and signal have none. */
 union stream_handle {
     uv_handle_t handle;
     uv_stream_t stream;

@@ -226,7 +226,7 @@ static inline int ring_buffers_register(const struct ring *ring, const struct ri
     return (int)syscall(__NR_io_uring_register, ring->fd, IORING_REGISTER_PBUF_RING, &request, 1);
 }
 
-/* Buffers that are filled bit by bit where the kernel can; all of them are the kernel's at first. */
+/* Buffers that are filled bit by bit where the kernel can; all are with the kernel at first. */
 static inline void ring_buffers_open(struct ring_buffers *buffers, const struct ring *ring,
                                      unsigned count, size_t size, bool incremental)
 {

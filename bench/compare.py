@@ -85,6 +85,7 @@ class Table:
         self.servers = [name for name in [*order, *(found.keys() - set(order))] if name in found]
         self.syscalls = {(tuple(r["case"]), r["server"]): r
                          for r in records if r["kind"] == "syscalls"}
+        self.lost = sum(r.get("lost", 0) for r in samples)
         self.dropped = sum(r["kind"] == "sample" and r["dropped"] for r in records)
 
     def values(self, case, server, read):
@@ -185,7 +186,8 @@ def summary(machine, records, title, bases, order):
         " (smallest-largest).",
         "System calls with ~ were counted by strace, which slows the server down and thereby"
         " enlarges its batches.",
-        f"Samples left out because others used the machine: {table.dropped}.",
+        f"Samples left out because others used the machine: {table.dropped}."
+        + (f" Datagrams lost: {table.lost:,}." if table.lost else ""),
         "",
         *case_rows(table, bases),
         "",

@@ -254,6 +254,7 @@ def sample(server, arguments, seconds, config, connections=0):
     return {
         "rate": result["messages_per_second"],
         "messages": result["messages"],
+        "lost": result.get("lost", 0),  # datagrams
         "seconds": result["duration_seconds"],
         "latency_us": result["latency_us"],
         "cpu_us": spent["server"] / messages * 1e6,

@@ -61,6 +61,16 @@ static inline void bind_and_listen(int fd, const void *address, socklen_t length
         die("listen");
 }
 
+static inline void say_port(int fd)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof(address);
+
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
+        die("getsockname");
+    printf("port %u\n", ntohs(address.sin_port));
+}
+
 /* Accepted sockets inherit TCP_NODELAY. */
 static inline int listen_tcp(int port, int socket_flags)
 {
@@ -77,11 +87,8 @@ static inline int listen_tcp(int port, int socket_flags)
         .sin_port = htons((uint16_t)port),
         .sin_addr = {htonl(INADDR_LOOPBACK)},
     };
-    socklen_t length = sizeof(address);
-    bind_and_listen(fd, &address, length);
-    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
-        die("getsockname");
-    printf("port %u\n", ntohs(address.sin_port));
+    bind_and_listen(fd, &address, sizeof(address));
+    say_port(fd);
     return fd;
 }
 

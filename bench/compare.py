@@ -132,9 +132,9 @@ def syscalls_text(record):
 
 
 def case_rows(table, bases):
-    yield (f"| connections x size x depth | server | CPU us/msg | relative to {bases.cpu} | msgs/s |"
-           f" relative to {bases.rate} | p50 us | p99 us | relative to {bases.tail} | syscalls/msg |"
-           f" n |")
+    yield ("| connections x size x depth | server | CPU us/msg"
+           f" | relative to {bases.cpu} | msgs/s | relative to {bases.rate}"
+           f" | p50 us | p99 us | relative to {bases.tail} | syscalls/msg | n |")
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for case, server in itertools.product(table.cases, table.servers):
         p50 = table.values(case, server, lambda cell: cell["latency_us"]["p50"])

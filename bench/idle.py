@@ -116,10 +116,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--connections", type=int, default=0,
                         help="0: as many as allowed, at most 20,000")
-    measure.add_options(parser, 1, 3, ["torc", "torc-stream", "ring", "multishot", "epoll", "libuv"])
+    measure.add_options(parser, 1, 3,
+                        ["torc", "torc-stream", "ring", "multishot", "epoll", "libuv"])
     config = parser.parse_args()
     measure.check_config(config)
-    allowed = min(20000, measure.raise_file_limit() - SPARE_FILES)  # on either side
+    allowed = min(20000, measure.raise_file_limit() - SPARE_FILES)  # the server's, and ours
     config.connections = min(config.connections or allowed, allowed)
     os.sched_setaffinity(0, {config.client_cpu})
 

@@ -5,8 +5,8 @@
  *     micro [--json] [--list] [--million] [NAME...]
  *
  * Without names all are measured, in about half a minute. Pin it to one CPU (`taskset -c 0`) for
- * steady figures; `wake` and `answer` put their second thread on another CPU by themselves. Prints a table, or with
- * --json one object per line.
+ * steady figures; `wake` and `answer` put their second thread on another CPU by themselves. Prints
+ * a table, or with --json one object per line.
  */
 #include "micro.h"
 #include <stdio.h>

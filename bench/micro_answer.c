@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * micro_answer.c - a question from a fiber of one shard to another shard, and the answer: two
- * messages through two mailboxes. (The question of a foreign thread is in micro_wake.c.)
+ * messages through two mailboxes. (The question of a foreign thread is in micro_wake.c.) Beside it
+ * what is left when two threads do nothing but look at each other's number.
  */
 #include "micro.h"
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,6 +16,11 @@ enum {
     REPETITIONS = 5,
     ROUNDS = 1000, /* of a repetition */
 };
+
+static int other_cpu(int cpu)
+{
+    return cpu == 0 ? 1 : 0;
+}
 
 /* One half of a pair of shards. On cache lines of its own. */
 struct half {
@@ -113,14 +120,9 @@ static void release(struct asking *all)
 static void ask(const char *name, struct torc_options options, uint64_t pause_ns, bool by_fiber)
 {
     const int here = sched_getcpu();
-    const int cpus[] = {here, here == 0 ? 1 : 0};
+    const int cpus[] = {here, other_cpu(here)};
     struct micro_samples *samples = micro_samples_create();
 
-    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
-        micro_skip(name, "it needs two CPUs");
-        free(samples);
-        return;
-    }
     options.shards = 2;
     options.cpus = cpus;
     options.cpu_count = 2;
@@ -141,6 +143,63 @@ static void ask(const char *name, struct torc_options options, uint64_t pause_ns
     free(samples);
 }
 
+/* ---- By hand ---- */
+
+struct numbers {
+    _Alignas(128) _Atomic unsigned asked;
+    _Alignas(128) _Atomic unsigned answered;
+    int cpu;
+};
+
+static void pin(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    if (sched_setaffinity(0, sizeof(set), &set) < 0)
+        micro_require(-errno, "pinning");
+}
+
+static void *answer_by_hand(void *arg)
+{
+    struct numbers *numbers = arg;
+
+    pin(numbers->cpu);
+    for (unsigned i = 1; i <= ROUNDS; i++) {
+        while (atomic_load_explicit(&numbers->asked, memory_order_acquire) != i)
+            continue;
+        atomic_store_explicit(&numbers->answered, i, memory_order_release);
+    }
+    return NULL;
+}
+
+static void ask_by_hand(const char *name)
+{
+    const int here = sched_getcpu();
+    struct micro_samples *samples = micro_samples_create();
+
+    for (int n = 0; n < REPETITIONS; n++) {
+        struct numbers numbers = {.cpu = other_cpu(here)};
+        pthread_t thread;
+
+        pin(here);
+        micro_require(-pthread_create(&thread, NULL, answer_by_hand, &numbers), "thread");
+        for (unsigned i = 1; i <= ROUNDS; i++) {
+            const uint64_t begun_ns = micro_now();
+
+            atomic_store_explicit(&numbers.asked, i, memory_order_release);
+            while (atomic_load_explicit(&numbers.answered, memory_order_acquire) != i)
+                continue;
+            micro_samples_add(samples, micro_now() - begun_ns, 1);
+        }
+        pthread_join(thread, NULL);
+        micro_samples_end_repetition(samples);
+    }
+    micro_report(name, samples, MICRO_NO_TARGET);
+    free(samples);
+}
+
 void micro_answer(void)
 {
     const struct torc_options off = {.busy_poll = TORC_BUSY_POLL_OFF};
@@ -148,6 +207,11 @@ void micro_answer(void)
     const struct torc_options fixed = {.busy_poll = TORC_BUSY_POLL_FIXED,
                                        .busy_poll_ns = TORC_MILLISECOND};
 
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        micro_skip("an answer", "it needs two CPUs");
+        return;
+    }
+    ask_by_hand("ask a thread by hand, both spin");
     ask("ask a shard, both poll, its loop answers", fixed, 0, false);
     ask("ask a shard, both poll, a fiber answers", fixed, 0, true);
     ask("ask a shard, adaptive poll, a fiber answers", adaptive, 0, true);

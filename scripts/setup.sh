@@ -110,5 +110,6 @@ fi
 
 mapfile -t missing < <(print_missing "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ]; then
-    install_packages "${missing[@]}" || complain "going on without: some tests or peers will be skipped"
+    install_packages "${missing[@]}" ||
+        complain "going on without: some tests or peers will be skipped"
 fi

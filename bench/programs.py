@@ -49,11 +49,12 @@ def output_of(argv, env=None):
         return ""
 
 
-def lacks_option(option):
-    """For Program: the command torc of this build has no such option of `torc echo`."""
+def lacks_mode(mode):
+    """For Program: `torc echo` of this build has no option --mode, or no such mode."""
     def lacks(build):
         text = output_of([os.path.join(build, "torc"), "echo", "--help"])
-        return "" if re.search(rf"^ *{option}\b", text, re.MULTILINE) else f"no option {option}"
+        option = re.search(r"^ *--mode\b.*(?:\n {6,}[^-\s].*)*", text, re.MULTILINE)
+        return "" if option and mode in option.group() else f"torc echo has no --mode {mode}"
     return lacks
 
 
@@ -78,7 +79,7 @@ TCP = {
     "torc": torc_echo(),
     "torc-poll": torc_echo("--busy-poll", "adaptive"),
     "torc-epoll": torc_echo(env={"TORC_DRIVER": "epoll"}, lacks=lacks_driver("epoll")),
-    "torc-stream": torc_echo("--mode", "stream", lacks=lacks_option("--mode")),
+    "torc-stream": torc_echo("--mode", "stream", lacks=lacks_mode("stream")),
     "ring": Program("bench/echo_raw_ring", "0"),
     "multishot": Program("bench/echo_raw_multishot", "0"),
     "epoll": Program("bench/echo_raw_epoll", "0"),
@@ -99,7 +100,7 @@ UNIX = {
 
 # Servers that send every datagram back.
 UDP = {
-    "torc": torc_echo("--mode", "udp", lacks=lacks_option("--mode")),
+    "torc": torc_echo("--mode", "udp", lacks=lacks_mode("udp")),
     "mmsg": Program("bench/udp_raw_mmsg", "0"),
     "ring": Program("bench/udp_raw_ring", "0"),
     "libuv": Program("bench/udp_libuv", "0"),

@@ -13,6 +13,8 @@
  *          |   '-- re-armed when buffers are back
  *          '-- out of buffers: the connection is starved
  *
+ *     echo_raw_multishot PORT|/PATH [BUFFERS]
+ *
  * A peer that sends for ever and never receives would in time hold all buffers. The load generator
  * always receives; a server for others would stop receiving from such a peer.
  */
@@ -22,7 +24,8 @@
 enum {
     SQ_ENTRIES = 1024,
     CQ_ENTRIES = 16 * 1024,
-    BUFFER_COUNT = 256,
+    BUFFERS_DEFAULT = 256, /* few keep to the CPU's cache, many do not run out */
+    BUFFERS_MAX = 4096,
     BUFFER_SIZE = 64 * 1024,
     VECTOR_MAX = 16,       /* pieces sent at once */
     SUBMIT_EVERY = 32,     /* completions looked at before their answers are submitted */
@@ -76,7 +79,7 @@ struct fill {
 
 static struct ring ring;
 static struct ring_buffers buffers;
-static struct fill fills[BUFFER_COUNT];
+static struct fill fills[BUFFERS_MAX];
 static int listener;
 static struct piece *free_pieces;
 static struct connection *touched;
@@ -347,12 +350,23 @@ static void serve(void)
     }
 }
 
+/* The second argument: how many buffers, a power of two. */
+static unsigned parse_buffers(int argc, char **argv)
+{
+    const int count = argc >= 3 ? atoi(argv[2]) : BUFFERS_DEFAULT;
+    if (count < 1 || count > BUFFERS_MAX || (count & (count - 1)) != 0) {
+        fprintf(stderr, "BUFFERS is a power of two up to %d\n", BUFFERS_MAX);
+        exit(2);
+    }
+    return (unsigned)count;
+}
+
 int main(int argc, char **argv)
 {
     raise_file_limit();
     const int stop_fd = open_stop_signals();
     ring_open(&ring, SQ_ENTRIES, CQ_ENTRIES);
-    ring_buffers_open(&buffers, &ring, BUFFER_COUNT, BUFFER_SIZE, true);
+    ring_buffers_open(&buffers, &ring, parse_buffers(argc, argv), BUFFER_SIZE, true);
     listener = listen_on(parse_address(argc, argv), 0);
 
     struct signalfd_siginfo info;

@@ -31,13 +31,13 @@ static inline _Noreturn void die(const char *what)
     exit(1);
 }
 
-/* The one argument: where to listen. */
+/* The first argument: where to listen. */
 static inline const char *parse_address(int argc, char **argv)
 {
     char *end = NULL;
-    const long port = argc == 2 ? strtol(argv[1], &end, 10) : -1;
+    const long port = argc >= 2 ? strtol(argv[1], &end, 10) : -1;
     const bool is_port = end != NULL && end != argv[1] && *end == '\0';
-    if (argc != 2 || (argv[1][0] != '/' && (!is_port || port < 0 || port > 65535))) {
+    if (argc < 2 || (argv[1][0] != '/' && (!is_port || port < 0 || port > 65535))) {
         fprintf(stderr, "usage: %s PORT | /PATH   (port 0 = any free one)\n", argv[0]);
         exit(2);
     }

@@ -34,12 +34,14 @@ static int read_file(void *arg)
     struct torc_scope scope;
     int error = 0;
 
+    file_load_start(load);
     torc_scope_open(&scope, 0);
     for (unsigned i = 0; i < load->depth && error == 0; i++) {
         readers[i] = (struct reader){.load = load, .slot = i};
         error = torc_scope_spawn(&scope, read_blocks, &readers[i]);
     }
     const int result = torc_scope_close(&scope);
+    file_load_stop(load);
     return error < 0 ? error : result;
 }
 
@@ -48,11 +50,12 @@ int main(int argc, char **argv)
     const struct torc_options options = {.busy_poll = TORC_BUSY_POLL_OFF}; /* As the others. */
     struct file_load load;
 
-    file_load_begin(&load, argc, argv);
+    file_load_open(&load, argc, argv);
     const int error = torc_run(read_file, &load, &options);
     if (error < 0) {
         fprintf(stderr, "file_torc: %s\n", torc_strerror(error));
         return 1;
     }
-    return file_load_end(&load);
+    file_load_report(&load);
+    return 0;
 }

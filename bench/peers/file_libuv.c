@@ -38,9 +38,12 @@ static void completed(uv_fs_t *request)
 
 int main(int argc, char **argv)
 {
-    file_load_begin(&load, argc, argv);
+    file_load_open(&load, argc, argv);
+    file_load_start(&load);
     for (unsigned slot = 0; slot < load.depth; slot++)
         start_read(slot);
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
-    return file_load_end(&load);
+    file_load_stop(&load);
+    file_load_report(&load);
+    return 0;
 }

@@ -46,6 +46,8 @@ struct file_load {
     uint64_t done;
     double begin_sec;
     double begin_cpu_sec;
+    double taken_sec;
+    double taken_cpu_sec;
 };
 
 static inline double file_load_now(void)
@@ -118,8 +120,8 @@ static inline const char *file_load_parse(struct file_load *load, int argc, char
     return argv[optind];
 }
 
-/* Read the command line and open the file. The measurement begins with this call's return. */
-static inline void file_load_begin(struct file_load *load, int argc, char **argv)
+/* Read the command line and open the file. */
+static inline void file_load_open(struct file_load *load, int argc, char **argv)
 {
     struct stat status;
 
@@ -137,8 +139,20 @@ static inline void file_load_begin(struct file_load *load, int argc, char **argv
     if (load->memory == NULL)
         file_load_fail("memory");
     memset(load->memory, 0xff, load->depth * load->block);
+}
+
+/* What is measured begins here, with the program ready to read, */
+static inline void file_load_start(struct file_load *load)
+{
     load->begin_sec = file_load_now();
     load->begin_cpu_sec = file_load_cpu();
+}
+
+/* and ends here, with everything read. */
+static inline void file_load_stop(struct file_load *load)
+{
+    load->taken_sec = file_load_now() - load->begin_sec;
+    load->taken_cpu_sec = file_load_cpu() - load->begin_cpu_sec;
 }
 
 static inline char *file_load_buffer(const struct file_load *load, unsigned slot)
@@ -188,12 +202,10 @@ static inline void file_load_done(struct file_load *load, unsigned slot, uint64_
     load->done++;
 }
 
-static inline int file_load_end(struct file_load *load)
+static inline void file_load_report(const struct file_load *load)
 {
     printf("{\"operations\": %llu, \"seconds\": %.6f, \"cpu_seconds\": %.6f}\n",
-           (unsigned long long)load->done, file_load_now() - load->begin_sec,
-           file_load_cpu() - load->begin_cpu_sec);
-    return 0;
+           (unsigned long long)load->done, load->taken_sec, load->taken_cpu_sec);
 }
 
 #endif

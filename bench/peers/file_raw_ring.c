@@ -27,7 +27,8 @@ int main(int argc, char **argv)
     unsigned in_flight = 0;
 
     ring_open(&ring, FILE_LOAD_DEPTH_MAX, FILE_LOAD_DEPTH_MAX * 2);
-    file_load_begin(&load, argc, argv);
+    file_load_open(&load, argc, argv);
+    file_load_start(&load);
     for (unsigned slot = 0; slot < load.depth; slot++)
         in_flight += start_read(&load, slot);
     while (in_flight > 0) {
@@ -41,5 +42,7 @@ int main(int argc, char **argv)
             in_flight -= !start_read(&load, slot);
         }
     }
-    return file_load_end(&load);
+    file_load_stop(&load);
+    file_load_report(&load);
+    return 0;
 }

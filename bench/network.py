@@ -2,9 +2,9 @@
 """network.py - a network of the benchmark's own, in which closed connections leave nothing behind.
 
 On the machine's own loopback each connection that the client closes stays for a minute in
-TIME_WAIT. After 28,000 of them all ports towards a server are in use, and the kernel searches;
-after 131,072 it makes no more of them. So what a connection costs would depend, tenfold, on how
-many there were before, whoever served them.
+TIME_WAIT. After 14,000 of them towards one server the kernel searches long for a free port, until
+it may use the first again, a second later; after 131,072 it makes no more of them. So what a
+connection costs would depend, tenfold, on how many there were before, whoever served them.
 """
 import fcntl
 import os

@@ -4,6 +4,7 @@
 To compare another program, add a line to a table, or give --server NAME=COMMAND.
 """
 import argparse
+import json
 import os
 import re
 import shlex
@@ -63,7 +64,8 @@ def lacks_driver(driver):
     def lacks(build):
         argv = [os.path.join(build, "torc"), "doctor", "--json"]
         text = output_of(argv, env={"TORC_DRIVER": driver})
-        return "" if re.search(rf'"driver": *"{driver}"', text) else f"no driver {driver}"
+        chosen = json.loads(text)["driver"]["name"] if text else None
+        return "" if chosen == driver else f"this torc has no driver {driver}"
     return lacks
 
 

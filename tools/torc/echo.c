@@ -193,6 +193,13 @@ static int start_helpers(struct echo *echo)
     return error;
 }
 
+/* A Unix socket leaves its name in the file system; an abstract one has none there. */
+static void remove_socket(const struct torc_address *address)
+{
+    if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
+        (void)unlink(address->local.sun_path);
+}
+
 /* What runs on every shard. */
 static int echo_main(void *arg)
 {
@@ -215,16 +222,10 @@ static int echo_main(void *arg)
     torc_scope_cancel(&scope);
     (void)torc_scope_close(&scope); /* Tells of the cancel, which is no news. */
     torc_close(listener);
+    remove_socket(&echo->options->listen);
     torc_stats(&shard->stats);
     shard->end_ns = torc_now();
     return result;
-}
-
-/* A Unix socket leaves its name in the file system; an abstract one has none there. */
-static void remove_socket(const struct torc_address *address)
-{
-    if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
-        (void)unlink(address->local.sun_path);
 }
 
 static int run(const struct echo_options *options)
@@ -248,10 +249,8 @@ static int run(const struct echo_options *options)
     }
     error = torc_run(echo_main, &echo, &options->runtime);
     signals_close(&echo.signals);
-    if (atomic_load(&echo.listening) == echo.shard_count) {
-        remove_socket(&options->listen);
+    if (atomic_load(&echo.listening) == echo.shard_count)
         echo_report(&echo);
-    }
     if (error < 0 && !atomic_load(&echo.complained))
         cli_failed("torc echo", "%s (torc doctor tells what torc needs)", torc_strerror(error));
     free(echo.shards);

@@ -208,15 +208,17 @@ def add_options(parser, connections, sizes, depths):
     parser.add_argument("--summarize", metavar="FILE", help="of an earlier run; measure nothing")
 
 
-def run(config, what, title, bases):
-    """The whole benchmark: what it is called in file names, and in the heading."""
+def run(config, what, title, bases, fits=lambda case: True):
+    """The whole benchmark: what it is called in file names, and in the heading. A case that does
+    not fit is left out."""
     if config.summarize:
         machine, records = report.read_results(config.summarize)
         print(summary(machine, records, title, bases, list(config.table)))
         return
 
     measure.check_config(config)
-    cases = list(itertools.product(config.connections, config.size, config.depth))
+    cases = [case for case in itertools.product(config.connections, config.size, config.depth)
+             if fits(case)]
     servers = {}
     try:
         for name in config.servers:

@@ -113,7 +113,7 @@ def run_once(name, case, path, config):
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, env=program.environment(),
-            preexec_fn=lambda: os.sched_setaffinity(0, {config.server_cpu}))
+            preexec_fn=measure.child_on(config.server_cpu))
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds, after = time.monotonic() - begin, measure.machine_ticks()

@@ -5,6 +5,7 @@ A sample is one run of the load generator against one server that stays alive be
 The server's CPU time is read with nanosecond resolution from its process clock, twice, inside the
 load: so neither opening nor closing the connections is counted as the cost of a message.
 """
+import ctypes
 import functools
 import json
 import math
@@ -26,6 +27,8 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 FOREIGN_LIMIT = 0.15  # cores; a sample disturbed by more than this is repeated, then dropped
 TRIES = 3
 SETTLE, MEASURED = 0.05, 0.85  # parts of a sample: left out after connecting, measured
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 HAVE_STRACE = shutil.which("strace") is not None
 READY_LINE = re.compile(r"^(?:port|path|listening on) (\S+)$", re.MULTILINE)
 SYSCALLS_LINE = re.compile(r"^syscalls (\d+)", re.MULTILINE)
@@ -90,6 +93,14 @@ def wait_until(condition, timeout_s, step_s=0.001):
     return True
 
 
+def child_on(cpu):
+    """For preexec_fn: the child is pinned to a CPU, and ends when we do, however that is."""
+    def prepare():
+        os.sched_setaffinity(0, {cpu})
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    return prepare
+
+
 class Server:
     """A running server, pinned to one CPU."""
 
@@ -108,7 +119,7 @@ class Server:
             stdout=self.output,
             stderr=subprocess.STDOUT,
             env=program.environment(),
-            preexec_fn=lambda: os.sched_setaffinity(0, {config.server_cpu}),
+            preexec_fn=child_on(config.server_cpu),
         )
         self.pid = self.process.pid
         ready = lambda: READY_LINE.search(self.text()) or self.process.poll() is not None
@@ -169,7 +180,7 @@ def start_client(server, arguments, config):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {config.client_cpu}),
+        preexec_fn=child_on(config.client_cpu),
     )
 
 

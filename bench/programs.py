@@ -102,7 +102,9 @@ UNIX = {
 
 # Servers that send every datagram back.
 UDP = {
-    "torc": torc_echo("--mode", "udp", lacks=lacks_mode("udp")),
+    "torc": Program("bench/udp_torc", "0"),
+    "torc-epoll": Program("bench/udp_torc", "0", env={"TORC_DRIVER": "epoll"},
+                          lacks=lacks_driver("epoll")),
     "mmsg": Program("bench/udp_raw_mmsg", "0"),
     "ring": Program("bench/udp_raw_ring", "0"),
     "libuv": Program("bench/udp_libuv", "0"),

@@ -217,7 +217,7 @@ static void open_sockets(void)
 static void give_up_lost(uint64_t now_ns)
 {
     for (unsigned i = 0; i < asked.sockets; i++) {
-        if (now_ns - peers[i].heard_ns > LOST_AFTER_NS)
+        if (now_ns > peers[i].heard_ns + LOST_AFTER_NS)
             open_window(i, now_ns);
     }
 }

@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
 enum {
     BUFFER_SIZE = 16 * 1024,
-    LISTEN_BACKLOG = 4096
+    LISTEN_BACKLOG = 4096,
+    LIFETIME_SEC = 3600,
 };
 
 /* Either kind of stream socket. Its data is its connection; listener and signal have none. */
@@ -177,6 +179,7 @@ int main(int argc, char **argv)
         return 2;
     }
     raise_file_limit();
+    alarm(LIFETIME_SEC); /* A server that was forgotten ends by itself. */
     uv_loop_t *loop = uv_default_loop();
     init_socket(loop, &listener, is_path);
     if (is_path)

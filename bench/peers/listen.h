@@ -22,7 +22,8 @@
 #include <unistd.h>
 
 enum {
-    LISTEN_BACKLOG = 4096
+    LISTEN_BACKLOG = 4096,
+    LIFETIME_SEC = 3600, /* a server that was forgotten ends by itself */
 };
 
 static inline _Noreturn void die(const char *what)
@@ -119,15 +120,20 @@ static inline int listen_on(const char *address, int socket_flags)
     return fd;
 }
 
-/* SIGTERM and SIGINT become readable bytes: no handler, so no race between check and wait. */
+/*
+ * SIGTERM, SIGINT and the end of a server's time become readable bytes: no handler, so no race
+ * between check and wait.
+ */
 static inline int open_stop_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGALRM);
     sigprocmask(SIG_BLOCK, &set, NULL);
 
+    alarm(LIFETIME_SEC);
     const int fd = signalfd(-1, &set, SFD_CLOEXEC);
     if (fd < 0)
         die("signalfd");

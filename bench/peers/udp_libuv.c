@@ -7,11 +7,13 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <uv.h>
 
 enum {
     DATAGRAM_MAX = 64 * 1024, /* libuv's measure: a buffer is for as many as have this room */
-    BATCH = 20,               /* as many as libuv takes at most */
+    LIFETIME_SEC = 3600,
+    BATCH = 20, /* as many as libuv takes at most */
 };
 
 static void must(const char *what, int result)
@@ -59,6 +61,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s PORT   (0 = any free one)\n", argv[0]);
         return 2;
     }
+    alarm(LIFETIME_SEC); /* A server that was forgotten ends by itself. */
     uv_loop_t *loop = uv_default_loop();
 
     struct sockaddr_in address;

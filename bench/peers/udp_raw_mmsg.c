@@ -64,6 +64,8 @@ int main(int argc, char **argv)
     const int fd = open_udp(parse_address(argc, argv));
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGALRM, &action, NULL);
+    alarm(LIFETIME_SEC);
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof(look)) != 0)
         die("setsockopt");
     prepare(messages);

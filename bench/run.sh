@@ -22,7 +22,10 @@ measure()
 }
 
 if [ -x "$build/bench/micro" ]; then
-    "$build/bench/micro"
+    mkdir -p "$results"
+    micro=$results/$(date +%F)-quick-micro.txt
+    "$build/bench/micro" >"$micro" || failed=1
+    cat "$micro"
 fi
 measure echo --case pingpong --name quick-pingpong
 measure echo --size 64,16384 --no-syscalls --name quick-echo

@@ -3,7 +3,9 @@
  * udp_torc.c - a UDP echo on torc: some fibers that receive a datagram from the one socket and send
  * it back, so that as many are under way at a time.
  *
- *     udp_torc PORT
+ *     udp_torc PORT [FIBERS]
+ *
+ * Not too many: a datagram that comes makes the kernel try all receives that wait for one.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,12 +15,14 @@
 #include <torc/torc.h>
 
 enum {
-    FIBERS = 64,
+    FIBERS_DEFAULT = 16,
+    FIBERS_MAX = 1024,
     DATAGRAM_MAX = 8 * 1024, /* longer ones are cut */
 };
 
 struct server {
     const char *port;
+    int fibers;
     int fd;
     int stop_fd;
 };
@@ -71,7 +75,7 @@ static int serve(void *arg)
     struct signalfd_siginfo info;
 
     int error = open_socket(server);
-    for (int i = 0; i < FIBERS && error == 0; i++)
+    for (int i = 0; i < server->fibers && error == 0; i++)
         error = torc_spawn(echo, server);
     if (error < 0)
         return error;
@@ -82,9 +86,14 @@ static int serve(void *arg)
 int main(int argc, char **argv)
 {
     const struct torc_options options = {.busy_poll = TORC_BUSY_POLL_OFF}; /* As the others. */
-    struct server server = {.port = argc == 2 ? argv[1] : "", .fd = -1};
+    struct server server = {.port = argc >= 2 ? argv[1] : "", .fd = -1};
     sigset_t set;
 
+    server.fibers = argc >= 3 ? atoi(argv[2]) : FIBERS_DEFAULT;
+    if (server.port[0] == '\0' || server.fibers < 1 || server.fibers > FIBERS_MAX) {
+        fprintf(stderr, "usage: udp_torc PORT [FIBERS]   (port 0 = any free one)\n");
+        return 2;
+    }
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
@@ -92,6 +101,6 @@ int main(int argc, char **argv)
     server.stop_fd = signalfd(-1, &set, SFD_CLOEXEC);
     const int error = server.stop_fd < 0 ? -errno : torc_run(serve, &server, &options);
     if (error < 0)
-        fprintf(stderr, "udp_torc: %s (usage: udp_torc PORT)\n", torc_strerror(error));
+        fprintf(stderr, "udp_torc: %s\n", torc_strerror(error));
     return error < 0;
 }

@@ -169,11 +169,12 @@ TORC_CHECK int torc_stream_skip(struct torc_stream *stream, size_t length, size_
 TORC_CHECK int torc_stream_unread(struct torc_stream *stream, const void *data, size_t length);
 
 /*
- * Read a number of `size` bytes, 1 to 8, the most or the least significant first. Suspends. A
+ * Read a number of `size` bytes, 1 to 8, the most significant first. Suspends. A
  * signed one is got by a cast to the type of that size, a floating-point one by memcpy(). Errors of
  * torc_stream_read_all(); then nothing is consumed.
  */
 TORC_CHECK int torc_stream_read_be(struct torc_stream *stream, unsigned size, uint64_t *ret_value);
+/* The same, the least significant byte first. Suspends. */
 TORC_CHECK int torc_stream_read_le(struct torc_stream *stream, unsigned size, uint64_t *ret_value);
 
 /* ---- Output ---- */
@@ -191,8 +192,9 @@ TORC_CHECK int torc_stream_write(struct torc_stream *stream, const void *data, s
 TORC_CHECK int torc_stream_writev(struct torc_stream *stream, const struct iovec *vector, int count,
                                   size_t *ret_done);
 
-/* Write a number of `size` bytes, 1 to 8. Suspends. As torc_stream_write(). */
+/* Write a number of `size` bytes, 1 to 8, the most significant first. Suspends. */
 TORC_CHECK int torc_stream_write_be(struct torc_stream *stream, unsigned size, uint64_t value);
+/* The same, the least significant byte first. Suspends. */
 TORC_CHECK int torc_stream_write_le(struct torc_stream *stream, unsigned size, uint64_t value);
 
 /* Wait until all that was written has been handed to the kernel, or the transport. Suspends. */

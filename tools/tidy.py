@@ -48,6 +48,7 @@ NO_UNIT_TEST = {
     "src/io/stream_memory.c": "needs a shard: tests/api/stream_feed_test.c",
     "src/io/stream_out.c": "needs a shard: tests/api/stream_*_test.c",
     "src/io/stream_pair.c": "needs a shard: tests/api/stream_pair_test.c",
+    "src/io/zero_copy.c": "needs a shard: tests/api/zero_copy_test.c",
     "src/io/net.c": "thin over the driver: tests/api/socket_test.c",
     "src/io/op.c": "needs a shard: tests/api/op_test.c",
     "src/io/tcp.c": "needs a shard: tests/api/tcp_test.c",

@@ -71,6 +71,7 @@ struct torc_stream {
     bool _reads_itself; /* no feed: it takes memory when there is something to be read */
     bool _may_have_more;
     bool _is_dirty;
+    size_t _zero_copy_least; /* pieces of so many bytes go without a copy; 0: none does */
     /* Input: what was joined, then chunks as they were received. */
     char *_joined;
     uint32_t _joined_from;
@@ -207,6 +208,13 @@ TORC_CHECK int torc_stream_flush(struct torc_stream *stream);
  * -EOPNOTSUPP the stream is no socket, and its transport cannot do it.
  */
 TORC_CHECK int torc_stream_shutdown(struct torc_stream *stream);
+
+/*
+ * Let pieces of `least` bytes or more be sent without a copy, see torc/zero_copy.h; their writing
+ * then waits for the peer. 0: never, which is how a stream begins. Returns 1 if it will be done, 0
+ * if it would not pay: the peer is within the machine, or this is no TCP socket.
+ */
+TORC_API int torc_stream_set_zero_copy(struct torc_stream *stream, size_t least);
 
 /* ---- Both ---- */
 

@@ -19,5 +19,6 @@
 #include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>
+#include <torc/zero_copy.h>
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <torc/io.h>
 #include <torc/net.h>
+#include <torc/zero_copy.h>
 
 /* From here on a copy costs more than waiting for the send. */
 #define LARGE 2048u
@@ -131,20 +132,32 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard,
 
 /* ---- Sending by the fiber ---- */
 
+static ssize_t send_on_socket(const struct torc_stream *stream, struct iovec pieces[2])
+{
+    const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+    const size_t least = stream->_zero_copy_least;
+    const bool is_one = pieces[0].iov_len == 0;
+
+    if (unlikely(least > 0 && pieces[1].iov_len >= least))
+        return is_one
+                   ? torc_send_zc(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL)
+                   : torc_sendmsg_zc(stream->_fd, &message, MSG_WAITALL);
+    if (is_one)
+        return torc_send(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL);
+    return torc_sendmsg(stream->_fd, &message, MSG_WAITALL);
+}
+
 /* Send as much as goes at once of two pieces, the first of which may be empty. */
 static ssize_t send_pieces(struct torc_stream *stream, struct iovec pieces[2])
 {
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
     ssize_t count = -ENOTSOCK;
 
     if (stream->_transport != NULL && stream->_transport->writev == NULL)
         return -EOPNOTSUPP;
     if (stream->_transport != NULL)
         return stream->_transport->writev(stream->_context, pieces, 2);
-    if (!stream->_no_socket && pieces[0].iov_len == 0)
-        count = torc_send(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL);
-    else if (!stream->_no_socket)
-        count = torc_sendmsg(stream->_fd, &message, MSG_WAITALL);
+    if (!stream->_no_socket)
+        count = send_on_socket(stream, pieces);
     if (count != -ENOTSOCK)
         return count;
     stream->_no_socket = true;
@@ -346,4 +359,30 @@ void torc__stream_drop_output(struct torc_stream *stream)
         *link = stream->_next_dirty;
         stream->_is_dirty = false;
     }
+}
+
+/* Whether both ends have the same address, or one that never leaves the machine. */
+static bool is_within_machine(const struct torc_address *local, const struct torc_address *peer)
+{
+    if (peer->any.sa_family == AF_INET)
+        return (ntohl(peer->v4.sin_addr.s_addr) >> 24) == 127 ||
+               peer->v4.sin_addr.s_addr == local->v4.sin_addr.s_addr;
+    return IN6_IS_ADDR_LOOPBACK(&peer->v6.sin6_addr) ||
+           IN6_ARE_ADDR_EQUAL(&peer->v6.sin6_addr, &local->v6.sin6_addr);
+}
+
+int torc_stream_set_zero_copy(struct torc_stream *stream, size_t least)
+{
+    struct torc_address local;
+    struct torc_address peer;
+
+    stream->_zero_copy_least = 0;
+    if (least == 0 || stream->_fd < 0 || torc_peer_address(stream->_fd, &peer) < 0 ||
+        torc_local_address(stream->_fd, &local) < 0)
+        return 0;
+    if ((peer.any.sa_family != AF_INET && peer.any.sa_family != AF_INET6) ||
+        is_within_machine(&local, &peer))
+        return 0;
+    stream->_zero_copy_least = least;
+    return 1;
 }

@@ -47,7 +47,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=64, help="at a time")
     parser.add_argument("--size", type=int, default=64, help="bytes of the one message")
-    measure.add_options(parser, 5, 1, ["torc", "ring", "epoll", "libuv"])
+    measure.add_options(parser, 5, 1, ["torc", "ring", "multishot", "epoll", "libuv"])
     config = parser.parse_args()
     measure.check_config(config)
 
@@ -55,7 +55,7 @@ def main():
     servers = {}
     try:
         for name in config.servers:
-            servers[name] = measure.Server(name, config.build, config.server_cpu)
+            servers[name] = measure.Server(name, config)
         results = report.Results(config, "accept")
         for round_index in range(config.rounds):
             for name in measure.rotated(config.servers, round_index):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * echo.c - torc echo: a TCP server that sends back what it receives.
+ * echo.c - torc echo: a server on TCP or a Unix socket that sends back what it receives.
  *
  * Every shard has a listening socket of its own on the same port, among which the kernel spreads
  * the connections, and a fiber for each connection it accepted. Nothing is shared between shards
@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* The buffer is not on the stack: a large frame there is touched page by page when entered. */
 struct connection {
@@ -256,6 +257,13 @@ static int echo_main(void *arg)
     return result;
 }
 
+/* A Unix socket leaves its name in the file system; an abstract one has none there. */
+static void remove_socket(const struct torc_address *address)
+{
+    if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
+        (void)unlink(address->local.sun_path);
+}
+
 static int run(const struct echo_options *options)
 {
     struct echo echo = {
@@ -277,8 +285,10 @@ static int run(const struct echo_options *options)
     }
     error = torc_run(echo_main, &echo, &options->runtime);
     signals_close(&echo.signals);
-    if (atomic_load(&echo.listening) == echo.shard_count)
+    if (atomic_load(&echo.listening) == echo.shard_count) {
+        remove_socket(&options->listen);
         echo_report(&echo);
+    }
     if (error < 0 && !atomic_load(&echo.complained))
         cli_failed("torc echo", "%s (torc doctor tells what torc needs)", torc_strerror(error));
     free(echo.shards);
@@ -289,7 +299,9 @@ int command_echo(int argc, char **argv)
 {
     struct echo_options options = {.buffer_size = 16384};
     const struct cli_option known[] = {
-        {"listen", "ADDR:PORT", "where to listen (default 127.0.0.1:7000); port 0: any free one",
+        {"listen", "ADDR:PORT",
+         "where to listen (default 127.0.0.1:7000); port 0: any free one;\n"
+         "with one shard also the path of a Unix socket",
          cli_parse_address, &options.listen, "an address such as 127.0.0.1:7000 or [::1]:0", 0, 0},
         cli_option_shards(&options.runtime),
         cli_option_driver(&options.runtime),
@@ -313,7 +325,7 @@ int command_echo(int argc, char **argv)
     const struct cli_command command = {
         .name = "torc echo",
         .usage = "[options]",
-        .summary = "a TCP server that sends back what it receives",
+        .summary = "a server that sends back what it receives",
         .notes =
             "Once all shards listen, it prints 'listening on ADDR:PORT'. A message is what one "
             "receive\nbrings. A second signal ends it at once.",
@@ -328,8 +340,9 @@ int command_echo(int argc, char **argv)
         return cli_wrong(command.name, "what is '%s'? (see torc echo --help)", argv[operand]);
     if (options.listen.length == 0 && torc_address_parse("127.0.0.1:7000", &options.listen) < 0)
         return cli_failed(command.name, "cannot read the default address");
-    if (options.listen.any.sa_family == AF_UNIX)
-        return cli_wrong(command.name, "--listen wants an address of IPv4 or IPv6");
+    if (options.listen.any.sa_family == AF_UNIX && options.runtime.shards != 0 &&
+        options.runtime.shards != 1)
+        return cli_wrong(command.name, "a Unix socket cannot be shared among several --shards");
     cli_raise_file_limit();
     return run(&options);
 }

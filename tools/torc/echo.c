@@ -11,8 +11,10 @@
 #include "commands.h"
 #include "counter.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The buffer is not on the stack: a large frame there is touched page by page when entered. */
@@ -295,6 +297,14 @@ static int run(const struct echo_options *options)
     return error < 0 ? CLI_FAILED : 0;
 }
 
+static int parse_mode(const struct cli_option *option, const char *text)
+{
+    bool *by_stream = option->value;
+
+    *by_stream = strcmp(text, "stream") == 0;
+    return *by_stream || strcmp(text, "recv") == 0 ? 0 : -EINVAL;
+}
+
 int command_echo(int argc, char **argv)
 {
     struct echo_options options = {.buffer_size = 16384};
@@ -309,8 +319,10 @@ int command_echo(int argc, char **argv)
         cli_option_busy_poll(&options.runtime),
         {"buffer", "BYTES", "memory per connection for what it sends (default 16k)", cli_parse_size,
          &options.buffer_size, "a size from 1 to 16m", 1, 16 << 20},
-        {"stream", NULL, "use buffered streams, whose idle connections hold no memory", NULL,
-         &options.by_stream, NULL, 0, 0},
+        {"mode", "NAME",
+         "recv: into memory per connection (default); stream: buffered streams,\n"
+         "whose idle connections hold none",
+         parse_mode, &options.by_stream, "recv or stream", 0, 0},
         {"duration", "SEC", "stop after so long (default: on Ctrl-C or SIGTERM)", cli_parse_time,
          &options.duration_ns, "seconds, such as 10 or 0.5", 1,
          365 * UINT64_C(86400) * TORC_SECOND},

@@ -78,14 +78,14 @@ static void arrived(struct torc_op *op, int result, uint32_t flags, int more)
         listener->_feed = FEED_OFF;
     } else if (listener->_count >= TORC_LISTENER_QUEUE_MAX && listener->_feed == FEED_ON) {
         listener->_feed = FEED_ENDING;
-        torc_op_cancel(op);
+        torc__op_hurry(torc__shard, op);
     }
     torc_event_set(&listener->_arrived);
 }
 
 static void start_feed(struct torc_listener *listener, const struct torc__shard *shard)
 {
-    struct io_uring_sqe *sqe = torc_op_prepare_feed(&listener->_accept, arrived);
+    struct io_uring_sqe *sqe = torc__begin_told(&listener->_accept, arrived);
 
     if (!(shard->driver->features & TORC_FEATURE_MULTISHOT))
         listener->_one_by_one = true;
@@ -190,7 +190,7 @@ int torc_listener_close(struct torc_listener *listener)
     listener->_fd = -1;
     torc_scope_open(&shield, TORC_SHIELD);
     while (listener->_feed != FEED_OFF) {
-        torc_op_cancel(&listener->_accept);
+        torc__op_hurry(torc__shard, &listener->_accept);
         listener->_feed = FEED_ENDING;
         torc_event_clear(&listener->_arrived);
         (void)torc_event_wait(&listener->_arrived);

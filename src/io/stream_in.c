@@ -130,14 +130,14 @@ static void fed(struct torc_op *op, int result, uint32_t flags, int more)
         stream->_feed = FEED_OFF; /* Whatever the result: ends may be silent. */
     } else if (stream->_queued > QUEUED_MAX && stream->_feed == FEED_ON) {
         stream->_feed = FEED_ENDING;
-        torc_op_cancel(op);
+        torc__op_hurry(torc__shard, op);
     }
     wake_reader(stream);
 }
 
 static void start_feed(struct torc_stream *stream, const struct torc__streams *streams)
 {
-    struct io_uring_sqe *sqe = torc_op_prepare_feed(&stream->_receive, fed);
+    struct io_uring_sqe *sqe = torc__begin_told(&stream->_receive, fed);
 
     io_uring_prep_recv_multishot(sqe, stream->_fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
@@ -169,7 +169,7 @@ void torc__stream_stop_feed(struct torc_stream *stream)
     TORC_ASSERT(stream->_reader == NULL); /* Another fiber reads. */
     while (stream->_feed != FEED_OFF) {
         if (stream->_feed == FEED_ON)
-            torc_op_cancel(&stream->_receive);
+            torc__op_hurry(torc__shard, &stream->_receive);
         stream->_feed = FEED_ENDING;
         stream->_reader = shard->running;
         (void)torc__wait(shard, NULL, stream);

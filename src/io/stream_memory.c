@@ -255,13 +255,10 @@ static void finish(struct torc__shard *shard)
     free(streams);
 }
 
-struct torc__streams *torc__streams_of(struct torc__shard *shard)
+struct torc__streams *torc__streams_make(struct torc__shard *shard)
 {
-    struct torc__streams *streams = shard->streams;
+    struct torc__streams *streams = calloc(1, sizeof(*streams));
 
-    if (likely(streams != NULL))
-        return streams;
-    streams = calloc(1, sizeof(*streams));
     if (streams == NULL)
         return NULL;
     streams->driver = shard->driver;

@@ -61,8 +61,14 @@ struct torc__streams {
     struct torc__chunk_slab *slabs;
 };
 
+/* Make what streams have on a shard. NULL without memory. */
+struct torc__streams *torc__streams_make(struct torc__shard *shard);
+
 /* What streams have on this shard; made at the first call. NULL without memory. Allocates. */
-struct torc__streams *torc__streams_of(struct torc__shard *shard);
+static inline struct torc__streams *torc__streams_of(struct torc__shard *shard)
+{
+    return likely(shard->streams != NULL) ? shard->streams : torc__streams_make(shard);
+}
 
 /* A block of STREAM_BLOCK bytes; NULL without memory. */
 struct torc__memory *torc__block_take(struct torc__streams *streams);

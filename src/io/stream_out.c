@@ -55,7 +55,7 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more);
 
 static void start_send(struct torc_stream *stream)
 {
-    struct io_uring_sqe *sqe = torc_op_prepare_feed(&stream->_send, sent);
+    struct io_uring_sqe *sqe = torc__begin_told(&stream->_send, sent);
     const char *data = stream->_block->bytes + stream->_out_from;
     const uint32_t length = stream->_out_to - stream->_out_from;
 
@@ -347,7 +347,7 @@ void torc__stream_drop_output(struct torc_stream *stream)
 
     TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes. */
     while (stream->_output == OUTPUT_SENDING) {
-        torc_op_cancel(&stream->_send);
+        torc__op_hurry(torc__shard, &stream->_send);
         (void)wait_for_send(stream, shard, NULL);
     }
     give_block(stream);

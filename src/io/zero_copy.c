@@ -83,7 +83,7 @@ static void interrupt_send(struct torc_fiber *fiber, int reason)
     struct torc_zero_copy *zero_copy = fiber->waits_for;
 
     (void)reason;
-    torc_op_cancel(&zero_copy->_op);
+    torc__op_hurry(torc__shard, &zero_copy->_op);
 }
 
 static void wait_for_completion(struct torc_zero_copy *zero_copy, torc__interrupt_fn *interrupt)
@@ -116,7 +116,7 @@ ssize_t torc_zero_copy_start(struct torc_zero_copy *zero_copy, int fd, const voi
     if (!can_zero_copy(shard))
         return send_with_copy(zero_copy, fd, buffer, length, flags);
     zero_copy->_is_free = false;
-    sqe = torc_op_prepare_feed(&zero_copy->_op, completed);
+    sqe = torc__begin_told(&zero_copy->_op, completed);
     io_uring_prep_send_zc(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL, 0);
     while (!zero_copy->_answered)
         wait_for_completion(zero_copy, interrupt_send);

@@ -38,17 +38,21 @@ enum torc_busy_poll {
  * ("defer_taskrun,msg_ring", or "all"), which makes the driver take the older way.
  */
 enum torc_feature {
-    TORC_FEATURE_EXT_ARG = 1 << 0,       /* the wait's timeout as an argument (5.11) */
-    TORC_FEATURE_CQE_SKIP = 1 << 1,      /* no completion for a cancel that worked (5.17) */
-    TORC_FEATURE_SUBMIT_ALL = 1 << 2,    /* a bad SQE does not end the submission (5.18) */
-    TORC_FEATURE_RING_FD = 1 << 3,       /* the ring's descriptor is registered (5.18) */
-    TORC_FEATURE_MSG_RING = 1 << 4,      /* wake-up of another shard through the ring (5.18) */
-    TORC_FEATURE_COOP_TASKRUN = 1 << 5,  /* no interrupt for a completion (5.19) */
-    TORC_FEATURE_SINGLE_ISSUER = 1 << 6, /* one thread submits (6.0) */
-    TORC_FEATURE_DEFER_TASKRUN = 1 << 7, /* completions are worked off when we ask (6.1) */
-    TORC_FEATURE_NO_SQARRAY = 1 << 8,    /* the SQ without its index array (6.6) */
-    TORC_FEATURE_GUARD_REGIONS = 1 << 9, /* stack guards without mappings (6.13) */
-    TORC_FEATURE_ALL = (1 << 10) - 1,
+    TORC_FEATURE_EXT_ARG = 1 << 0,        /* the wait's timeout as an argument (5.11) */
+    TORC_FEATURE_CQE_SKIP = 1 << 1,       /* no completion for a cancel that worked (5.17) */
+    TORC_FEATURE_SUBMIT_ALL = 1 << 2,     /* a bad SQE does not end the submission (5.18) */
+    TORC_FEATURE_RING_FD = 1 << 3,        /* the ring's descriptor is registered (5.18) */
+    TORC_FEATURE_MSG_RING = 1 << 4,       /* wake-up of another shard through the ring (5.18) */
+    TORC_FEATURE_COOP_TASKRUN = 1 << 5,   /* no interrupt for a completion (5.19) */
+    TORC_FEATURE_BUFFER_RING = 1 << 6,    /* the kernel chooses the memory to receive in (5.19) */
+    TORC_FEATURE_SINGLE_ISSUER = 1 << 7,  /* one thread submits (6.0) */
+    TORC_FEATURE_MULTISHOT = 1 << 8,      /* one accept or receive completes many times (6.0) */
+    TORC_FEATURE_SEND_ZC = 1 << 9,        /* sending without a copy (6.0, 6.1 for vectors) */
+    TORC_FEATURE_DEFER_TASKRUN = 1 << 10, /* completions are worked off when we ask (6.1) */
+    TORC_FEATURE_NO_SQARRAY = 1 << 11,    /* the SQ without its index array (6.6) */
+    TORC_FEATURE_BUFFER_INC = 1 << 12,    /* a buffer of the ring is used up bit by bit (6.12) */
+    TORC_FEATURE_GUARD_REGIONS = 1 << 13, /* stack guards without mappings (6.13) */
+    TORC_FEATURE_ALL = (1 << 14) - 1,
 };
 
 /* How to run. All zero is a good default. */
@@ -60,18 +64,24 @@ struct torc_options {
     uint32_t completion_entries;    /* 8,192 to 65,536, and no fewer than `entries`;
                                        0 = 8,192 or twice `entries` */
     enum torc_busy_poll busy_poll;
-    uint64_t busy_poll_ns;     /* at most this long; 0 = 50 us; at most 1 s */
-    uint64_t timer_slack_ns;   /* least time between two wake-ups for timers, where they
+    uint64_t busy_poll_ns;        /* at most this long; 0 = 50 us; at most 1 s */
+    uint64_t timer_slack_ns;      /* least time between two wake-ups for timers, where they
                                   are so dense that one wake-up serves several;
                                   0 = 225 us, 1 = none; at most 1 s */
-    size_t stack_size;         /* bytes a fiber may use, less up to 1 KiB by which stacks
+    size_t stack_size;            /* bytes a fiber may use, less up to 1 KiB by which stacks
                                   are shifted; 16 KiB to 64 MiB; 0 = 116 KiB */
-    uint32_t fibers_max;       /* per shard; 0 = 4,194,304 */
-    bool no_pin;               /* do not pin the shards (one alone is never pinned) */
-    bool no_fault_handler;     /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
-    const int *cpus;           /* where to pin the shards, in order; NULL = all allowed */
-    unsigned cpu_count;        /* of `cpus` */
-    uint64_t shutdown_warn_ns; /* name the fibers that did not end after so long;
+    uint32_t fibers_max;          /* per shard; 0 = 4,194,304 */
+    bool no_pin;                  /* do not pin the shards (one alone is never pinned) */
+    bool no_fault_handler;        /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
+    const int *cpus;              /* where to pin the shards, in order; NULL = all allowed */
+    unsigned cpu_count;           /* of `cpus` */
+    uint32_t receive_buffer_size; /* bytes of one buffer that streams receive in, a power of two,
+                                     4 KiB to 1 MiB; 0 = 64 KiB, or 16 KiB where the kernel
+                                     cannot share one among streams (before 6.12) */
+    uint32_t receive_buffers;     /* per shard, at first; 0 = 8, or 64 of 16 KiB */
+    uint32_t receive_buffers_max; /* when slow readers keep some; up to 32,768;
+                                     0 = 256, or 1,024 of 16 KiB */
+    uint64_t shutdown_warn_ns;    /* name the fibers that did not end after so long;
                                   0 = 5 s */
 };
 
@@ -125,8 +135,10 @@ struct torc_stats {
     uint64_t messages; /* taken out of the mailbox */
     uint64_t fibers;   /* alive now */
     uint64_t fibers_peak;
-    uint64_t stacks;      /* in use or pooled */
-    uint64_t stacks_used; /* in use now */
+    uint64_t stacks;                  /* in use or pooled */
+    uint64_t stacks_used;             /* in use now */
+    uint64_t receive_buffers;         /* that streams have for receiving */
+    uint64_t receive_buffers_starved; /* times the kernel found none free (ENOBUFS) */
 };
 
 /* The counters of this shard. From a fiber or a loop callback. */
@@ -144,7 +156,7 @@ struct torc_feature_report {
     const char *reason; /* why not, if not used; else "" */
 };
 
-#define TORC_FEATURE_COUNT 10
+#define TORC_FEATURE_COUNT 14
 
 /* The driver a shard with these options would use. */
 struct torc_driver_report {

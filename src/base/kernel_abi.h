@@ -8,6 +8,7 @@
 #define BASE_KERNEL_ABI_H
 
 #include <liburing.h>
+#include <stdint.h>
 #include <sys/mman.h>
 
 /* io_uring_setup() flags, io_uring_setup(2). */
@@ -29,6 +30,22 @@ _Static_assert(IORING_OP_MSG_RING == 40, "kernel ABI");
 /* Flags of completions and of the wait. */
 _Static_assert(IORING_CQE_F_NOTIF == 1U << 3, "kernel ABI");
 _Static_assert(IORING_ENTER_REGISTERED_RING == 1U << 4, "kernel ABI");
+
+#ifndef IORING_CQE_F_BUF_MORE
+#define IORING_CQE_F_BUF_MORE (1U << 4) /* 6.12: the buffer is not used up yet */
+#endif
+_Static_assert(IORING_CQE_F_BUF_MORE == 1U << 4, "kernel ABI");
+
+/* The argument of IORING_REGISTER_PBUF_RING; older headers call its flags `pad`. */
+struct kernel_buf_reg {
+    uint64_t ring_addr;
+    uint32_t ring_entries;
+    uint16_t bgid;
+    uint16_t flags;
+    uint64_t resv[3];
+};
+_Static_assert(sizeof(struct kernel_buf_reg) == sizeof(struct io_uring_buf_reg), "kernel ABI");
+#define KERNEL_PBUF_RING_INC 2 /* IOU_PBUF_RING_INC, 6.12 */
 
 /* madvise() advice, madvise(2): a page that faults, without a mapping of its own. */
 #ifndef MADV_GUARD_INSTALL

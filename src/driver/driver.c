@@ -28,9 +28,13 @@ static const struct {
     {"ring_fd", "5.18", "no lookup of the ring's descriptor per call"},
     {"msg_ring", "5.18", "wake-up of another shard through the ring"},
     {"coop_taskrun", "5.19", "no interrupt of the program for a completion"},
+    {"buffer_ring", "5.19", "memory to receive in is chosen when data comes: none while idle"},
     {"single_issuer", "6.0", "no locking for other threads that could submit"},
+    {"multishot", "6.0", "one accept or receive completes again and again"},
+    {"send_zc", "6.0", "sending without a copy, for those who ask for it"},
     {"defer_taskrun", "6.1", "completions are worked off when the shard asks, in batches"},
     {"no_sqarray", "6.6", "submission without the index array"},
+    {"buffer_inc", "6.12", "large receive buffers, used up bit by bit by many streams"},
     {"guard_regions", "6.13", "stack guards that need no mapping of their own"},
 };
 
@@ -172,6 +176,8 @@ static const char *why_unused(unsigned feature, unsigned forbid, unsigned used)
         return "defer_taskrun does more";
     if (feature == TORC_FEATURE_DEFER_TASKRUN && (forbid & TORC_FEATURE_SINGLE_ISSUER))
         return "needs single_issuer, which is forbidden";
+    if (feature == TORC_FEATURE_BUFFER_INC && (forbid & TORC_FEATURE_BUFFER_RING))
+        return "needs buffer_ring, which is forbidden";
     return "this kernel does not have it";
 }
 

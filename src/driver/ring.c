@@ -160,3 +160,38 @@ bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode)
     return opcode <= answer.probe.last_op &&
            (answer.probe.ops[opcode].flags & IO_URING_OP_SUPPORTED);
 }
+
+int torc__ring_register_buffers(struct torc__ring *ring, struct io_uring_buf_ring *buffers,
+                                unsigned entries, unsigned group, bool incremental)
+{
+    struct kernel_buf_reg request = {
+        .ring_addr = (uint64_t)(uintptr_t)buffers,
+        .ring_entries = entries,
+        .bgid = (uint16_t)group,
+        .flags = incremental ? KERNEL_PBUF_RING_INC : 0,
+    };
+
+    return sys_register(ring->fd, IORING_REGISTER_PBUF_RING, &request, 1);
+}
+
+int torc__ring_unregister_buffers(struct torc__ring *ring, unsigned group)
+{
+    struct kernel_buf_reg request = {.bgid = (uint16_t)group};
+
+    return sys_register(ring->fd, IORING_UNREGISTER_PBUF_RING, &request, 1);
+}
+
+bool torc__ring_takes_buffers(struct torc__ring *ring, bool incremental)
+{
+    const unsigned group = UINT16_MAX; /* Nobody else's. */
+    void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool takes;
+
+    if (memory == MAP_FAILED)
+        return false;
+    takes = torc__ring_register_buffers(ring, memory, 1, group, incremental) == 0;
+    if (takes)
+        (void)torc__ring_unregister_buffers(ring, group);
+    munmap(memory, 4096);
+    return takes;
+}

@@ -58,6 +58,17 @@ int torc__ring_register_fd(struct torc__ring *ring);
 /* Whether the kernel knows an operation code (IORING_REGISTER_PROBE, 5.6). */
 bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode);
 
+/*
+ * Register `entries` (a power of two, at most 32,768) of page-aligned memory as the ring of buffers
+ * of a group, and take it back. 0 or a negative errno.
+ */
+int torc__ring_register_buffers(struct torc__ring *ring, struct io_uring_buf_ring *buffers,
+                                unsigned entries, unsigned group, bool incremental);
+int torc__ring_unregister_buffers(struct torc__ring *ring, unsigned group);
+
+/* Whether the kernel takes a ring of buffers; used up incrementally or not. */
+bool torc__ring_takes_buffers(struct torc__ring *ring, bool incremental);
+
 /* How many filled slots the kernel has not taken yet. */
 static inline unsigned torc__ring_queued(const struct torc__ring *ring)
 {

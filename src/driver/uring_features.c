@@ -43,6 +43,8 @@ static unsigned without_orphans(unsigned features)
 {
     if (!(features & TORC_FEATURE_SINGLE_ISSUER))
         features &= ~(unsigned)TORC_FEATURE_DEFER_TASKRUN;
+    if (!(features & TORC_FEATURE_BUFFER_RING))
+        features &= ~(unsigned)TORC_FEATURE_BUFFER_INC;
     return features;
 }
 
@@ -62,6 +64,18 @@ static int init_ring(struct torc__uring *uring, const struct torc__driver_option
     return result;
 }
 
+/* What a ring of buffers can do, found out by registering one. */
+static unsigned probe_buffers(struct torc__ring *ring, unsigned features)
+{
+    const unsigned both = TORC_FEATURE_BUFFER_RING | TORC_FEATURE_BUFFER_INC;
+
+    if ((features & TORC_FEATURE_BUFFER_INC) && torc__ring_takes_buffers(ring, true))
+        return features;
+    if ((features & TORC_FEATURE_BUFFER_RING) && torc__ring_takes_buffers(ring, false))
+        return features & ~(unsigned)TORC_FEATURE_BUFFER_INC;
+    return features & ~both;
+}
+
 static unsigned probe_rest(struct torc__uring *uring, unsigned features)
 {
     struct torc__ring *ring = &uring->ring;
@@ -72,6 +86,10 @@ static unsigned probe_rest(struct torc__uring *uring, unsigned features)
         features &= ~(unsigned)TORC_FEATURE_CQE_SKIP;
     if ((features & TORC_FEATURE_MSG_RING) && !torc__ring_has_opcode(ring, IORING_OP_MSG_RING))
         features &= ~(unsigned)TORC_FEATURE_MSG_RING;
+    /* Multishot receive has no mark of its own; SEND_ZC came in the same release. */
+    if (!torc__ring_has_opcode(ring, IORING_OP_SEND_ZC))
+        features &= ~(unsigned)(TORC_FEATURE_SEND_ZC | TORC_FEATURE_MULTISHOT);
+    features = probe_buffers(ring, features);
     if ((features & TORC_FEATURE_RING_FD) && torc__ring_register_fd(ring) < 0)
         features &= ~(unsigned)TORC_FEATURE_RING_FD;
     return features;

@@ -141,9 +141,13 @@ static unsigned feature_bit(const char *name, size_t length)
         {"ring_fd", TORC_FEATURE_RING_FD},
         {"msg_ring", TORC_FEATURE_MSG_RING},
         {"coop_taskrun", TORC_FEATURE_COOP_TASKRUN},
+        {"buffer_ring", TORC_FEATURE_BUFFER_RING},
         {"single_issuer", TORC_FEATURE_SINGLE_ISSUER},
+        {"multishot", TORC_FEATURE_MULTISHOT},
+        {"send_zc", TORC_FEATURE_SEND_ZC},
         {"defer_taskrun", TORC_FEATURE_DEFER_TASKRUN},
         {"no_sqarray", TORC_FEATURE_NO_SQARRAY},
+        {"buffer_inc", TORC_FEATURE_BUFFER_INC},
         {"guard_regions", TORC_FEATURE_GUARD_REGIONS},
         {"all", TORC_FEATURE_ALL},
     };

@@ -13,10 +13,13 @@
 #include <string.h>
 #include <torc/time.h>
 
-#define AFTER_60 (TORC_FEATURE_DEFER_TASKRUN | TORC_FEATURE_NO_SQARRAY | TORC_FEATURE_GUARD_REGIONS)
+#define AFTER_60                                                                      \
+    (TORC_FEATURE_DEFER_TASKRUN | TORC_FEATURE_NO_SQARRAY | TORC_FEATURE_BUFFER_INC | \
+     TORC_FEATURE_GUARD_REGIONS)
 #define AFTER_511                                                                        \
     (AFTER_60 | TORC_FEATURE_CQE_SKIP | TORC_FEATURE_SUBMIT_ALL | TORC_FEATURE_RING_FD | \
-     TORC_FEATURE_MSG_RING | TORC_FEATURE_COOP_TASKRUN | TORC_FEATURE_SINGLE_ISSUER)
+     TORC_FEATURE_MSG_RING | TORC_FEATURE_COOP_TASKRUN | TORC_FEATURE_BUFFER_RING |      \
+     TORC_FEATURE_SINGLE_ISSUER | TORC_FEATURE_MULTISHOT | TORC_FEATURE_SEND_ZC)
 
 /* What to forbid to be on each rung of the ladder on which all is tested. */
 static const unsigned rungs[] = {0, AFTER_60, AFTER_511, TORC_FEATURE_ALL};

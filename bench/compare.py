@@ -56,20 +56,29 @@ def count_syscalls(name, case, seconds, traced, config):
     return calls, result["messages"]
 
 
+def syscalls_per_message(name, case, traced, config):
+    """By two runs, of which only the difference counts, since it is free of start, end and
+    connecting; None if nobody counts, or if the runs were so disturbed that they make no sense."""
+    for _ in range(measure.TRIES):
+        short = count_syscalls(name, case, SYSCALL_SECONDS[0], traced, config)
+        if short[0] is None:
+            return None
+        long = count_syscalls(name, case, SYSCALL_SECONDS[1], traced, config)
+        if long[0] > short[0] and long[1] > short[1]:
+            return (long[0] - short[0]) / (long[1] - short[1])
+    return None
+
+
 def measure_syscalls(cases, config, results):
-    """System calls per message: two runs, of which only the difference counts, since it is free of
-    start, end and connecting. A traced server is slower, so its batches are larger."""
+    """By the server itself, else by strace. A traced server is slower, so its batches are
+    larger."""
     for case, name in itertools.product(cases, config.servers):
-        for traced in (False, True):
-            if traced and not measure.HAVE_STRACE:
+        for traced in (False, True) if measure.HAVE_STRACE else (False,):
+            value = syscalls_per_message(name, case, traced, config)
+            if value is not None:
+                results.add({"kind": "syscalls", "case": case, "server": name, "traced": traced,
+                             "per_message": value})
                 break
-            short = count_syscalls(name, case, SYSCALL_SECONDS[0], traced, config)
-            if short[0] is None:
-                continue
-            long = count_syscalls(name, case, SYSCALL_SECONDS[1], traced, config)
-            results.add({"kind": "syscalls", "case": case, "server": name, "traced": traced,
-                         "per_message": (long[0] - short[0]) / max(1, long[1] - short[1])})
-            break
 
 
 class Table:

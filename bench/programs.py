@@ -92,6 +92,7 @@ TCP = {
 UNIX = {
     "torc": torc_echo(listen="{path}"),
     "torc-poll": torc_echo("--busy-poll", "adaptive", listen="{path}"),
+    "torc-stream": torc_echo("--mode", "stream", listen="{path}", lacks=lacks_mode("stream")),
     "torc-epoll": torc_echo(listen="{path}", env={"TORC_DRIVER": "epoll"},
                             lacks=lacks_driver("epoll")),
     "ring": Program("bench/echo_raw_ring", "{path}"),

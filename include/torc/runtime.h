@@ -64,18 +64,24 @@ struct torc_options {
     uint32_t completion_entries;    /* 8,192 to 65,536, and no fewer than `entries`;
                                        0 = 8,192 or twice `entries` */
     enum torc_busy_poll busy_poll;
-    uint64_t busy_poll_ns;     /* at most this long; 0 = 50 us; at most 1 s */
-    uint64_t timer_slack_ns;   /* least time between two wake-ups for timers, where they
+    uint64_t busy_poll_ns;        /* at most this long; 0 = 50 us; at most 1 s */
+    uint64_t timer_slack_ns;      /* least time between two wake-ups for timers, where they
                                   are so dense that one wake-up serves several;
                                   0 = 225 us, 1 = none; at most 1 s */
-    size_t stack_size;         /* bytes a fiber may use, less up to 1 KiB by which stacks
+    size_t stack_size;            /* bytes a fiber may use, less up to 1 KiB by which stacks
                                   are shifted; 16 KiB to 64 MiB; 0 = 116 KiB */
-    uint32_t fibers_max;       /* per shard; 0 = 4,194,304 */
-    bool no_pin;               /* do not pin the shards (one alone is never pinned) */
-    bool no_fault_handler;     /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
-    const int *cpus;           /* where to pin the shards, in order; NULL = all allowed */
-    unsigned cpu_count;        /* of `cpus` */
-    uint64_t shutdown_warn_ns; /* name the fibers that did not end after so long;
+    uint32_t fibers_max;          /* per shard; 0 = 4,194,304 */
+    bool no_pin;                  /* do not pin the shards (one alone is never pinned) */
+    bool no_fault_handler;        /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
+    const int *cpus;              /* where to pin the shards, in order; NULL = all allowed */
+    unsigned cpu_count;           /* of `cpus` */
+    uint32_t receive_buffer_size; /* bytes of one buffer that streams receive in, a power of two,
+                                     4 KiB to 1 MiB; 0 = 64 KiB, or 16 KiB where the kernel
+                                     cannot share one among streams (before 6.12) */
+    uint32_t receive_buffers;     /* per shard, at first; 0 = 8, or 64 of 16 KiB */
+    uint32_t receive_buffers_max; /* when slow readers keep some; up to 32,768;
+                                     0 = 256, or 1,024 of 16 KiB */
+    uint64_t shutdown_warn_ns;    /* name the fibers that did not end after so long;
                                   0 = 5 s */
     /* For special machines, all off by default: see docs/guide/tuning.md before. */
     uint32_t sqpoll_idle_ms; /* a thread of the kernel takes what is submitted, and sleeps
@@ -143,8 +149,10 @@ struct torc_stats {
     uint64_t round_ns_max;  /* the longest that fibers have run between two turns of the driver */
     uint64_t fibers;        /* alive now */
     uint64_t fibers_peak;
-    uint64_t stacks;      /* in use or pooled */
-    uint64_t stacks_used; /* in use now */
+    uint64_t stacks;                  /* in use or pooled */
+    uint64_t stacks_used;             /* in use now */
+    uint64_t receive_buffers;         /* that streams have for receiving */
+    uint64_t receive_buffers_starved; /* times the kernel found none free (ENOBUFS) */
 };
 
 /* The counters of this shard. From a fiber or a loop callback. */

@@ -8,13 +8,17 @@
 #include <torc/api.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
+#include <torc/frame.h>
 #include <torc/io.h>
+#include <torc/listener.h>
 #include <torc/mailbox.h>
 #include <torc/net.h>
 #include <torc/op.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
+#include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>
+#include <torc/zero_copy.h>
 
 #endif

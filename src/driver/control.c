@@ -5,6 +5,7 @@
 #include "driver/driver.h"
 #include <errno.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static int do_request(struct torc__control *request)
 {
@@ -25,6 +26,10 @@ static int do_request(struct torc__control *request)
         return setsockopt(request->fd, request->a, request->b, request->data, request->length);
     case CONTROL_GET_OPTION:
         return getsockopt(request->fd, request->a, request->b, request->data, &request->length);
+    case CONTROL_CLOSE:
+        return close(request->fd);
+    case CONTROL_RECV:
+        return (int)recv(request->fd, request->data, request->length, MSG_DONTWAIT);
     }
     errno = ENOSYS;
     return -1;

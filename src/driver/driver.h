@@ -21,6 +21,7 @@
 
 struct torc__driver;
 struct torc__control;
+struct torc__buffer_ring;
 
 /* For turn(): do not wait. Any time in the past would do. */
 #define DRIVER_NO_WAIT 0
@@ -69,6 +70,14 @@ struct torc__driver_ops {
     int (*control)(struct torc__driver *driver, struct torc__control *request);
     /* The clock: simulated where the kernel is. */
     uint64_t (*now)(struct torc__driver *driver);
+    /*
+     * Make a ring of `entries` (a power of two) for buffers that receives choose from, incremental
+     * if `buffers->incremental` says so; and take it back, when no op is in flight that could
+     * choose from it. 0, or -EOPNOTSUPP where there is no such thing; or another error.
+     */
+    int (*open_buffers)(struct torc__driver *driver, struct torc__buffer_ring *buffers,
+                        unsigned entries);
+    void (*close_buffers)(struct torc__driver *driver, struct torc__buffer_ring *buffers);
 };
 
 /* Head of every driver's own struct. */
@@ -114,6 +123,8 @@ enum torc__control_kind {
     CONTROL_PEER,       /* likewise */
     CONTROL_SET_OPTION, /* fd, a: level, b: option, data, length */
     CONTROL_GET_OPTION, /* fd, a: level, b: option, data, length: in and out */
+    CONTROL_CLOSE,      /* fd, of which nobody would hear an error */
+    CONTROL_RECV,       /* fd, data: room, length; MSG_DONTWAIT, so -EAGAIN */
 };
 
 struct torc__control {

@@ -609,4 +609,6 @@ const struct torc__driver_ops torc__uring_ops = {
     .wake = uring_wake,
     .control = torc__control_kernel,
     .now = uring_now,
+    .open_buffers = torc__uring_open_buffers,
+    .close_buffers = torc__uring_close_buffers,
 };

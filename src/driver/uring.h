@@ -40,6 +40,7 @@ struct torc__uring {
     unsigned backlog_room;
     unsigned backlog_count;
     unsigned backlog_told;
+    uint16_t next_group; /* the group number to try for the next ring of buffers */
     bool finishing;
     bool sqpoll;     /* A thread of the kernel takes what is queued. */
     bool refused;    /* The kernel takes nothing at present, and the log has told. */
@@ -51,6 +52,11 @@ struct torc__uring {
 
 /* Set up the ring with the newest features that work and are not forbidden. 0 or the last error. */
 int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_options *options);
+
+/* buffer_ring.c: open_buffers() and close_buffers() of this driver. */
+int torc__uring_open_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers,
+                             unsigned entries);
+void torc__uring_close_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers);
 
 /* IORING_SETUP_ flags for a set of features. */
 unsigned torc__uring_setup_flags(unsigned features);

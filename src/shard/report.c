@@ -46,6 +46,8 @@ void torc_stats(struct torc_stats *ret_stats)
         .fibers_peak = shard->fibers.peak,
         .stacks = shard->stacks.touched,
         .stacks_used = shard->stacks.used,
+        .receive_buffers = shard->receive_buffers,
+        .receive_buffers_starved = shard->receive_buffers_starved,
     };
 }
 

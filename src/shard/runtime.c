@@ -105,6 +105,11 @@ unsigned torc__runtime_shard_count(const struct torc__runtime *runtime)
     return runtime->count;
 }
 
+const struct torc_options *torc__runtime_options(const struct torc__runtime *runtime)
+{
+    return runtime->options;
+}
+
 /* ---- Threads ---- */
 
 /* SIGPIPE is for programs that do not look at results. Blocked, not ignored: that a child would

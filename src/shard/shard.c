@@ -35,6 +35,9 @@
 #define SHUTDOWN_WARN_NS       (5 * NS_PER_SECOND)
 #define TRIM_AFTER_NS          NS_PER_SECOND
 #define FREE_STACKS_WORTH_TRIM 512u
+#define RECEIVE_SIZE_MIN       4096u
+#define RECEIVE_SIZE_MAX       (1024u * 1024u)
+#define RECEIVE_BUFFERS_MAX    32768u
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
 {
@@ -257,6 +260,8 @@ static void run_loop(struct torc__shard *shard)
 
     while (something_left(shard)) {
         shard->rounds++;
+        if (shard->before_turn != NULL)
+            shard->before_turn(shard);
         if (shard->ready_first != NULL) {
             adapt_budget(shard, note_round(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
@@ -273,11 +278,24 @@ static void run_loop(struct torc__shard *shard)
 
 /* ---- Life ---- */
 
+static bool receive_options_are_valid(const struct torc_options *options)
+{
+    const uint32_t size = options->receive_buffer_size;
+
+    if (size != 0 &&
+        (size < RECEIVE_SIZE_MIN || size > RECEIVE_SIZE_MAX || (size & (size - 1)) != 0))
+        return false;
+    return options->receive_buffers <= RECEIVE_BUFFERS_MAX &&
+           options->receive_buffers_max <= RECEIVE_BUFFERS_MAX;
+}
+
 static int read_options(struct torc__shard *shard, const struct torc_options *options)
 {
     size_t stack_size = (size_t)or_default(options->stack_size, STACK_SIZE_DEFAULT);
 
     if (stack_size < STACK_SIZE_MIN || stack_size > STACK_SIZE_MAX)
+        return -EINVAL;
+    if (!receive_options_are_valid(options))
         return -EINVAL;
     if (options->fibers_max > (UINT32_C(1) << 30) || options->timer_slack_ns > NS_PER_SECOND)
         return -EINVAL;
@@ -421,6 +439,8 @@ void torc__shard_finish(struct torc__shard *shard)
 {
     (void)torc__mailbox_close(shard->mailbox); /* Not done yet if the shard never ran. */
     torc__timer_stop(&shard->timers, &shard->trim);
+    if (shard->finish_streams != NULL)
+        shard->finish_streams(shard);
     torc__driver_destroy(shard->driver);
     torc__stacks_finish(&shard->stacks);
     torc__fibers_finish(&shard->fibers);

@@ -18,6 +18,7 @@
 
 struct torc__runtime;
 struct torc__thread_call;
+struct torc__streams;
 
 struct torc__shard {
     /* What every switch touches. */
@@ -39,6 +40,13 @@ struct torc__shard {
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
     struct torc_op *feeds; /* ops whose completions wake no fiber */
+
+    /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
+    struct torc__streams *streams;
+    void (*before_turn)(struct torc__shard *shard); /* if set: there is output to be prepared */
+    void (*finish_streams)(struct torc__shard *shard);
+    uint64_t receive_buffers;         /* that exist */
+    uint64_t receive_buffers_starved; /* times none was free */
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
@@ -185,6 +193,9 @@ void torc__shard_finish(struct torc__shard *shard);
 
 /* Ask all shards of a runtime to stop. Any thread of it. */
 void torc__runtime_stop(struct torc__runtime *runtime);
+
+/* The options of torc_run(), checked by the shards when they started. */
+const struct torc_options *torc__runtime_options(const struct torc__runtime *runtime);
 
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);

@@ -20,7 +20,7 @@ WRONG = """
     echo --listen nonsense
     echo --listen 127.0.0.1
     echo --listen 127.0.0.1:65536
-    echo --listen /a/path
+    echo --listen /a/path --shards 2
     echo --shards 0
     echo --shards 1025
     echo --shards 1.5
@@ -44,6 +44,10 @@ WRONG = """
     bench tcp nonsense
     bench tcp 127.0.0.1:0
     bench tcp 127.0.0.1:7000 more
+    bench tcp /a/path
+    bench unix
+    bench unix 127.0.0.1:7000
+    bench unix /a/path more
     bench tcp 127.0.0.1:7000 --connections 0
     bench tcp 127.0.0.1:7000 --connections 1e3
     bench tcp 127.0.0.1:7000 --connections 0x10

@@ -226,7 +226,7 @@ static unsigned available_features(const struct torc_options *options)
                                            .completion_entries = chosen.completion_entries};
     if (torc__uring_ops.init(&probe.base, &chosen) < 0)
         return 0;
-    features = probe.base.features | torc__selftest_lost(probe.broken);
+    features = probe.offered;
     torc__uring_ops.finish(&probe.base);
     return features;
 }

@@ -42,9 +42,10 @@ struct torc__uring {
     unsigned backlog_told;
     uint16_t next_group; /* the group number to try for the next ring of buffers */
     bool finishing;
-    bool sqpoll;     /* A thread of the kernel takes what is queued. */
-    bool refused;    /* The kernel takes nothing at present, and the log has told. */
-    unsigned broken; /* Checks of the self-test that the kernel has failed. */
+    bool sqpoll;      /* A thread of the kernel takes what is queued. */
+    bool refused;     /* The kernel takes nothing at present, and the log has told. */
+    unsigned offered; /* The features that the kernel has, bugs or not. */
+    unsigned broken;  /* Checks of the self-test that the kernel has failed. */
     unsigned napi_poll_us;
     unsigned wait_count;  /* How many completions a wait collects; 1 without min_wait_us. */
     unsigned own_pending; /* The driver's own operations whose completion must be awaited. */

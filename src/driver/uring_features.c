@@ -126,6 +126,7 @@ static int drop_broken(struct torc__uring *uring)
     const unsigned flags = uring->ring.setup_flags & ~not_tested;
     const unsigned wanted = torc__selftest_wanted(uring->base.features);
 
+    uring->offered = uring->base.features;
     uring->broken = torc__selftest_get(wanted, flags).broken & wanted;
     uring->base.features =
         without_orphans(uring->base.features & ~torc__selftest_lost(uring->broken));
@@ -184,6 +185,9 @@ const char *torc__uring_why_unused(const struct torc__uring *uring, unsigned fea
 {
     if (uring->sqpoll && (feature & NOT_WITH_SQPOLL))
         return "not together with a thread that polls the submission queue";
+    if (feature == TORC_FEATURE_BUFFER_INC &&
+        (torc__selftest_lost(uring->broken) & TORC_FEATURE_BUFFER_RING))
+        return "needs buffer_ring, which has a bug here";
     return torc__selftest_reason(uring->broken, feature);
 }
 

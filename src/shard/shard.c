@@ -389,12 +389,12 @@ static int main_fiber(void *arg)
 
 void torc__shard_stop(struct torc__shard *shard)
 {
+    const uint64_t now_ns = shard->driver->ops->now(shard->driver);
+
     torc_scope_cancel(&shard->root);
     if (shard->warn._link == NULL)
-        torc__timer_start(
-            &shard->timers, &shard->warn,
-            torc__time_add(shard->driver->ops->now(shard->driver), shard->shutdown_warn_ns),
-            name_remaining);
+        torc__timer_start(&shard->timers, &shard->warn,
+                          torc__time_add(now_ns, shard->shutdown_warn_ns), name_remaining);
 }
 
 /*

@@ -136,8 +136,8 @@ static inline void torc__make_ready(struct torc__shard *shard, struct torc_fiber
 int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_fn *body, void *arg,
                 bool is_daemon);
 
-/* The first thing on a new stack. */
-void torc__fiber_main(void *shard);
+/* The first thing on a new stack; `arg` is the shard. */
+void torc__fiber_main(void *arg);
 
 /* ---- thread_stack.c ---- */
 

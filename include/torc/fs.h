@@ -4,7 +4,8 @@
  * directories and trees of them; files as a whole.
  *
  * What torc/file.h says of paths, of `dirfd` and of threads holds here. The forms without `dirfd`
- * begin relative paths at the working directory.
+ * begin relative paths at the working directory. Functions with paths of their own, and those for
+ * trees and whole files, use up to 24 KiB of stack.
  */
 #ifndef TORC_FS_H
 #define TORC_FS_H

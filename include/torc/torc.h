@@ -6,9 +6,15 @@
 #define TORC_TORC_H
 
 #include <torc/api.h>
+#include <torc/blocking.h>
+#include <torc/dir.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
+#include <torc/file.h>
+#include <torc/file_stream.h>
 #include <torc/frame.h>
+#include <torc/fs.h>
+#include <torc/fs_watch.h>
 #include <torc/io.h>
 #include <torc/listener.h>
 #include <torc/mailbox.h>

@@ -8,6 +8,7 @@
 #define BASE_KERNEL_ABI_H
 
 #include <liburing.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -27,6 +28,15 @@ _Static_assert(IORING_SETUP_TASKRUN_FLAG == 1U << 9, "kernel ABI");
 #define KERNEL_REGISTER_NAPI 27 /* IORING_REGISTER_NAPI, 6.9: an enum, so it cannot be asked for */
 _Static_assert(IORING_REGISTER_RING_FDS == 20, "kernel ABI");
 _Static_assert(IORING_OP_MSG_RING == 40, "kernel ABI");
+
+/* Operations that liburing 2.3 does not know; those that it does are enumerators, which no
+ * preprocessor sees, so these have names of their own. */
+#define KERNEL_OP_WAITID    50 /* 6.7 */
+#define KERNEL_OP_FTRUNCATE 55 /* 6.9 */
+#define KERNEL_OP_BIND      56 /* 6.11 */
+#define KERNEL_OP_LISTEN    57 /* 6.11 */
+#define KERNEL_OP_PIPE      62 /* 6.16 */
+_Static_assert(IORING_OP_SENDMSG_ZC == 48, "kernel ABI");
 
 /* Flags of completions and of the wait. */
 _Static_assert(IORING_CQE_F_NOTIF == 1U << 3, "kernel ABI");
@@ -70,6 +80,19 @@ _Static_assert(sizeof(struct kernel_getevents_arg) == sizeof(struct io_uring_get
 #define IORING_FEAT_MIN_TIMEOUT (1U << 15) /* 6.12 */
 #endif
 _Static_assert(IORING_FEAT_MIN_TIMEOUT == 1U << 15, "kernel ABI");
+/* What direct I/O demands, statx(2). */
+#define KERNEL_STATX_DIOALIGN 0x2000U /* 6.1 */
+
+/* The fields of struct statx that concern that; older headers lack the last ones. */
+struct kernel_statx_direct {
+    uint32_t mask;
+    uint32_t skipped[37];
+    uint32_t memory_alignment;
+    uint32_t offset_alignment;
+    uint32_t spare[24];
+};
+_Static_assert(sizeof(struct kernel_statx_direct) == 256, "kernel ABI");
+_Static_assert(offsetof(struct kernel_statx_direct, memory_alignment) == 0x98, "kernel ABI");
 
 /* madvise() advice, madvise(2): a page that faults, without a mapping of its own. */
 #ifndef MADV_GUARD_INSTALL

@@ -66,7 +66,11 @@ int torc__ring_register_fd(struct torc__ring *ring);
 /* Poll the network devices of the ring's sockets for so long in each wait (6.9). 0, or why not. */
 int torc__ring_register_napi(struct torc__ring *ring, unsigned poll_us);
 
-/* Whether the kernel knows an operation code (IORING_REGISTER_PROBE, 5.6). */
+/* Set the bit of each operation code below 64 * words that the kernel knows, clear the others
+ * (IORING_REGISTER_PROBE, 5.6). */
+void torc__ring_probe(struct torc__ring *ring, uint64_t *opcodes, unsigned words);
+
+/* Whether the kernel knows an operation code below 256. */
 bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode);
 
 /*

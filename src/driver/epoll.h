@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * epoll.h - the epoll driver's state, shared by its files and by tests that look at it.
+ *
+ * An op is tried without blocking; if it would have to wait, it is put where it waits:
+ *
+ *                            +--------- event, time, thread: try again ---------+
+ *                            v                                                  |
+ *     IDLE --prepare--> QUEUED --turn--> ACTIVE --would block--> WATCHING  a descriptor
+ *      ^                                  |  |    ------------>  TIMING    a time
+ *      |                                  |  |    ------------>  POOLED    a thread of the pool
+ *      +---------- told ------------------+  |                      |
+ *      ^                                     |   cancelled, done    v
+ *      +---------- told, next turn ----------+--------------------ENDED
+ *
+ * Of the lists that these states stand for each op is in one, by its note. All of it belongs to
+ * the shard's thread, but for the stack on which threads of the pool lay what they have done.
+ */
+#ifndef DRIVER_EPOLL_H
+#define DRIVER_EPOLL_H
+
+#include "base/kernel_abi.h"
+#include "driver/driver.h"
+#include "driver/pool.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+
+/* ---- Ops, and lists of them ---- */
+
+enum epoll_state {
+    STATE_IDLE,     /* not the driver's */
+    STATE_QUEUED,   /* to be tried in a coming turn */
+    STATE_ACTIVE,   /* being tried, or told, just now; in no list */
+    STATE_WATCHING, /* waits for an event of a descriptor */
+    STATE_TIMING,   /* waits for a time */
+    STATE_POOLED,   /* is with the pool */
+    STATE_ENDED,    /* has its result, to be told in a coming turn */
+    STATE_COUNT,
+};
+
+/* A multishot poll is told of changes: its registration must be edge-triggered, and made for it. */
+enum epoll_edge {
+    EDGE_NONE,
+    EDGE_WANTED,
+    EDGE_MADE,
+};
+
+/* A circular list's head or link. */
+struct torc__epoll_link {
+    struct torc__epoll_link *next;
+    struct torc__epoll_link *previous;
+};
+
+/* What the driver keeps of an op in torc_op._note. */
+struct torc__epoll_note {
+    struct torc__epoll_link link; /* in the list of its state */
+    union {
+        struct torc__job job; /* while it is with the pool */
+        struct {              /* while it waits for a time: a node of a pairing heap */
+            uint64_t due_ns;
+            struct torc__epoll_note *child;
+            struct torc__epoll_note *sibling;
+            struct torc__epoll_note **up; /* what points here */
+        };
+    };
+    uint32_t done;   /* bytes moved so far, of several steps; tries so far, of a connect */
+    int32_t result;  /* of an op that has ended but was not told */
+    uint32_t events; /* waits for these, EPOLLIN and its like ... */
+    int32_t fd;      /* ... of this descriptor */
+    uint8_t state;   /* of epoll_state */
+    bool cancelled;  /* somebody asked for its end */
+    bool begun;      /* a connect is on its way */
+    bool retried;    /* an event has made it try again */
+    bool borrows;    /* its descriptor is a copy, which it keeps open */
+    uint8_t edge;    /* of epoll_edge */
+};
+
+static inline struct torc__epoll_note *torc__epoll_note(struct torc_op *op)
+{
+    return (struct torc__epoll_note *)(void *)op->_note;
+}
+
+static inline struct torc_op *torc__epoll_op(struct torc__epoll_note *note)
+{
+    return (struct torc_op *)(void *)((char *)note - offsetof(struct torc_op, _note));
+}
+
+static inline struct io_uring_sqe *torc__epoll_sqe(struct torc_op *op)
+{
+    return (struct io_uring_sqe *)(void *)op->_sqe;
+}
+
+static inline void torc__epoll_list_init(struct torc__epoll_link *list)
+{
+    list->next = list->previous = list;
+}
+
+static inline bool torc__epoll_list_empty(const struct torc__epoll_link *list)
+{
+    return list->next == list;
+}
+
+static inline void torc__epoll_insert(struct torc__epoll_link *before, struct torc__epoll_link *link)
+{
+    link->next = before;
+    link->previous = before->previous;
+    before->previous->next = link;
+    before->previous = link;
+}
+
+static inline void torc__epoll_unlink(struct torc__epoll_link *link)
+{
+    link->previous->next = link->next;
+    link->next->previous = link->previous;
+}
+
+static inline struct torc__epoll_note *torc__epoll_of_link(struct torc__epoll_link *link)
+{
+    return (struct torc__epoll_note *)(void *)link; /* Its first field. */
+}
+
+/* ---- Descriptors ---- */
+
+/* What is known of one descriptor. Never moves. */
+struct torc__epoll_watch {
+    struct torc__epoll_link readers; /* in the order in which they are served */
+    struct torc__epoll_link writers;
+    struct torc__epoll_link pollers;
+    struct torc__epoll_link doubt; /* in the list of those to be verified, while `in_doubt` */
+    uint64_t doubt_since;          /* the turn */
+    uint32_t armed;                /* registered for these events; 0: not registered */
+    uint32_t generation;           /* of the registration, in its events */
+    int fd;
+    uint8_t false_events; /* in a row, after which nothing could be done */
+    bool in_doubt;
+    bool drained; /* a read came short: the next one had better wait for the event */
+    bool edge;    /* is told of changes only (EPOLLET) */
+    unsigned borrowers; /* A copy of one that was closed while so many ops waited: ours. */
+};
+
+#define WATCH_CHUNK 256u
+
+/* How many events one call fetches. */
+#define EPOLL_EVENTS_MAX 256
+
+/* ---- The driver ---- */
+
+struct torc__epoll {
+    struct torc__driver base;
+    int fd;
+    int wake_fd;                    /* an eventfd, registered edge-triggered: never read */
+    struct torc__epoll_link queue;  /* QUEUED and ENDED */
+    struct torc__epoll_link timing; /* TIMING */
+    struct torc__epoll_link pooled; /* POOLED */
+    struct torc__epoll_link doubts; /* watches whose registration may be another file's */
+    struct torc__epoll_note *due;   /* the earliest TIMING, root of the heap */
+    struct torc__epoll_watch **chunks;
+    unsigned chunk_count;
+    unsigned queued;   /* how many are in the queue */
+    unsigned watching; /* how many ops are WATCHING */
+    unsigned counting; /* how many are TIMING and count completions */
+    uint64_t turns;
+    unsigned busy_turns; /* in a row, without asking the kernel for events */
+    bool stale;          /* the set has registrations that can only be got rid of with it */
+    bool has_pwait2;
+    /* epoll_pwait2() or its substitute; tests put failures in its place. Count or -errno. */
+    int (*wait)(struct torc__epoll *epoll, const struct timespec *timeout);
+    _Atomic(struct torc__job *) finished; /* by threads of the pool, newest first */
+    atomic_bool sleeping;                 /* they have to wake us */
+    atomic_uint working;                  /* threads that may be using this struct just now */
+    struct epoll_event events[EPOLL_EVENTS_MAX];
+};
+
+static inline struct torc__epoll *torc__to_epoll(struct torc__driver *driver)
+{
+    return (struct torc__epoll *)(void *)driver; /* Its first field. */
+}
+
+/* ---- Trying ---- */
+
+/* What a try may say instead of a result. Results are counts, or no smaller than -4095. */
+enum epoll_verdict {
+    VERDICT_WATCH = -10000, /* wait for note->events of note->fd, and try again */
+    VERDICT_TIME,           /* wait until note->due_ns, and try again */
+    VERDICT_POOL,           /* blocks: leave it to a thread */
+    VERDICT_AGAIN,          /* had enough of this turn */
+    VERDICT_GONE,           /* it ended, and was told, already */
+};
+
+typedef int torc__epoll_try_fn(struct torc__epoll *epoll, struct torc_op *op,
+                               struct io_uring_sqe *sqe);
+
+/* How an opcode is carried out. */
+struct torc__epoll_opcode {
+    torc__epoll_try_fn *attempt; /* NULL: there is no such operation */
+    uint32_t direction; /* EPOLLIN or EPOLLOUT if those before it on its descriptor go first */
+};
+
+/* epoll_ops.c: the table of opcodes. */
+const struct torc__epoll_opcode *torc__epoll_opcode(unsigned opcode);
+
+/* The tries, by file. */
+torc__epoll_try_fn torc__epoll_try_read;
+torc__epoll_try_fn torc__epoll_try_write;
+torc__epoll_try_fn torc__epoll_try_splice;
+torc__epoll_try_fn torc__epoll_try_recv;
+torc__epoll_try_fn torc__epoll_try_recvmsg;
+torc__epoll_try_fn torc__epoll_try_send;
+torc__epoll_try_fn torc__epoll_try_sendmsg;
+torc__epoll_try_fn torc__epoll_try_accept;
+torc__epoll_try_fn torc__epoll_try_connect;
+torc__epoll_try_fn torc__epoll_try_timeout;
+torc__epoll_try_fn torc__epoll_try_timeout_remove;
+torc__epoll_try_fn torc__epoll_try_poll;
+torc__epoll_try_fn torc__epoll_try_poll_remove;
+torc__epoll_try_fn torc__epoll_try_cancel;
+
+/* ---- epoll.c ---- */
+
+/* Change an op's state, as the picture above allows. */
+void torc__epoll_set_state(struct torc__epoll_note *note, enum epoll_state state);
+
+/* Put an op, which is in no list, into the queue, to be tried (QUEUED) or told (ENDED). */
+void torc__epoll_enqueue(struct torc__epoll *epoll, struct torc__epoll_note *note,
+                         enum epoll_state state);
+
+/* Tell a completion that is not the op's last. The op stays ACTIVE. */
+void torc__epoll_tell_more(struct torc__epoll *epoll, struct torc_op *op, int result);
+
+/* Tell the last completion of an ACTIVE op. */
+void torc__epoll_tell(struct torc__epoll *epoll, struct torc_op *op, int result);
+
+/* Try an op that is in no list, and put it where it belongs then. */
+void torc__epoll_attempt(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* End an op as cancelled. 0; -EALREADY if that cannot be hurried any more. */
+int torc__epoll_end(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* A system call is made: for the statistics. */
+static inline void torc__epoll_count_call(struct torc__epoll *epoll)
+{
+    epoll->base.stats.enters++;
+}
+
+/* A new set with the wake-up's eventfd in it, or an error. */
+int torc__epoll_open_set(struct torc__epoll *epoll);
+
+/* ---- epoll_watch.c ---- */
+
+/* What is known of `fd`; NULL if nothing is. */
+struct torc__epoll_watch *torc__epoll_find(const struct torc__epoll *epoll, int fd);
+
+/* Whether an op that is about to be tried had better wait for an event. */
+bool torc__epoll_must_wait(const struct torc__epoll *epoll, int fd, uint32_t direction);
+
+/* Make an ACTIVE op wait for its events. 0, or an error: -EPERM if `fd` cannot be waited for. */
+int torc__epoll_watch(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* Take an op that is WATCHING out of its list. */
+void torc__epoll_unwatch(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* Whether `fd` can be waited for: 0, -EPERM for files, or another error. */
+int torc__epoll_can_watch(struct torc__epoll *epoll, int fd, uint32_t events);
+
+/* A read of `fd` gave fewer bytes than asked for. */
+void torc__epoll_note_short(struct torc__epoll *epoll, int fd);
+
+/* An event has come. */
+void torc__epoll_serve_event(struct torc__epoll *epoll, const struct epoll_event *event);
+
+/* Look after registrations in doubt: all of them before a sleep, or those that are so for long. */
+void torc__epoll_verify(struct torc__epoll *epoll, bool before_sleep);
+
+/* Begin with a fresh set of registrations. */
+void torc__epoll_rebuild(struct torc__epoll *epoll);
+
+/* `fd` has just been opened: what was known of the number is of no use any more. */
+void torc__epoll_forget(struct torc__epoll *epoll, int fd);
+
+/* `fd` is going to be closed: ops that wait for it keep its file, as on a ring. */
+void torc__epoll_part(struct torc__epoll *epoll, int fd);
+
+/* An op that borrows its descriptor ends. */
+void torc__epoll_give_back(struct torc__epoll *epoll, const struct io_uring_sqe *sqe);
+
+/* Free what the table holds. */
+void torc__epoll_free_watches(struct torc__epoll *epoll);
+
+/* ---- epoll_time.c ---- */
+
+/* Make an ACTIVE op wait until note->due_ns. */
+void torc__epoll_time(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* Take an op that is TIMING out. */
+void torc__epoll_untime(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* When the first op that waits for a time is due; UINT64_MAX if none does. */
+uint64_t torc__epoll_next_due(const struct torc__epoll *epoll);
+
+/* Try, or end, what is due. */
+void torc__epoll_serve_times(struct torc__epoll *epoll);
+
+/* ---- epoll_pool.c ---- */
+
+/* Give an ACTIVE op to the pool. 0, or why it takes none. */
+int torc__epoll_to_pool(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* Take an op back that is POOLED. False if a thread has it, or has had it, in hand. */
+bool torc__epoll_withdraw(struct torc__epoll *epoll, struct torc__epoll_note *note);
+
+/* Tell what threads have finished, or try it again. */
+void torc__epoll_collect(struct torc__epoll *epoll);
+
+/* ---- epoll_ops.c ---- */
+
+/* What a poll of a descriptor that is never waited for gives: it is ready, or will never be. */
+int torc__epoll_poll_file(const struct torc__epoll_note *note);
+
+/* ---- epoll_rw.c, for the pool's threads ---- */
+
+/* The rest of a read or write, of which note->done bytes have been moved without blocking. */
+int torc__epoll_transfer_rest(struct torc_op *op);
+
+#endif

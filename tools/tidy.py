@@ -20,6 +20,7 @@ PUBLIC_ONLY = ("tools/", "examples/", "tests/api/")  # Use <torc/...> and their 
 # The only files of the library that use the heap, and when: never on the path of an operation.
 MAY_ALLOCATE = {
     "src/driver/driver.c": "once per driver",
+    "src/driver/pool.c": "once per run",
     "src/driver/uring.c": "a backlog of completions, only when the kernel refuses submissions",
     "src/fiber/stack.c": "once per slab of stacks",
     "src/shard/mailbox.c": "once per shard; a mailbox outlives its shard",
@@ -35,6 +36,7 @@ MAY_PRINT = {"src/base/log.c": "it is what the others print with"}
 NO_UNIT_TEST = {
     "src/io/address.c": "public functions without a shard: tests/api/address_test.c",
     "src/io/await.c": "means nothing without a shard: every test in tests/api/ awaits",
+    "src/io/blocking.c": "needs a shard: tests/api/blocking_test.c",
     "src/io/io.c": "thin over the driver: tests/api/ on every rung",
     "src/io/net.c": "thin over the driver: tests/api/socket_test.c",
     "src/io/op.c": "needs a shard: tests/api/op_test.c",

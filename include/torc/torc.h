@@ -6,6 +6,7 @@
 #define TORC_TORC_H
 
 #include <torc/api.h>
+#include <torc/blocking.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
 #include <torc/io.h>

@@ -12,6 +12,8 @@
 /* Those that are the ring's; the others are the stacks'. */
 #define RING_FEATURES (TORC_FEATURE_ALL & ~(unsigned)TORC_FEATURE_GUARD_REGIONS)
 
+#define LAST_OPCODE_OF_56 IORING_OP_EPOLL_CTL
+
 static const struct {
     unsigned feature;
     unsigned flags;
@@ -62,6 +64,16 @@ static int init_ring(struct torc__uring *uring, const struct torc__driver_option
     return result;
 }
 
+/* Operations that came after Linux 5.6 are done without where all that came later is forbidden. */
+static void probe_opcodes(struct torc__uring *uring, unsigned forbid)
+{
+    torc__ring_probe(&uring->ring, uring->base.opcodes, ARRAY_LENGTH(uring->base.opcodes));
+    if ((forbid & TORC_FEATURE_ALL) == TORC_FEATURE_ALL) {
+        uring->base.opcodes[0] &= (UINT64_C(2) << LAST_OPCODE_OF_56) - 1;
+        uring->base.opcodes[1] = 0;
+    }
+}
+
 static unsigned probe_rest(struct torc__uring *uring, unsigned features)
 {
     struct torc__ring *ring = &uring->ring;
@@ -70,7 +82,7 @@ static unsigned probe_rest(struct torc__uring *uring, unsigned features)
         features &= ~(unsigned)TORC_FEATURE_EXT_ARG;
     if (!(ring->features & IORING_FEAT_CQE_SKIP))
         features &= ~(unsigned)TORC_FEATURE_CQE_SKIP;
-    if ((features & TORC_FEATURE_MSG_RING) && !torc__ring_has_opcode(ring, IORING_OP_MSG_RING))
+    if (!torc__driver_has(&uring->base, IORING_OP_MSG_RING))
         features &= ~(unsigned)TORC_FEATURE_MSG_RING;
     if ((features & TORC_FEATURE_RING_FD) && torc__ring_register_fd(ring) < 0)
         features &= ~(unsigned)TORC_FEATURE_RING_FD;
@@ -90,6 +102,7 @@ int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_optio
     }
     if (result < 0)
         return result;
+    probe_opcodes(uring, options->forbid);
     uring->base.features = probe_rest(uring, features);
     return 0;
 }

@@ -10,9 +10,11 @@ void torc_stats(struct torc_stats *ret_stats)
 {
     const struct torc__shard *shard = torc__shard;
     const struct torc__driver_stats *driver;
+    struct torc__pool_stats pool;
 
     TORC_ASSERT(shard != NULL);
     driver = &shard->driver->stats;
+    torc__pool_stats(shard->pool, &pool);
     *ret_stats = (struct torc_stats){
         .rounds = shard->rounds,
         .switches = shard->switches,
@@ -33,6 +35,8 @@ void torc_stats(struct torc_stats *ret_stats)
         .fibers_peak = shard->fibers.peak,
         .stacks = shard->stacks.touched,
         .stacks_used = shard->stacks.used,
+        .blocking_threads = pool.threads,
+        .blocking_runs = pool.runs,
     };
 }
 

@@ -305,6 +305,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
         return -ENOMEM;
     memset(shard, 0, sizeof(*shard));
     shard->runtime = options->runtime;
+    shard->pool = options->pool;
     shard->index = options->index;
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
@@ -315,7 +316,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->loop.sp = &shard->loop; /* Anything but NULL, which is for fibers that never ran. */
     result = read_options(shard, options->options);
     if (result == 0)
-        result = torc__driver_create(options->options, &shard->driver);
+        result = torc__driver_create(options->options, shard->pool, &shard->driver);
     if (result < 0) {
         free(shard);
         return result;

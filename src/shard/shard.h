@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "driver/driver.h"
+#include "driver/pool.h"
 #include "fiber/fiber.h"
 #include "shard/mailbox.h"
 #include "shard/poll_policy.h"
@@ -42,6 +43,7 @@ struct torc__shard {
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
+    struct torc__pool *pool; /* the runtime's */
     unsigned index;
     uint32_t budget_full; /* what a round may switch; learnt, see shard.c */
     uint64_t round_ops;   /* the driver's count of ops when the round began */
@@ -163,6 +165,7 @@ void torc__shard_stop(struct torc__shard *shard);
 struct torc__shard_options {
     const struct torc_options *options;
     struct torc__runtime *runtime;
+    struct torc__pool *pool;
     struct torc__mailbox *mailbox; /* one reference, which becomes the shard's */
     unsigned index;
 };

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/log.h"
+#include "driver/execute.h"
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -44,7 +45,8 @@ static const unsigned next_states[STATE_COUNT] = {
     [STATE_ACTIVE] = MAY_BECOME(STATE_IDLE) | MAY_BECOME(STATE_QUEUED) |
                      MAY_BECOME(STATE_WATCHING) | MAY_BECOME(STATE_TIMING) |
                      MAY_BECOME(STATE_POOLED),
-    [STATE_WATCHING] = MAY_BECOME(STATE_ACTIVE) | MAY_BECOME(STATE_QUEUED) | MAY_BECOME(STATE_ENDED),
+    [STATE_WATCHING] =
+        MAY_BECOME(STATE_ACTIVE) | MAY_BECOME(STATE_QUEUED) | MAY_BECOME(STATE_ENDED),
     [STATE_TIMING] = MAY_BECOME(STATE_ACTIVE) | MAY_BECOME(STATE_ENDED),
     [STATE_POOLED] = MAY_BECOME(STATE_ACTIVE) | MAY_BECOME(STATE_ENDED),
     [STATE_ENDED] = MAY_BECOME(STATE_ACTIVE),
@@ -85,11 +87,9 @@ void torc__epoll_tell(struct torc__epoll *epoll, struct torc_op *op, int result)
 }
 
 /* What comes of an op that is not to go on: the bytes it has moved are never lost. */
-static int result_of_cancelled(const struct torc__epoll_note *note, const struct torc_op *op)
+static int result_of_cancelled(const struct torc__epoll_note *note)
 {
-    const uint8_t opcode = ((const struct io_uring_sqe *)(const void *)op->_sqe)->opcode;
-
-    return note->done > 0 && opcode != IORING_OP_CONNECT ? (int)note->done : -ECANCELED;
+    return note->done > 0 ? (int)note->done : -ECANCELED;
 }
 
 /* ---- Trying ---- */
@@ -105,6 +105,14 @@ static void check_ties(const struct io_uring_sqe *sqe)
     TORC_ASSERT(!(sqe->flags & ties));
 }
 
+/* Whether the op asks for an answer at once, whoever else waits. */
+static bool never_waits(const struct io_uring_sqe *sqe, const struct torc__epoll_opcode *code)
+{
+    if (sqe->opcode == IORING_OP_ACCEPT)
+        return sqe->ioprio & KERNEL_ACCEPT_DONTWAIT;
+    return sqe->msg_flags & code->no_wait; /* Or rw_flags, which is the same field. */
+}
+
 static int try_op(struct torc__epoll *epoll, struct torc_op *op)
 {
     struct torc__epoll_note *note = torc__epoll_note(op);
@@ -118,7 +126,7 @@ static int try_op(struct torc__epoll *epoll, struct torc_op *op)
         return -EBADF; /* There are no registered files, ... */
     if (sqe->flags & IOSQE_BUFFER_SELECT)
         return -EINVAL; /* ... and no provided buffers. */
-    if (code->direction != 0 && !note->retried &&
+    if (code->direction != 0 && !note->retried && !never_waits(sqe, code) &&
         torc__epoll_must_wait(epoll, sqe->fd, code->direction)) {
         note->fd = sqe->fd;
         note->events = code->direction;
@@ -127,26 +135,46 @@ static int try_op(struct torc__epoll *epoll, struct torc_op *op)
     return code->attempt(epoll, op, sqe);
 }
 
-/* Put an op where it waits as its try has said. 0, or the error that ends it. */
-static int put_away(struct torc__epoll *epoll, struct torc__epoll_note *note, int verdict)
+/* An op that blocks: a thread does it. Without any, a descriptor is closed all the same. */
+static int leave_to_pool(struct torc__epoll *epoll, struct torc__epoll_note *note)
 {
-    int result = 0;
+    const struct io_uring_sqe *sqe = torc__epoll_sqe(torc__epoll_op(note));
+    int result = torc__epoll_to_pool(epoll, note);
 
-    if (verdict == VERDICT_WATCH) {
-        result = torc__epoll_watch(epoll, note);
-        if (result != -EPERM)
-            return result;
-        if (torc__epoll_sqe(torc__epoll_op(note))->opcode == IORING_OP_POLL_ADD)
-            return torc__epoll_poll_file(note);
-        return torc__epoll_to_pool(epoll, note); /* A file: it never says when it is ready. */
-    }
-    if (verdict == VERDICT_POOL)
-        return torc__epoll_to_pool(epoll, note);
-    if (verdict == VERDICT_TIME)
+    if (result == 0)
+        return VERDICT_POOL;
+    return sqe->opcode == IORING_OP_CLOSE ? torc__execute(sqe) : result;
+}
+
+static int leave_to_watch(struct torc__epoll *epoll, struct torc__epoll_note *note)
+{
+    int result = torc__epoll_watch(epoll, note);
+
+    if (result != -EPERM)
+        return result == 0 ? VERDICT_WATCH : result;
+    /* It is a file, which never says when it is ready. */
+    if (torc__epoll_sqe(torc__epoll_op(note))->opcode == IORING_OP_POLL_ADD)
+        return torc__epoll_poll_file(note);
+    return leave_to_pool(epoll, note);
+}
+
+/* Put an op where it waits as its try has said. That again, or the result if it does not wait. */
+static int put_away(struct torc__epoll *epoll, struct torc__epoll_note *note,
+                    enum epoll_verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_WATCH:
+        return leave_to_watch(epoll, note);
+    case VERDICT_POOL:
+        return leave_to_pool(epoll, note);
+    case VERDICT_TIME:
         torc__epoll_time(epoll, note);
-    else
+        break;
+    case VERDICT_AGAIN:
         torc__epoll_enqueue(epoll, note, STATE_QUEUED);
-    return 0;
+        break;
+    }
+    return verdict;
 }
 
 void torc__epoll_attempt(struct torc__epoll *epoll, struct torc__epoll_note *note)
@@ -156,14 +184,10 @@ void torc__epoll_attempt(struct torc__epoll *epoll, struct torc__epoll_note *not
 
     torc__epoll_set_state(note, STATE_ACTIVE);
     result = try_op(epoll, op);
-    if (result == VERDICT_GONE)
-        return;
     if (result <= VERDICT_AGAIN) {
-        if (unlikely(note->cancelled))
-            result = result_of_cancelled(note, op);
-        else
-            result = put_away(epoll, note, result);
-        if (result == 0)
+        result = unlikely(note->cancelled) ? result_of_cancelled(note)
+                                           : put_away(epoll, note, (enum epoll_verdict)result);
+        if (result <= VERDICT_AGAIN)
             return;
     }
     torc__epoll_tell(epoll, op, result);
@@ -227,7 +251,7 @@ int torc__epoll_end(struct torc__epoll *epoll, struct torc__epoll_note *note)
     case STATE_COUNT:
         return 0;
     }
-    note->result = result_of_cancelled(note, torc__epoll_op(note));
+    note->result = result_of_cancelled(note);
     torc__epoll_enqueue(epoll, note, STATE_ENDED);
     return 0;
 }
@@ -295,7 +319,7 @@ static bool may_sleep(struct torc__epoll *epoll)
 {
     if (epoll->queued > 0)
         return false;
-    if (torc__epoll_list_empty(&epoll->pooled))
+    if (torc__epoll_list_is_empty(&epoll->pooled))
         return true;
     atomic_store(&epoll->sleeping, true);
     if (atomic_load(&epoll->finished) == NULL)
@@ -347,7 +371,7 @@ static int epoll_turn(struct torc__driver *driver, uint64_t wait_until_ns)
             torc__epoll_rebuild(epoll);
         if (epoll->base.stats.completions != told_before)
             wait_until_ns = DRIVER_NO_WAIT;
-        if (!torc__epoll_list_empty(&epoll->doubts))
+        if (!torc__epoll_list_is_empty(&epoll->doubts))
             torc__epoll_verify(epoll, wait_until_ns != DRIVER_NO_WAIT);
         wait_for_events(epoll, wait_until_ns);
         if (has_finished_jobs(epoll))

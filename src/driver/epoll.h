@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
+#include <sys/uio.h>
 
 /* ---- Ops, and lists of them ---- */
 
@@ -64,8 +65,9 @@ struct torc__epoll_note {
             struct torc__epoll_note **up; /* what points here */
         };
     };
-    uint32_t done;   /* bytes moved so far, of several steps; tries so far, of a connect */
-    int32_t result;  /* of an op that has ended but was not told */
+    struct torc__epoll *epoll; /* for the thread of the pool */
+    uint32_t done;             /* bytes moved so far, in several steps */
+    int32_t result;  /* of an op that has ended; before, what is counted, or events that came */
     uint32_t events; /* waits for these, EPOLLIN and its like ... */
     int32_t fd;      /* ... of this descriptor */
     uint8_t state;   /* of epoll_state */
@@ -96,12 +98,13 @@ static inline void torc__epoll_list_init(struct torc__epoll_link *list)
     list->next = list->previous = list;
 }
 
-static inline bool torc__epoll_list_empty(const struct torc__epoll_link *list)
+static inline bool torc__epoll_list_is_empty(const struct torc__epoll_link *list)
 {
     return list->next == list;
 }
 
-static inline void torc__epoll_insert(struct torc__epoll_link *before, struct torc__epoll_link *link)
+static inline void torc__epoll_insert(struct torc__epoll_link *before,
+                                      struct torc__epoll_link *link)
 {
     link->next = before;
     link->previous = before->previous;
@@ -134,8 +137,8 @@ struct torc__epoll_watch {
     int fd;
     uint8_t false_events; /* in a row, after which nothing could be done */
     bool in_doubt;
-    bool drained; /* a read came short: the next one had better wait for the event */
-    bool edge;    /* is told of changes only (EPOLLET) */
+    bool drained;       /* a read came short: the next one had better wait for the event */
+    bool edge;          /* is told of changes only (EPOLLET) */
     unsigned borrowers; /* A copy of one that was closed while so many ops waited: ours. */
 };
 
@@ -185,7 +188,6 @@ enum epoll_verdict {
     VERDICT_TIME,           /* wait until note->due_ns, and try again */
     VERDICT_POOL,           /* blocks: leave it to a thread */
     VERDICT_AGAIN,          /* had enough of this turn */
-    VERDICT_GONE,           /* it ended, and was told, already */
 };
 
 typedef int torc__epoll_try_fn(struct torc__epoll *epoll, struct torc_op *op,
@@ -194,7 +196,8 @@ typedef int torc__epoll_try_fn(struct torc__epoll *epoll, struct torc_op *op,
 /* How an opcode is carried out. */
 struct torc__epoll_opcode {
     torc__epoll_try_fn *attempt; /* NULL: there is no such operation */
-    uint32_t direction; /* EPOLLIN or EPOLLOUT if those before it on its descriptor go first */
+    uint32_t direction; /* EPOLLIN or EPOLLOUT if those before it on its descriptor go first, ... */
+    uint32_t no_wait;   /* ... unless it has this flag */
 };
 
 /* epoll_ops.c: the table of opcodes. */
@@ -321,5 +324,29 @@ int torc__epoll_poll_file(const struct torc__epoll_note *note);
 
 /* The rest of a read or write, of which note->done bytes have been moved without blocking. */
 int torc__epoll_transfer_rest(struct torc_op *op);
+
+/* ---- epoll_call.c: system calls that have no non-blocking form ---- */
+
+/* Whether one of `events` holds for `fd` now, or an error that a call would tell. */
+bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events);
+
+typedef ssize_t torc__epoll_call_fn(void *arguments);
+
+/*
+ * Make a system call while `fd` is O_NONBLOCK; see there what that means for others. The result,
+ * or a negative errno.
+ */
+ssize_t torc__epoll_call_nonblocking(struct torc__epoll *epoll, int fd, torc__epoll_call_fn *call,
+                                     void *arguments);
+
+/*
+ * The part of a vector that is left when `skip` bytes of it have been moved, up to `room` pieces
+ * of it. Returns how many pieces.
+ */
+unsigned torc__epoll_slice(const struct iovec *vector, size_t count, size_t skip,
+                           struct iovec *ret_pieces, unsigned room);
+
+/* How many bytes a vector holds. */
+size_t torc__epoll_vector_size(const struct iovec *vector, size_t count);
 
 #endif

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 /* A registration in doubt is looked at after so many turns, and so many are in one turn. */
-#define DOUBT_TURNS_MAX  256u
+#define DOUBT_TURNS_MAX   256u
 #define VERIFICATIONS_MAX 256u
 /* How many ops an event serves in each direction; the next event serves the others. */
 #define SERVED_MAX 64u
@@ -101,8 +101,9 @@ static struct torc__epoll_link *list_of(struct torc__epoll_watch *watch,
 
 static bool has_waiters(const struct torc__epoll_watch *watch)
 {
-    return !torc__epoll_list_empty(&watch->readers) || !torc__epoll_list_empty(&watch->writers) ||
-           !torc__epoll_list_empty(&watch->pollers);
+    return !torc__epoll_list_is_empty(&watch->readers) ||
+           !torc__epoll_list_is_empty(&watch->writers) ||
+           !torc__epoll_list_is_empty(&watch->pollers);
 }
 
 /* The events that somebody waits for. */
@@ -110,9 +111,9 @@ static uint32_t wanted(const struct torc__epoll_watch *watch)
 {
     uint32_t events = 0;
 
-    if (!torc__epoll_list_empty(&watch->readers))
+    if (!torc__epoll_list_is_empty(&watch->readers))
         events |= EPOLLIN;
-    if (!torc__epoll_list_empty(&watch->writers))
+    if (!torc__epoll_list_is_empty(&watch->writers))
         events |= EPOLLOUT;
     for (struct torc__epoll_link *link = watch->pollers.next; link != &watch->pollers;
          link = link->next)
@@ -222,8 +223,8 @@ bool torc__epoll_must_wait(const struct torc__epoll *epoll, int fd, uint32_t dir
     if (watch == NULL)
         return false;
     if (direction == EPOLLOUT)
-        return !torc__epoll_list_empty(&watch->writers);
-    return !torc__epoll_list_empty(&watch->readers) ||
+        return !torc__epoll_list_is_empty(&watch->writers);
+    return !torc__epoll_list_is_empty(&watch->readers) ||
            (watch->drained && (watch->armed & EPOLLIN));
 }
 
@@ -243,8 +244,8 @@ int torc__epoll_watch(struct torc__epoll *epoll, struct torc__epoll_note *note)
 
     if (watch == NULL)
         return note->fd < 0 ? -EBADF : -ENOMEM;
-    result = note->edge != EDGE_NONE ? arm_edge(epoll, watch, note)
-                                     : arm(epoll, watch, note->events);
+    result =
+        note->edge != EDGE_NONE ? arm_edge(epoll, watch, note) : arm(epoll, watch, note->events);
     if (result < 0)
         return result;
     list = list_of(watch, note);
@@ -262,8 +263,7 @@ void torc__epoll_unwatch(struct torc__epoll *epoll, struct torc__epoll_note *not
 }
 
 /* The first that waits in a list, taken out to be tried. */
-static struct torc__epoll_note *take_first(struct torc__epoll *epoll,
-                                           struct torc__epoll_link *list)
+static struct torc__epoll_note *take_first(struct torc__epoll *epoll, struct torc__epoll_link *list)
 {
     struct torc__epoll_note *note = torc__epoll_of_link(list->next);
 
@@ -275,7 +275,7 @@ static struct torc__epoll_note *take_first(struct torc__epoll *epoll,
 /* Have all who wait try again, in a turn to come. */
 static void retry_list(struct torc__epoll *epoll, struct torc__epoll_link *list)
 {
-    while (!torc__epoll_list_empty(list)) {
+    while (!torc__epoll_list_is_empty(list)) {
         struct torc__epoll_note *note = take_first(epoll, list);
 
         note->retried = false;
@@ -305,7 +305,7 @@ static void verify(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
 
 void torc__epoll_verify(struct torc__epoll *epoll, bool before_sleep)
 {
-    for (unsigned i = 0; i < VERIFICATIONS_MAX && !torc__epoll_list_empty(&epoll->doubts); i++) {
+    for (unsigned i = 0; i < VERIFICATIONS_MAX && !torc__epoll_list_is_empty(&epoll->doubts); i++) {
         struct torc__epoll_watch *watch =
             container_of(epoll->doubts.next, struct torc__epoll_watch, doubt);
 
@@ -339,7 +339,7 @@ void torc__epoll_rebuild(struct torc__epoll *epoll)
 /* Their descriptor was closed behind our back: what they waited for is not to be had any more. */
 static void fail_list(struct torc__epoll *epoll, struct torc__epoll_link *list)
 {
-    while (!torc__epoll_list_empty(list)) {
+    while (!torc__epoll_list_is_empty(list)) {
         struct torc__epoll_note *note = take_first(epoll, list);
 
         note->result = note->done > 0 ? (int32_t)note->done : -EBADF;
@@ -433,7 +433,7 @@ static bool serve_list(struct torc__epoll *epoll, struct torc__epoll_watch *watc
 {
     const uint64_t told_before = epoll->base.stats.completions;
 
-    for (unsigned i = 0; !torc__epoll_list_empty(list) && (i < SERVED_MAX || watch->edge); i++) {
+    for (unsigned i = 0; !torc__epoll_list_is_empty(list) && (i < SERVED_MAX || watch->edge); i++) {
         struct torc__epoll_note *note = take_first(epoll, list);
         const uint32_t done = note->done;
 
@@ -461,7 +461,7 @@ static void serve_pollers(struct torc__epoll *epoll, struct torc__epoll_watch *w
         torc__epoll_unlink(&note->link);
         torc__epoll_insert(&due, &note->link);
     }
-    while (!torc__epoll_list_empty(&due)) {
+    while (!torc__epoll_list_is_empty(&due)) {
         struct torc__epoll_note *note = take_first(epoll, &due);
 
         note->retried = true;
@@ -486,13 +486,13 @@ static void note_false_event(struct torc__epoll *epoll, struct torc__epoll_watch
 /* Take back what nobody waits for. */
 static void disarm(struct torc__epoll *epoll, struct torc__epoll_watch *watch, uint32_t unwanted)
 {
-    const bool only_always = (unwanted & ~(uint32_t)ALWAYS) == 0;
+    const bool is_over = unwanted & ALWAYS; /* What is told anyway only ends with all of it. */
     const uint32_t left = watch->armed & (wanted(watch) | ALWAYS | EPOLLET);
     int result;
 
     trust(watch);
-    result = control(epoll, watch, only_always ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, left);
-    watch->armed = result < 0 || only_always ? 0 : left;
+    result = control(epoll, watch, is_over ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, left);
+    watch->armed = result < 0 || is_over ? 0 : left;
     if (result < 0) {
         epoll->stale = true;
         retry_all(epoll, watch);

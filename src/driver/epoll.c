@@ -437,15 +437,20 @@ static int epoll_init(struct torc__driver *driver, const struct torc__driver_opt
     epoll->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (epoll->wake_fd < 0)
         return -errno;
-    result = torc__epoll_open_set(epoll);
-    if (result < 0) {
-        close(epoll->wake_fd);
-        return result;
-    }
-    epoll->fd = result;
+    epoll->fd = torc__epoll_open_set(epoll);
+    result = epoll->fd < 0 ? epoll->fd : torc__epoll_make_watches(epoll);
+    if (result < 0)
+        goto undo;
     choose_wait(epoll);
     note_opcodes(driver);
     return 0;
+
+undo:
+    torc__epoll_free_watches(epoll);
+    if (epoll->fd >= 0)
+        close(epoll->fd);
+    close(epoll->wake_fd);
+    return result;
 }
 
 static void epoll_finish(struct torc__driver *driver)

@@ -287,6 +287,9 @@ void torc__epoll_part(struct torc__epoll *epoll, int fd);
 /* An op that borrows its descriptor ends. */
 void torc__epoll_give_back(struct torc__epoll *epoll, const struct io_uring_sqe *sqe);
 
+/* Make room for the first descriptors, so that a small program never allocates. 0 or -ENOMEM. */
+int torc__epoll_make_watches(struct torc__epoll *epoll);
+
 /* Free what the table holds. */
 void torc__epoll_free_watches(struct torc__epoll *epoll);
 

@@ -83,6 +83,11 @@ static struct torc__epoll_watch *find_or_make(struct torc__epoll *epoll, int fd)
     return torc__epoll_find(epoll, fd);
 }
 
+int torc__epoll_make_watches(struct torc__epoll *epoll)
+{
+    return find_or_make(epoll, 0) != NULL ? 0 : -ENOMEM;
+}
+
 void torc__epoll_free_watches(struct torc__epoll *epoll)
 {
     for (unsigned i = 0; i < epoll->chunk_count; i++)

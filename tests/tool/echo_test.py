@@ -127,7 +127,8 @@ class Echo(tool.TestCase):
 
     def test_ipv6_and_every_way_to_run(self):
         ways = (["--forbid", "all"], ["--busy-poll", "off"], ["--busy-poll", "50"],
-                ["--driver", "uring"], ["--listen", "[::1]:0"])
+                ["--driver", "uring"], ["--driver", "epoll"], ["--driver", "auto"],
+                ["--driver", "epoll", "--shards", 3], ["--listen", "[::1]:0"])
         for way in ways:
             with self.subTest(way), tool.Echo(*way) as echo:
                 host = "::1" if "[::1]:0" in way else "127.0.0.1"

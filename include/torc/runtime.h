@@ -20,7 +20,7 @@ TORC_BEGIN_C
 
 /* Which driver carries the operations. */
 enum torc_driver_choice {
-    TORC_DRIVER_AUTO, /* io_uring; epoll where rings are denied or impossible, and a message says so */
+    TORC_DRIVER_AUTO,  /* io_uring; where that is denied, epoll, of which a message tells */
     TORC_DRIVER_URING, /* io_uring, or fail */
     TORC_DRIVER_EPOLL, /* epoll, and threads for files */
 };

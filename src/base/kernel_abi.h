@@ -35,7 +35,7 @@ _Static_assert(IORING_OP_MSG_RING == 40, "kernel ABI");
 #define KERNEL_OP_PIPE      62 /* 6.16 */
 _Static_assert(IORING_OP_SENDMSG_ZC == 48, "kernel ABI");
 
-/* Flags of operations that liburing 2.3 does not know, under names of our own for the same reason. */
+/* Flags of operations that liburing 2.3 does not know, for the same reason under names of ours. */
 #define KERNEL_TIMEOUT_MULTISHOT (1U << 6) /* 6.4 */
 #define KERNEL_ACCEPT_DONTWAIT   (1U << 1) /* 6.10 */
 #define KERNEL_ACCEPT_POLL_FIRST (1U << 2) /* 6.10 */

@@ -48,8 +48,11 @@ struct torc__driver_options {
 
 struct torc__driver_ops {
     const char *name;
-    size_t size; /* of the driver's struct, which begins with struct torc__driver */
-    /* Given its struct, cleared but for the head. 0, or why this driver cannot work here; then nothing is left behind. */
+    size_t size; /* of the driver's own struct, which begins with struct torc__driver */
+    /*
+     * `driver` is cleared but for its head. 0, or why this driver cannot work here; then nothing
+     * is left behind.
+     */
     int (*init)(struct torc__driver *driver, const struct torc__driver_options *options);
     /* All ops of others must have completed. Ends the driver's own ones and waits for them. */
     void (*finish)(struct torc__driver *driver);

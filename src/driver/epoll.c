@@ -8,7 +8,7 @@
  * asked for events: a server that answers each message makes one recv, one send, and a share of an
  * epoll_wait().
  *
- * A turn tries no op twice, and what completions bring about waits for the next, so every turn ends.
+ * A turn tries no op twice, and what completions bring about waits for the next: so it ends.
  */
 #include "driver/epoll.h"
 #include "base/clock.h"

@@ -2,10 +2,10 @@
 /*
  * epoll_rw.c - reads, writes and splices of any descriptor, without blocking the loop.
  *
- * RWF_NOWAIT says in one call that there is nothing to be read yet, on current kernels for nearly
- * everything, files in the page cache included. What does not have it is asked by poll(2) first; files
- * go to the pool. Whether a descriptor is a file is found out when it turns out that nothing will
- * ever tell that it is ready: epoll has no files.
+ * With RWF_NOWAIT one call says that there is nothing to be read yet, on current kernels for
+ * sockets, pipes, and files, whose part in memory is read so. What does not know it is asked by
+ * poll(2) first, or is a file and goes to the pool. That a descriptor is a file is also found out
+ * where it would have to be waited for: epoll refuses it.
  */
 #include "base/clock.h"
 #include "base/compiler.h"

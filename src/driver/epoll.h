@@ -43,12 +43,13 @@ struct torc__epoll_watch {
 struct torc__epoll {
     struct torc__driver base;
     int fd;
-    int wake_fd;                    /* an eventfd, registered edge-triggered: never read */
-    struct torc__epoll_link queue;  /* QUEUED and ENDED */
-    struct torc__epoll_link timing; /* TIMING */
-    struct torc__epoll_link pooled; /* POOLED */
-    struct torc__epoll_link doubts; /* watches whose registration may be another file's */
-    struct torc__epoll_note *due;   /* the earliest TIMING, root of the heap */
+    int wake_fd;                             /* an eventfd, registered edge-triggered: never read */
+    struct torc__epoll_link queue;           /* QUEUED and ENDED */
+    struct torc__epoll_link timing;          /* TIMING */
+    struct torc__epoll_link pooled;          /* POOLED */
+    struct torc__epoll_link doubts;          /* watches whose registration may be another file's */
+    struct torc__epoll_note *due;            /* the earliest TIMING, root of the heap */
+    const struct torc__epoll_watch *serving; /* whose event is being served */
     struct torc__epoll_watch **chunks;
     unsigned chunk_count;
     unsigned queued;   /* how many are in the queue */

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 
 /* Of the process, as the flags of its files are. */
 static pthread_mutex_t changing_flags = PTHREAD_MUTEX_INITIALIZER;

@@ -180,7 +180,8 @@ static int arm(struct torc__epoll *epoll, struct torc__epoll_watch *watch, uint3
 
     if ((watch->armed & all) != all || (watch->edge && !(watch->armed & EPOLLET)))
         return registration(epoll, watch, all);
-    doubt(epoll, watch);
+    if (watch != epoll->serving) /* Or it has just told something. */
+        doubt(epoll, watch);
     return 0;
 }
 
@@ -520,6 +521,7 @@ void torc__epoll_serve_event(struct torc__epoll *epoll, const struct epoll_event
         unwanted &= ~(uint32_t)ALWAYS;
     if (unwanted != 0)
         disarm(epoll, watch, unwanted);
+    epoll->serving = watch;
     if (events & (EPOLLIN | ALWAYS)) {
         watch->drained = false;
         useful &= serve_list(epoll, watch, &watch->readers);
@@ -527,6 +529,7 @@ void torc__epoll_serve_event(struct torc__epoll *epoll, const struct epoll_event
     if (events & (EPOLLOUT | ALWAYS))
         useful &= serve_list(epoll, watch, &watch->writers);
     serve_pollers(epoll, watch, events);
+    epoll->serving = NULL;
     if (unlikely(!useful))
         note_false_event(epoll, watch);
     else

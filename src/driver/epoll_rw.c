@@ -241,7 +241,7 @@ int torc__epoll_try_splice(struct torc__epoll *epoll, struct torc_op *op, struct
     const bool may_wait = !(sqe->splice_flags & SPLICE_F_NONBLOCK) || note->begun;
     ssize_t result;
 
-    if (sqe->splice_flags & SPLICE_F_FD_IN_FIXED)
+    if ((sqe->splice_flags & SPLICE_F_FD_IN_FIXED) || sqe->splice_fd_in < 0 || sqe->fd < 0)
         return -EBADF;
     if (sqe->len == 0)
         return 0;

@@ -7,8 +7,12 @@
 
 #include <torc/api.h>
 #include <torc/blocking.h>
+#include <torc/dir.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
+#include <torc/file.h>
+#include <torc/file_stream.h>
+#include <torc/fs.h>
 #include <torc/io.h>
 #include <torc/mailbox.h>
 #include <torc/net.h>

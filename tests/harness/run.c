@@ -94,22 +94,8 @@ static bool memory_is_countable(const struct torc_options *options)
     return !harness_is_slow() && !threads_started && (options == NULL || options->shards <= 3);
 }
 
-/* A driver may have started threads for what the body did. */
-static int watched_main(void *arg)
-{
-    const struct lone_main *lone = arg;
-    const int result = lone->body(lone->arg);
-    struct torc_stats stats;
-
-    torc_stats(&stats);
-    if (stats.blocking_runs > 0)
-        threads_started = true;
-    return result;
-}
-
 int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, void *arg)
 {
-    struct lone_main lone = {body, arg};
     unsigned fds;
     size_t memory;
     int result;
@@ -117,7 +103,7 @@ int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, 
     EXPECT_INT(run_on_thread(options, nothing, NULL), ==, 0);
     fds = harness_open_fds();
     memory = memory_in_use();
-    result = run_on_thread(options, watched_main, &lone);
+    result = run_on_thread(options, body, arg);
     if (memory_is_countable(options))
         EXPECT_UINT(memory_in_use(), ==, memory);
     EXPECT_UINT(harness_open_fds(), ==, fds);

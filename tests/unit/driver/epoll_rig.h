@@ -23,7 +23,6 @@ static inline void start_with(struct torc__epoll *epoll, unsigned forbid, unsign
     const struct torc__driver_options options = {.forbid = forbid};
     const struct torc_options pool = {.blocking_threads_max = threads};
 
-    harness_expect_threads();
     memset(epoll, 0, sizeof(*epoll));
     epoll->base.ops = &torc__epoll_ops;
     epoll->base.forbid = forbid;

@@ -27,6 +27,12 @@
 #define TURN_OPS_MAX 1024u
 /* How many turns in a row may find so much to do that they do not ask for events. */
 #define BUSY_TURNS_MAX 4u
+/*
+ * So many registrations in doubt are verified before a sleep. With more of them the driver dozes
+ * for a while first: under load they are out of doubt, by their events, before it is over.
+ */
+#define DOUBTS_FEW 4u
+#define DOZE_NS    TORC_MILLISECOND
 /* The event of wake_fd; all others carry a descriptor and a generation that is not 0. */
 #define WAKE_DATA UINT64_C(0)
 
@@ -352,7 +358,23 @@ static void wait_for_events(struct torc__epoll *epoll, uint64_t until_ns)
     count = epoll->wait(epoll, sleeps && end_ns == TORC_FOREVER ? NULL : &timeout);
     atomic_store_explicit(&epoll->sleeping, false, memory_order_relaxed);
     TORC_ASSERT(count >= 0 || count == -EINTR); /* Nothing else can happen to a set of ours. */
+    epoll->dozed = sleeps && count == 0;
     serve_events(epoll, count);
+}
+
+/* Verify what is in doubt, as far as is due. Returns how long the driver may sleep. */
+static uint64_t settle_doubts(struct torc__epoll *epoll, uint64_t until_ns)
+{
+    const bool sleeps = until_ns != DRIVER_NO_WAIT;
+    uint64_t doze_end_ns;
+
+    if (likely(epoll->doubt_count == 0))
+        return until_ns;
+    torc__epoll_verify(epoll, sleeps && (epoll->dozed || epoll->doubt_count <= DOUBTS_FEW));
+    if (!sleeps || epoll->doubt_count == 0)
+        return until_ns;
+    doze_end_ns = torc__clock_now() + DOZE_NS;
+    return until_ns < doze_end_ns ? until_ns : doze_end_ns;
 }
 
 static int epoll_turn(struct torc__driver *driver, uint64_t wait_until_ns)
@@ -371,9 +393,7 @@ static int epoll_turn(struct torc__driver *driver, uint64_t wait_until_ns)
             torc__epoll_rebuild(epoll);
         if (epoll->base.stats.completions != told_before)
             wait_until_ns = DRIVER_NO_WAIT;
-        if (!torc__epoll_list_is_empty(&epoll->doubts))
-            torc__epoll_verify(epoll, wait_until_ns != DRIVER_NO_WAIT);
-        wait_for_events(epoll, wait_until_ns);
+        wait_for_events(epoll, settle_doubts(epoll, wait_until_ns));
         if (has_finished_jobs(epoll))
             torc__epoll_collect(epoll);
     }

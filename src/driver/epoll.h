@@ -52,6 +52,8 @@ struct torc__epoll {
     const struct torc__epoll_watch *serving; /* whose event is being served */
     struct torc__epoll_watch **chunks;
     unsigned chunk_count;
+    unsigned doubt_count;
+    bool dozed;        /* nothing came, so those in doubt are to be verified */
     unsigned queued;   /* how many are in the queue */
     unsigned watching; /* how many ops are WATCHING */
     unsigned counting; /* how many are TIMING and count completions */

@@ -9,9 +9,10 @@
  * Programs close descriptors without telling us, and the kernel gives their numbers to other files.
  * A registration belongs to the file. So one that an op relies on and that was made for an earlier
  * op is in doubt until it has been confirmed (EPOLL_CTL_MOD finds file and number together), which
- * happens before the driver sleeps, or after some turns; and each registration has a generation,
- * which tells events of a file that lives on under another number. Those cannot be taken back but
- * with the whole set, which is then made anew.
+ * happens before the driver sleeps, or after some turns; of many it is done only after a doze, in
+ * which traffic as a rule does away with the doubts. And each registration has a generation, which
+ * tells events of a file that lives on under another number. Those cannot be taken back but with
+ * the whole set, which is then made anew.
  */
 #include "base/compiler.h"
 #include "base/log.h"
@@ -128,11 +129,13 @@ static uint32_t wanted(const struct torc__epoll_watch *watch)
 
 /* ---- Registrations ---- */
 
-static void trust(struct torc__epoll_watch *watch)
+static void trust(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
 {
-    if (watch->in_doubt)
-        torc__epoll_unlink(&watch->doubt);
+    if (!watch->in_doubt)
+        return;
     watch->in_doubt = false;
+    torc__epoll_unlink(&watch->doubt);
+    epoll->doubt_count--;
 }
 
 static void doubt(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
@@ -142,6 +145,7 @@ static void doubt(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
     watch->in_doubt = true;
     watch->doubt_since = epoll->turns;
     torc__epoll_insert(&epoll->doubts, &watch->doubt);
+    epoll->doubt_count++;
 }
 
 static int control(struct torc__epoll *epoll, struct torc__epoll_watch *watch, int what,
@@ -161,7 +165,7 @@ static int registration(struct torc__epoll *epoll, struct torc__epoll_watch *wat
 {
     int result = -ENOENT;
 
-    trust(watch);
+    trust(epoll, watch);
     if (watch->edge)
         events |= EPOLLET;
     if (watch->armed != 0)
@@ -211,9 +215,9 @@ static int arm_edge(struct torc__epoll *epoll, struct torc__epoll_watch *watch,
 }
 
 /* Nothing is known of the descriptor any more, but for who waits for it. */
-static void clear(struct torc__epoll_watch *watch)
+static void clear(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
 {
-    trust(watch);
+    trust(epoll, watch);
     watch->armed = 0;
     watch->false_events = 0;
     watch->drained = false;
@@ -293,7 +297,7 @@ static void retry_list(struct torc__epoll *epoll, struct torc__epoll_link *list)
 
 static void retry_all(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
 {
-    clear(watch);
+    clear(epoll, watch);
     retry_list(epoll, &watch->readers);
     retry_list(epoll, &watch->writers);
     retry_list(epoll, &watch->pollers);
@@ -303,7 +307,7 @@ static void retry_all(struct torc__epoll *epoll, struct torc__epoll_watch *watch
 
 static void verify(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
 {
-    trust(watch);
+    trust(epoll, watch);
     if (watch->armed != 0 && has_waiters(watch) &&
         control(epoll, watch, EPOLL_CTL_MOD, watch->armed) < 0)
         retry_all(epoll, watch);
@@ -359,7 +363,7 @@ void torc__epoll_forget(struct torc__epoll *epoll, int fd)
 
     if (watch == NULL)
         return;
-    clear(watch);
+    clear(epoll, watch);
     fail_list(epoll, &watch->readers);
     fail_list(epoll, &watch->writers);
     fail_list(epoll, &watch->pollers);
@@ -389,7 +393,7 @@ static void give_back(struct torc__epoll *epoll, int fd)
 
     if (watch == NULL || watch->borrowers == 0 || --watch->borrowers > 0)
         return;
-    clear(watch);
+    clear(epoll, watch);
     close(fd);
 }
 
@@ -409,11 +413,11 @@ void torc__epoll_part(struct torc__epoll *epoll, int fd)
     if (watch == NULL)
         return;
     if (likely(!has_waiters(watch))) {
-        clear(watch);
+        clear(epoll, watch);
         return;
     }
     (void)control(epoll, watch, EPOLL_CTL_DEL, 0); /* Closing does not, while there is a copy. */
-    clear(watch);
+    clear(epoll, watch);
     copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     other = copy < 0 ? NULL : find_or_make(epoll, copy);
     if (other == NULL) {
@@ -496,7 +500,7 @@ static void disarm(struct torc__epoll *epoll, struct torc__epoll_watch *watch, u
     const uint32_t left = watch->armed & (wanted(watch) | ALWAYS | EPOLLET);
     int result;
 
-    trust(watch);
+    trust(epoll, watch);
     result = control(epoll, watch, is_over ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, left);
     watch->armed = result < 0 || is_over ? 0 : left;
     if (result < 0) {

@@ -331,6 +331,44 @@ TEST(a_number_that_has_become_another_file_is_noticed_before_the_driver_sleeps)
     stop(&epoll);
 }
 
+TEST(many_numbers_that_have_become_other_files_are_noticed_soon)
+{
+    enum {
+        COUNT = 40
+    };
+    struct torc__epoll epoll;
+    struct noted_op ops[COUNT];
+    char bytes[COUNT];
+    int old[COUNT][2];
+    int new[COUNT][2];
+
+    start(&epoll);
+    for (unsigned i = 0; i < COUNT; i++) {
+        harness_unix_pair(old[i]);
+        prepare_recv(&epoll, &ops[i], old[i][0], &bytes[i]);
+        settle(&epoll);
+        harness_put(old[i][1], "x", 1);
+        EXPECT_INT(result_of(&epoll, &ops[i]), ==, 1);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        harness_unix_pair(new[i]);
+        replace(old[i][0], new[i][0]);
+        prepare_recv(&epoll, &ops[i], old[i][0], &bytes[i]);
+    }
+    settle(&epoll);
+    EXPECT_UINT(epoll.doubt_count, ==, COUNT);
+    for (unsigned i = 0; i < COUNT; i++)
+        harness_put(new[i][1], "y", 1);
+    while (epoll.base.stats.ops_ended < epoll.base.stats.ops)
+        turn(&epoll, TORC_FOREVER);
+    expect_each_told_once(ops, COUNT, 1);
+    for (unsigned i = 0; i < COUNT; i++) {
+        harness_close_pair(old[i]);
+        close(new[i][1]);
+    }
+    stop(&epoll);
+}
+
 TEST(a_number_that_has_become_another_file_is_noticed_by_a_driver_that_never_sleeps)
 {
     struct torc__epoll epoll;

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """echo_test.py - torc echo sends back what it gets, ends in good order, and says what it did."""
+import json
+import os
 import resource
 import signal
 import socket
@@ -124,6 +126,22 @@ class Echo(tool.TestCase):
                     result = tool.torc("echo", "--listen", taken, "--shards", shards)
                     self.assert_fails(result, 1)
                     self.assertIn("Address already in use", result.stderr)
+
+    def test_where_io_uring_is_denied_it_carries_traffic_all_the_same_and_says_how(self):
+        def deny():
+            os.environ.pop("TORC_DRIVER", None)
+            tool.deny_io_uring()
+
+        data = bytes(range(256)) * 64
+        with tool.Echo("--json", "--shards", 2, preexec=deny) as echo:
+            for _ in range(5):
+                with echo.connect() as connection:
+                    connection.sendall(data)
+                    self.assertEqual(tool.receive(connection, len(data)), data)
+            status, out, err = echo.stop()
+        self.assertEqual(status, 0)
+        self.assertRegex(err, r"\Atorc: using epoll[^\n]*denied[^\n]*torc doctor[^\n]*\n\Z")
+        self.assertEqual(json.loads(out)["bytes"], 5 * len(data))
 
     def test_ipv6_and_every_way_to_run(self):
         ways = (["--forbid", "all"], ["--busy-poll", "off"], ["--busy-poll", "50"],

@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -94,9 +95,11 @@ static void read_from_all_kinds(void)
     struct noted_op ops[4];
     char bytes[4][256];
     int fds[4];
+    const int file = memfd_create("test", MFD_CLOEXEC); /* Nobody else opens it. */
+    const uint64_t one = 1;
+    char path[40];
     int ends[2];
     int tty;
-    const uint64_t one = 1;
 
     start(&epoll);
     harness_pipe(ends);
@@ -107,7 +110,8 @@ static void read_from_all_kinds(void)
     fds[1] = eventfd(0, EFD_CLOEXEC);
     fds[2] = inotify_init1(IN_CLOEXEC);
     fds[3] = open(ptsname(tty), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    EXPECT_INT(inotify_add_watch(fds[2], "/dev/null", IN_OPEN), >, 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+    EXPECT_INT(inotify_add_watch(fds[2], path, IN_OPEN), >, 0);
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 4; i++)
             io_uring_prep_read(prepare(&epoll, &ops[i]), fds[i], bytes[i], 256, AT_POSITION);
@@ -116,7 +120,7 @@ static void read_from_all_kinds(void)
             EXPECT_UINT(ops[i].told, ==, 0);
         harness_put(ends[1], "abc", 3);
         harness_put(fds[1], &one, sizeof(one));
-        close(open("/dev/null", O_RDONLY | O_CLOEXEC));
+        close(open(path, O_RDONLY | O_CLOEXEC));
         harness_put(tty, "line\n", 5);
         turn_until_ended(&epoll, ops, 4);
         EXPECT_INT(ops[0].result, ==, 3);
@@ -131,6 +135,7 @@ static void read_from_all_kinds(void)
     for (unsigned i = 0; i < 4; i++)
         close(fds[i]);
     close(ends[1]);
+    close(file);
     close(tty);
     stop(&epoll);
 }

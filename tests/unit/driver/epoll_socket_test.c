@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+/* More than a socket has room for. Of Unix sockets, whose room depends on nothing else. */
 static char big[1 << 20];
 static char received[1 << 20];
 
@@ -26,7 +27,7 @@ TEST(what_does_not_wait_says_so)
     int fds[2];
 
     start(&epoll);
-    harness_tight_pair(fds);
+    harness_unix_pair(fds);
     io_uring_prep_recv(prepare(&epoll, &waiting), fds[0], &byte, 1, 0);
     settle(&epoll);
     io_uring_prep_recv(prepare(&epoll, &op), fds[0], &byte, 1, MSG_DONTWAIT);
@@ -137,7 +138,7 @@ TEST(a_send_of_all_goes_on_after_short_writes_and_one_without_does_not)
     int fds[2];
 
     start(&epoll);
-    harness_tight_pair(fds);
+    harness_unix_pair(fds);
     harness_pattern_fill(big, sizeof(big), 3);
     io_uring_prep_send(prepare(&epoll, &op), fds[0], big, sizeof(big), MSG_WAITALL);
     settle(&epoll);
@@ -161,7 +162,7 @@ TEST(a_send_of_all_that_is_cancelled_tells_what_has_gone)
     int fds[2];
 
     start(&epoll);
-    harness_tight_pair(fds);
+    harness_unix_pair(fds);
     harness_pattern_fill(big, sizeof(big), 0);
     io_uring_prep_send(prepare(&epoll, &op), fds[0], big, sizeof(big), MSG_WAITALL);
     settle(&epoll);
@@ -191,7 +192,7 @@ TEST(messages_of_many_pieces_arrive_whole_in_both_directions)
     int fds[2];
 
     start(&epoll);
-    harness_tight_pair(fds);
+    harness_unix_pair(fds);
     harness_pattern_fill(big, sizeof(big), 9);
     for (unsigned i = 0; i < PIECES; i++) {
         out[i] = (struct iovec){&big[i * piece], piece};

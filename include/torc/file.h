@@ -8,7 +8,11 @@
  *
  * No call here keeps the shard waiting. What the kernel's ring can do goes there, other calls run
  * on a thread of the pool (torc/blocking.h). A call that a kernel thread or one of the pool has
- * begun is waited for, also in a cancelled scope; some, as opening a FIFO, can be interrupted.
+ * begun is waited for, also in a cancelled scope.
+ *
+ * Open a FIFO with O_RDWR, or with O_NONBLOCK: whether open(2) waits for its other end otherwise
+ * depends on the ring (Linux 6.18: only sometimes), and a thread of the pool that does so could not
+ * be interrupted.
  *
  * Paths are borrowed until the call returns. A name over 255 bytes, or a path over 4,095, gives
  * -ENAMETOOLONG. `dirfd` is where relative paths begin: a directory, or AT_FDCWD (<fcntl.h>) for

@@ -4,7 +4,8 @@
  * directories and trees of them; files as a whole.
  *
  * What torc/file.h says of paths, of `dirfd` and of threads holds here. The forms without `dirfd`
- * begin relative paths at the working directory.
+ * begin relative paths at the working directory. Functions with paths of their own, and those for
+ * trees and whole files, use up to 24 KiB of stack.
  */
 #ifndef TORC_FS_H
 #define TORC_FS_H
@@ -153,6 +154,8 @@ TORC_CHECK int torc_save_file(const char *path, const void *data, size_t length,
 /*
  * Copy the data and the permissions of a file into a new one, or in the place of an existing one,
  * in the way of torc_save_file(). Suspends. Where the file system can, it shares the blocks.
+ *
+ * -EISDIR, -EINVAL    `from` is a directory, or something else that is no regular file.
  */
 TORC_CHECK int torc_copy_file(const char *from, const char *to);
 

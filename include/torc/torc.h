@@ -21,5 +21,6 @@
 #include <torc/scope.h>
 #include <torc/sync.h>
 #include <torc/time.h>
+#include <torc/watch.h>
 
 #endif

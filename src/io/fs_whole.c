@@ -265,25 +265,35 @@ static int copy_data(int in, int out)
     return (int)count;
 }
 
+/* Looked at before it is opened, since opening a FIFO might wait for ever. */
+static int open_regular(const char *path, mode_t *ret_mode)
+{
+    struct statx status;
+    int result = torc_statx(AT_FDCWD, path, 0, STATX_TYPE | STATX_MODE, &status);
+
+    if (result < 0)
+        return result;
+    if (!S_ISREG(status.stx_mode))
+        return S_ISDIR(status.stx_mode) ? -EISDIR : -EINVAL;
+    *ret_mode = status.stx_mode & 07777;
+    return torc_open(path, O_RDONLY, 0);
+}
+
 int torc_copy_file(const char *from, const char *to)
 {
     struct replacement replacement;
-    struct statx status;
-    int in = torc_open(from, O_RDONLY, 0);
+    mode_t mode;
     int result;
+    int in = open_regular(from, &mode);
 
     if (in < 0)
         return in;
-    result = torc_fstatx(in, STATX_TYPE | STATX_MODE, &status);
-    if (result == 0 && !S_ISREG(status.stx_mode))
-        result = S_ISDIR(status.stx_mode) ? -EISDIR : -EINVAL;
-    if (result == 0)
-        result = begin_replacing(&replacement, to, 0600);
+    result = begin_replacing(&replacement, to, 0600);
     if (result < 0)
         goto close_in;
     result = copy_data(in, replacement.fd);
     if (result == 0)
-        result = torc_fchmod(replacement.fd, status.stx_mode & 07777);
+        result = torc_fchmod(replacement.fd, mode);
     result = finish_replacing(&replacement, result);
 close_in:
     (void)torc_close(in);

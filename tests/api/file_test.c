@@ -7,6 +7,7 @@
 #include "harness/run.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -527,5 +528,39 @@ FIBER_TEST(reads_that_are_cancelled_leave_the_file_as_usable_as_before)
         EXPECT_INT(torc_pread(fd, data, sizeof(data), 3), ==, 7);
     }
     EXPECT_INT(torc_close(fd), ==, 0);
+    harness_leave_directory();
+}
+
+/* IOSQE_ASYNC has a kernel thread wait in it; a ring that tries first does not wait at all. */
+static int open_fifo(void *arg)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe = torc_op_prepare(&op);
+
+    (void)arg;
+    io_uring_prep_openat(sqe, AT_FDCWD, "fifo", O_RDONLY | O_CLOEXEC, 0);
+    sqe->flags |= IOSQE_ASYNC;
+    return torc_op_wait(&op);
+}
+
+FIBER_TEST(a_kernel_thread_that_waits_for_the_other_end_of_a_fifo_is_interrupted)
+{
+    struct torc_driver_report report;
+    struct torc_scope scope;
+
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    if (strcmp(report.driver, "uring") != 0)
+        SKIP("a thread of the pool that waits in open() cannot be interrupted");
+    harness_enter_directory();
+    EXPECT_INT(mkfifo("fifo", 0600), ==, 0);
+    for (unsigned i = 0; i < 20; i++) {
+        torc_scope_open(&scope, 0);
+        harness_spawn(&scope, open_fifo, NULL);
+        harness_yield(1);
+        for (unsigned j = 0; j < i; j++)
+            harness_pass_kernel(); /* Time for the thread to get there. */
+        torc_scope_cancel(&scope);
+        EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    }
     harness_leave_directory();
 }

@@ -210,7 +210,7 @@ FIBER_TEST_WITH_THREADS(directories_are_made_through_links_and_not_through_files
     harness_leave_directory();
 }
 
-FIBER_TEST_WITH_THREADS(directories_are_made_255_deep_and_removed_again)
+FIBER_TEST_WITH_THREADS(directories_are_made_255_deep)
 {
     char path[2 * 255 + 1] = "";
 
@@ -219,8 +219,6 @@ FIBER_TEST_WITH_THREADS(directories_are_made_255_deep_and_removed_again)
         memcpy(path + 2 * i, "d/", 3);
     EXPECT_INT(torc_mkdir_all(path, 0755), ==, 0);
     EXPECT(is_directory(path));
-    EXPECT_INT(torc_remove_all(AT_FDCWD, "d"), ==, 0);
-    EXPECT_UINT(harness_count_names(), ==, 0);
     harness_leave_directory();
 }
 

@@ -20,6 +20,7 @@ PUBLIC_ONLY = ("tools/", "examples/", "tests/api/")  # Use <torc/...> and their 
 # The only files of the library that use the heap, and when: never on the path of an operation.
 MAY_ALLOCATE = {
     "src/driver/driver.c": "once per driver",
+    "src/driver/epoll_watch.c": "once per 256 descriptors that are waited for",
     "src/driver/pool.c": "once per run",
     "src/driver/uring.c": "a backlog of completions, only when the kernel refuses submissions",
     "src/fiber/stack.c": "once per slab of stacks",

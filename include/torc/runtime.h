@@ -20,8 +20,9 @@ TORC_BEGIN_C
 
 /* Which driver carries the operations. */
 enum torc_driver_choice {
-    TORC_DRIVER_AUTO,  /* the best that works here */
+    TORC_DRIVER_AUTO,  /* io_uring; where that is denied, epoll, of which a message tells */
     TORC_DRIVER_URING, /* io_uring, or fail */
+    TORC_DRIVER_EPOLL, /* epoll, and threads for files */
 };
 
 /* What a shard does before it sleeps. */
@@ -112,7 +113,8 @@ struct torc_options {
  * -EINVAL     an option is out of its range, or a CPU does not exist.
  * -EBUSY      called from a shard.
  * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK on kernels before 5.12.
- * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it (a message tells which).
+ * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it, and only that was asked for (a
+ *             message tells which).
  */
 TORC_CHECK int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options);
 
@@ -182,10 +184,10 @@ struct torc_feature_report {
 
 /* The driver a shard with these options would use. */
 struct torc_driver_report {
-    const char *driver; /* "uring", or "none" */
+    const char *driver; /* "uring", "epoll", or "none" */
     int error;          /* 0, or why there is none */
     const char *reason; /* a line about the choice */
-    uint32_t entries;
+    uint32_t entries;   /* of the rings; 0 without */
     uint32_t completion_entries;
     uint32_t sqpoll_idle_ms; /* as in use: 0 also where it was asked for and is not to be had */
     uint32_t napi_poll_us;

@@ -38,6 +38,16 @@ _Static_assert(IORING_OP_MSG_RING == 40, "kernel ABI");
 #define KERNEL_OP_PIPE      62 /* 6.16 */
 _Static_assert(IORING_OP_SENDMSG_ZC == 48, "kernel ABI");
 
+/* Flags of operations that liburing 2.3 does not know, for the same reason under names of ours. */
+#define KERNEL_TIMEOUT_MULTISHOT (1U << 6) /* 6.4 */
+#define KERNEL_ACCEPT_DONTWAIT   (1U << 1) /* 6.10 */
+#define KERNEL_ACCEPT_POLL_FIRST (1U << 2) /* 6.10 */
+#define KERNEL_CANCEL_USERDATA   (1U << 4) /* 6.6 */
+#define KERNEL_CANCEL_OP         (1U << 5) /* 6.6 */
+_Static_assert(IORING_TIMEOUT_ETIME_SUCCESS == 1U << 5, "kernel ABI");
+_Static_assert(IORING_ACCEPT_MULTISHOT == 1U << 0, "kernel ABI");
+_Static_assert(IORING_ASYNC_CANCEL_FD_FIXED == 1U << 3, "kernel ABI");
+
 /* Flags of completions and of the wait. */
 _Static_assert(IORING_CQE_F_NOTIF == 1U << 3, "kernel ABI");
 _Static_assert(IORING_ENTER_REGISTERED_RING == 1U << 4, "kernel ABI");

@@ -15,6 +15,7 @@
 #define DRIVER_DRIVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <torc/op.h>
 #include <torc/runtime.h>
@@ -51,7 +52,11 @@ struct torc__driver_options {
 
 struct torc__driver_ops {
     const char *name;
-    /* 0, or why this driver cannot work here; then nothing is left behind. */
+    size_t size; /* of the driver's own struct, which begins with struct torc__driver */
+    /*
+     * `driver` is cleared but for its head. 0, or why this driver cannot work here; then nothing
+     * is left behind.
+     */
     int (*init)(struct torc__driver *driver, const struct torc__driver_options *options);
     /* All ops of others must have completed. Ends the driver's own ones and waits for them. */
     void (*finish)(struct torc__driver *driver);
@@ -92,7 +97,9 @@ struct torc__driver {
     unsigned forbid;   /* Those that options or the environment forbid. */
     uint64_t
         opcodes[DRIVER_OPCODES / 64]; /* What prepare() may be given: see torc__driver_has(). */
-    struct torc__pool *pool;          /* the runtime's; NULL for a driver that is only tried */
+    uint32_t entries;                 /* of the queues, where there are any */
+    uint32_t completion_entries;
+    struct torc__pool *pool; /* the runtime's; NULL for a driver that is only tried */
 };
 
 /*
@@ -111,10 +118,12 @@ static inline uint64_t torc__driver_in_flight(const struct torc__driver *driver)
 }
 
 extern const struct torc__driver_ops torc__uring_ops;
+extern const struct torc__driver_ops torc__epoll_ops;
 
 /*
- * Make the driver that `options` and the environment (TORC_DRIVER, TORC_FORBID) ask for. Allocates.
- * 0, or the reason why none works, of which the log has told. `pool` must outlive it.
+ * Make the driver that `options` and the environment (TORC_DRIVER, TORC_FORBID) ask for: if they
+ * leave the choice open, epoll where there are no rings, of which the log tells once. `pool` must
+ * outlive the driver. Allocates. 0, or why none works, of which the log has told, too.
  */
 int torc__driver_create(const struct torc_options *options, struct torc__pool *pool,
                         struct torc__driver **ret_driver);

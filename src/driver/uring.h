@@ -42,6 +42,7 @@ struct torc__uring {
     unsigned backlog_told;
     uint16_t next_group; /* the group number to try for the next ring of buffers */
     bool finishing;
+    uint32_t sqpoll_idle_ms;
     bool sqpoll;      /* A thread of the kernel takes what is queued. */
     bool refused;     /* The kernel takes nothing at present, and the log has told. */
     unsigned offered; /* The features that the kernel has, bugs or not. */
@@ -53,6 +54,9 @@ struct torc__uring {
 
 /* Set up the ring with the newest features that work and are not forbidden. 0 or the last error. */
 int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_options *options);
+
+/* Fill in what options of this driver do here. */
+void torc__uring_report_options(const struct torc__uring *uring, struct torc_driver_report *report);
 
 /* buffer_ring.c: open_buffers() and close_buffers() of this driver. */
 int torc__uring_open_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers,

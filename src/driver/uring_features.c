@@ -165,9 +165,9 @@ static int climb_with_sqpoll(struct torc__uring *uring, const struct torc__drive
         torc__ring_finish(&uring->ring);
         result = -EOPNOTSUPP;
     }
-    if (result >= 0)
-        uring->sqpoll = true;
-    else
+    uring->sqpoll = result >= 0;
+    uring->sqpoll_idle_ms = result >= 0 ? options->sqpoll_idle_ms : 0;
+    if (result < 0)
         torc__log("no thread that polls the submission queue: %s", strerror(-result));
     return result;
 }
@@ -191,6 +191,13 @@ static void apply_options(struct torc__uring *uring, const struct torc__driver_o
         torc__log("network devices are not polled: %s", strerror(-result));
     else
         uring->napi_poll_us = options->napi_poll_us;
+}
+
+void torc__uring_report_options(const struct torc__uring *uring, struct torc_driver_report *report)
+{
+    report->sqpoll_idle_ms = uring->sqpoll_idle_ms;
+    report->napi_poll_us = uring->napi_poll_us;
+    report->min_wait_us = uring->ring.min_wait_us;
 }
 
 const char *torc__uring_why_unused(const struct torc__uring *uring, unsigned feature)

@@ -25,7 +25,7 @@ WRONG = """
     echo --shards 1025
     echo --shards 1.5
     echo --shards many
-    echo --driver epoll
+    echo --driver steam
     echo --forbid nonsense
     echo --forbid all,
     echo --forbid ,
@@ -188,8 +188,29 @@ class Doctor(tool.TestCase):
         advice = json.loads(result.stdout)["advice"]
         self.assertTrue(any("256 descriptors" in a["what"] and a["how"] for a in advice), advice)
 
-    def test_where_io_uring_is_denied_it_says_by_what_and_ends_with_status_1(self):
-        result = tool.torc("doctor", "--json", preexec=tool.deny_io_uring)
+    def test_where_io_uring_is_denied_it_says_by_what_and_that_epoll_is_used(self):
+        environment = {"TORC_DRIVER": ""}
+        result = tool.torc("doctor", "--json", env=environment, preexec=tool.deny_io_uring)
+        found = json.loads(result.stdout)
+        self.assertEqual((result.returncode, found["works"]), (0, True), result)
+        self.assertEqual(found["driver"]["name"], "epoll")
+        self.assertIn("denied", found["driver"]["reason"])
+        self.assertFalse(any(advice["problem"] for advice in found["advice"]))
+        self.assertTrue(any("seccomp filter" in advice["what"] for advice in found["advice"]),
+                        found["advice"])
+
+    def test_epoll_that_was_asked_for_needs_no_advice(self):
+        for way in (["--driver", "epoll"], []):
+            environment = {"TORC_DRIVER": "" if way else "epoll"}
+            result = tool.torc("doctor", "--json", *way, env=environment)
+            found = json.loads(result.stdout)
+            self.assertEqual(found["driver"]["name"], "epoll")
+            self.assertEqual((found["driver"]["entries"], found["works"]), (0, True))
+            self.assertFalse(any("io_uring" in advice["what"] for advice in found["advice"]))
+
+    def test_where_io_uring_is_denied_and_insisted_on_it_says_by_what_and_ends_with_status_1(self):
+        insist = ["--driver", "uring"]
+        result = tool.torc("doctor", "--json", *insist, preexec=tool.deny_io_uring)
         found = json.loads(result.stdout)
         self.assertEqual((result.returncode, found["works"]), (1, False), result)
         self.assertEqual(found["driver"]["name"], "none")
@@ -197,10 +218,10 @@ class Doctor(tool.TestCase):
         problems = [advice for advice in found["advice"] if advice["problem"]]
         self.assertEqual(len(problems), 1)
         self.assertIn("seccomp filter", problems[0]["what"])
-        page = tool.torc("doctor", preexec=tool.deny_io_uring)
+        page = tool.torc("doctor", *insist, preexec=tool.deny_io_uring)
         self.assertEqual(page.returncode, 1)
         self.assertIn("cannot run here", page.stdout)
-        echo = tool.torc("echo", "--listen", "127.0.0.1:0", preexec=tool.deny_io_uring)
+        echo = tool.torc("echo", "--listen", "127.0.0.1:0", *insist, preexec=tool.deny_io_uring)
         self.assertEqual((echo.returncode, echo.stdout), (1, ""), echo)
         self.assertIn("torc doctor", echo.stderr)
 

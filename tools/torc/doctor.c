@@ -171,7 +171,7 @@ static void print_all(const struct doctor_facts *facts, const struct doctor_advi
     line("driver", "%s", report->driver);
     if (report->reason != NULL && report->reason[0] != '\0')
         line("", "%s", report->reason);
-    if (works) {
+    if (report->entries > 0) {
         line("ring", "%s entries, %s completions", output_count(report->entries).text,
              output_count(report->completion_entries).text);
         line("self-test", "%s", report->self_test);

@@ -6,9 +6,9 @@
 #define UNIT_DRIVER_RIG_H
 
 #include "base/clock.h"
-#include "base/compiler.h"
 #include "driver/uring.h"
 #include "harness/net.h"
+#include "unit/driver/noted.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -26,30 +26,6 @@
 
 /* What to forbid to be on each rung of the ladder on which all is tested. */
 static const unsigned rungs[] = {0, AFTER_60, AFTER_511, TORC_FEATURE_ALL};
-
-/* An op that notes what is told of it. */
-struct noted_op {
-    struct torc_op op;
-    unsigned told;
-    unsigned ended;
-    int result;
-};
-
-static inline void note(struct torc_op *op, int result, uint32_t flags, int more)
-{
-    struct noted_op *noted = container_of(op, struct noted_op, op);
-
-    (void)flags;
-    noted->told++;
-    noted->ended += !more;
-    noted->result = result;
-}
-
-/* The function of an op is its only field that concerns a driver. */
-static inline void set_function(struct torc_op *op, torc_op_fn *function)
-{
-    memcpy((char *)op + offsetof(struct torc_op, _complete), &function, sizeof(function));
-}
 
 static inline struct io_uring_sqe *prepare(struct torc__uring *uring, struct noted_op *noted)
 {
@@ -107,15 +83,6 @@ static inline void turn_until_ended(struct torc__uring *uring, const struct note
             EXPECT(torc__clock_now() < limit_ns);
             turn(uring, limit_ns);
         }
-    }
-}
-
-static inline void expect_each_told_once(const struct noted_op *ops, unsigned count, int result)
-{
-    for (unsigned i = 0; i < count; i++) {
-        EXPECT_UINT(ops[i].told, ==, 1);
-        EXPECT_UINT(ops[i].ended, ==, 1);
-        EXPECT_INT(ops[i].result, ==, result);
     }
 }
 

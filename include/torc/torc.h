@@ -6,15 +6,20 @@
 #define TORC_TORC_H
 
 #include <torc/api.h>
+#include <torc/datagram.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
 #include <torc/io.h>
 #include <torc/mailbox.h>
 #include <torc/net.h>
 #include <torc/op.h>
+#include <torc/pipe.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
 #include <torc/sync.h>
 #include <torc/time.h>
+#include <torc/udp.h>
+#include <torc/unix.h>
+#include <torc/watch.h>
 
 #endif

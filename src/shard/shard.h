@@ -12,6 +12,7 @@
 #include "driver/driver.h"
 #include "fiber/fiber.h"
 #include "shard/mailbox.h"
+#include "shard/pipe_pool.h"
 #include "shard/poll_policy.h"
 #include "shard/timers.h"
 #include <torc/scope.h>
@@ -39,6 +40,7 @@ struct torc__shard {
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
     struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc__pipe_pool pipes;
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;

@@ -11,6 +11,22 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Connect without waiting, which a Unix socket does only where its file says so. */
+static int connect_now(const struct torc__control *request)
+{
+    const int flags = fcntl(request->fd, F_GETFL);
+    int error;
+    int result;
+
+    if (flags < 0 || fcntl(request->fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -1;
+    result = connect(request->fd, request->data, request->length);
+    error = errno;
+    (void)fcntl(request->fd, F_SETFL, flags);
+    errno = error;
+    return result;
+}
+
 static int pipe_size(const struct torc__control *request)
 {
     if (request->a == 0)
@@ -61,6 +77,8 @@ static int do_request(struct torc__control *request)
         return setsockopt(request->fd, request->a, request->b, request->data, request->length);
     case CONTROL_GET_OPTION:
         return getsockopt(request->fd, request->a, request->b, request->data, &request->length);
+    case CONTROL_CONNECT:
+        return connect_now(request);
     case CONTROL_CLOSE:
         return close(request->fd);
     case CONTROL_PAIR:

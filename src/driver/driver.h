@@ -111,6 +111,7 @@ enum torc__control_kind {
     CONTROL_PEER,       /* likewise */
     CONTROL_SET_OPTION, /* fd, a: level, b: option, data, length */
     CONTROL_GET_OPTION, /* fd, a: level, b: option, data, length: in and out */
+    CONTROL_CONNECT,    /* as CONTROL_BIND, a Unix socket; -EAGAIN: the server's queue is full */
     CONTROL_CLOSE,      /* fd; of what holds no data that could still be written */
     CONTROL_PAIR,       /* socketpair(): a: type, data: int[2] */
     CONTROL_BIND_PATH,  /* as CONTROL_BIND for a Unix socket, see local_path.h; a: mode or 0 */

@@ -35,6 +35,7 @@ static inline void torc__message_append(struct msghdr *message, int level, int t
     struct cmsghdr *header =
         (struct cmsghdr *)(void *)((char *)message->msg_control + message->msg_controllen);
 
+    memset(header, 0, CMSG_SPACE(length)); /* Padding too: all of it goes to the kernel. */
     header->cmsg_level = level;
     header->cmsg_type = type;
     header->cmsg_len = CMSG_LEN(length);

@@ -7,6 +7,7 @@
 #include "io/transfer.h"
 #include <errno.h>
 #include <string.h>
+#include <torc/fiber.h>
 #include <torc/net.h>
 
 static int control(struct torc__control request)
@@ -78,11 +79,40 @@ bool torc_accept_error_is_transient(int error)
     }
 }
 
+/*
+ * A connect to a Unix socket whose queue is full cannot be polled for: the kernel tries it again
+ * and again, and while it does a cancel does not find it. So the ring is used only for one that
+ * has to wait, and then a kernel thread waits, from the start.
+ */
+static int connect_local(int fd, const struct torc_address *address)
+{
+    struct torc_address copy = *address;
+    struct torc_op op;
+    struct io_uring_sqe *sqe;
+    int result = torc_yield();
+
+    if (result < 0)
+        return result;
+    result = control((struct torc__control){
+        .kind = CONTROL_CONNECT, .fd = fd, .data = &copy.any, .length = copy.length});
+    if (result != -EAGAIN)
+        return result;
+    sqe = torc__begin(&op);
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_connect(sqe, fd, &copy.any, copy.length);
+    sqe->flags |= IOSQE_ASYNC;
+    return torc__await(&op);
+}
+
 int torc_connect(int fd, const struct torc_address *address)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    struct io_uring_sqe *sqe;
 
+    if (address->any.sa_family == AF_UNIX)
+        return connect_local(fd, address);
+    sqe = torc__begin(&op);
     if (sqe == NULL)
         return op._result;
     io_uring_prep_connect(sqe, fd, &address->any, address->length);

@@ -244,7 +244,7 @@ FIBER_TEST(what_no_datagram_can_carry_is_emsgsize_and_is_not_sent)
 FIBER_TEST(that_nobody_listens_is_told_to_a_connected_socket_once)
 {
     struct torc_address dead;
-    char data[4];
+    char data[4] = "abc";
     struct torc_datagram datagram = {.data = data, .size = sizeof(data), .length = 1};
     int fd = open_at("127.0.0.1:0", NULL, &dead);
 

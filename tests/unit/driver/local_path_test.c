@@ -199,7 +199,7 @@ TEST(the_mode_of_a_path_is_what_was_asked_for_whatever_the_umask)
     close_place(&place);
 }
 
-/* One of full length has no room for a NUL, which then is not needed. */
+/* One of full length has no room for a NUL, which then is not needed; valgrind thinks it is. */
 TEST(a_path_of_full_length_can_be_taken_over_and_freed)
 {
     struct place place;
@@ -208,7 +208,8 @@ TEST(a_path_of_full_length_can_be_taken_over_and_freed)
 
     open_place(&place);
     length = strlen(place.address.sun_path);
-    memset(place.address.sun_path + length, 'x', sizeof(place.address.sun_path) - length);
+    memset(place.address.sun_path + length, 'x',
+           sizeof(place.address.sun_path) - length - harness_is_valgrind());
     for (int i = 0; i < 2; i++) {
         fd = new_socket(SOCK_STREAM);
         EXPECT_INT(bind_to(fd, &place, 0600), ==, 0);

@@ -2,8 +2,8 @@
 /*
  * 26_proxy.c - forward connections: two copies each, one per direction.
  *
- * `26_proxy 127.0.0.1:8080 127.0.0.1:80` forwards from the first address to the second, for ever.
- * Without arguments it has nothing to do, and ends.
+ * `26_proxy 127.0.0.1:8080 127.0.0.1:80` forwards from the first address to the second. Without
+ * arguments it has nothing to do, and ends.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -25,15 +25,12 @@ static int serve(void *arg)
 {
     const int client = (int)(intptr_t)arg;
     const int server = torc_tcp_connect(&target, 1, NULL);
-    int up[] = {client, server};
-    int down[] = {server, client};
+    int up[] = {client, server}, down[] = {server, client};
     struct torc_scope scope;
-    int result = server < 0 ? server : 0;
 
     torc_scope_open(&scope, 0);
-    if (result == 0 && (result = torc_scope_spawn(&scope, forward, up)) == 0)
-        result = torc_scope_spawn(&scope, forward, down);
-    if (result < 0)
+    if (server < 0 || torc_scope_spawn(&scope, forward, up) < 0 ||
+        torc_scope_spawn(&scope, forward, down) < 0)
         torc_scope_cancel(&scope);
     (void)torc_scope_close(&scope);
     (void)torc_close(server);
@@ -44,10 +41,10 @@ static int serve(void *arg)
 static int run(void *text)
 {
     struct torc_address address;
-    int fd = torc_address_parse(text, &address);
-    const int listener = fd < 0 ? fd : torc_tcp_listen(&address, NULL);
+    const int listener =
+        torc_address_parse(text, &address) < 0 ? -EINVAL : torc_tcp_listen(&address, NULL);
+    int fd = listener;
 
-    fd = listener;
     while (fd >= 0 && (fd = torc_accept(listener, NULL)) >= 0) {
         if (torc_spawn(serve, (void *)(intptr_t)fd) < 0)
             (void)torc_close(fd);

@@ -149,8 +149,19 @@ enum torc__control_kind {
     CONTROL_PEER,       /* likewise */
     CONTROL_SET_OPTION, /* fd, a: level, b: option, data, length */
     CONTROL_GET_OPTION, /* fd, a: level, b: option, data, length: in and out */
-    CONTROL_CLOSE,      /* fd, of which nobody would hear an error */
     CONTROL_RECV,       /* fd, data: room, length; MSG_DONTWAIT, so -EAGAIN */
+    CONTROL_CONNECT,    /* as CONTROL_BIND, a Unix socket; -EAGAIN: the server's queue is full */
+    CONTROL_CLOSE,      /* fd; of what holds no data that could still be written */
+    CONTROL_PAIR,       /* socketpair(): a: type, data: int[2] */
+    CONTROL_BIND_PATH,  /* as CONTROL_BIND for a Unix socket, see local_path.h; a: mode or 0 */
+    CONTROL_FREE_PATH,  /* data: a Unix address, length; its path goes unless a socket has it */
+    CONTROL_SEND,       /* fd, data: struct mmsghdr[], length: how many, a: flags; the count */
+    CONTROL_RECEIVE,    /* likewise */
+    CONTROL_PIPE,       /* data: int[2] */
+    CONTROL_PIPE_SIZE,  /* fd, a: bytes, or 0 to ask; the bytes it has. -EBADF: no pipe */
+    CONTROL_WATCH_OPEN, /* a set of watched descriptors, epoll_create(2) */
+    CONTROL_WATCH_SET,  /* fd: the set, a: whom, b: events or 0 for no more, data: uint64_t key */
+    CONTROL_WATCH_TAKE, /* fd: the set, data: struct epoll_event[], length: how many; the count */
 };
 
 struct torc__control {

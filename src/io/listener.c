@@ -11,6 +11,7 @@
 #include <string.h>
 #include <torc/io.h>
 #include <torc/listener.h>
+#include <torc/unix.h>
 
 #define ROOM_LEAST 16u
 
@@ -107,19 +108,10 @@ void torc_listener_adopt(struct torc_listener *listener, int fd)
 static int listen_unix(const struct torc_address *address,
                        const struct torc_listen_options *options)
 {
-    int fd = torc_socket(AF_UNIX, SOCK_STREAM, 0);
-    int result;
+    const struct torc_unix_options unix_options = {
+        .backlog = options != NULL && options->backlog > 0 ? options->backlog : 0};
 
-    if (fd < 0)
-        return fd;
-    result = torc_bind(fd, address);
-    if (result == 0)
-        result = torc_listen(fd, options != NULL && options->backlog > 0 ? options->backlog : 4096);
-    if (result < 0) {
-        (void)torc_close(fd);
-        return result;
-    }
-    return fd;
+    return torc_unix_open(address, &unix_options);
 }
 
 int torc_listener_open(struct torc_listener *listener, const struct torc_address *address,

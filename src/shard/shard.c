@@ -442,6 +442,7 @@ void torc__shard_finish(struct torc__shard *shard)
     torc__timer_stop(&shard->timers, &shard->trim);
     if (shard->finish_streams != NULL)
         shard->finish_streams(shard);
+    torc__pipes_finish(&shard->pipes, shard->driver);
     torc__driver_destroy(shard->driver);
     torc__stacks_finish(&shard->stacks);
     torc__fibers_finish(&shard->fibers);

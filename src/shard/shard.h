@@ -13,6 +13,7 @@
 #include "driver/pool.h"
 #include "fiber/fiber.h"
 #include "shard/mailbox.h"
+#include "shard/pipe_pool.h"
 #include "shard/poll_policy.h"
 #include "shard/timers.h"
 #include <torc/scope.h>
@@ -41,6 +42,7 @@ struct torc__shard {
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
     struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc__pipe_pool pipes;
 
     /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
     struct torc__streams *streams;

@@ -13,8 +13,10 @@
 #include <torc/mailbox.h>
 #include <torc/net.h>
 #include <torc/op.h>
+#include <torc/process.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
+#include <torc/signal.h>
 #include <torc/sync.h>
 #include <torc/time.h>
 

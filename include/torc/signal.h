@@ -27,6 +27,7 @@
 
 #include <signal.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <torc/api.h>
 TORC_BEGIN_C
 

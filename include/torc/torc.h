@@ -7,6 +7,7 @@
 
 #include <torc/api.h>
 #include <torc/blocking.h>
+#include <torc/dns.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
 #include <torc/io.h>

@@ -410,6 +410,8 @@ void torc__shard_finish(struct torc__shard *shard)
 {
     (void)torc__mailbox_close(shard->mailbox); /* Not done yet if the shard never ran. */
     torc__timer_stop(&shard->timers, &shard->trim);
+    if (shard->resolver != NULL)
+        shard->destroy_resolver(shard->resolver);
     torc__driver_destroy(shard->driver);
     torc__stacks_finish(&shard->stacks);
     torc__fibers_finish(&shard->fibers);

@@ -19,6 +19,7 @@
 
 struct torc__runtime;
 struct torc__thread_call;
+struct torc_resolver;
 
 struct torc__shard {
     /* What every switch touches. */
@@ -39,7 +40,9 @@ struct torc__shard {
     struct torc__timers timers;
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
-    struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc_op *feeds;          /* ops whose completions wake no fiber */
+    struct torc_resolver *resolver; /* of names, once one was needed, and how to end it */
+    void (*destroy_resolver)(struct torc_resolver *resolver);
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,12 +367,12 @@ FIBER_TEST_WITH_THREADS(a_child_that_leads_a_group_is_stopped_with_all_of_it)
 
 /* ---- What else the program does ---- */
 
-static volatile sig_atomic_t handled;
+static atomic_int handled;
 
 static void count_signal(int number)
 {
     (void)number;
-    handled++;
+    atomic_fetch_add(&handled, 1);
 }
 
 static void expect_exit_codes(void)
@@ -393,7 +394,7 @@ FIBER_TEST_WITH_THREADS(children_are_waited_for_beside_a_handler_of_sigchld)
 
     EXPECT_INT(sigaction(SIGCHLD, &action, NULL), ==, 0);
     expect_exit_codes();
-    EXPECT_INT(handled, >, 0);
+    EXPECT_INT(atomic_load(&handled), >, 0);
 }
 
 FIBER_TEST_WITH_THREADS(how_a_child_ended_is_lost_if_sigchld_is_ignored)

@@ -247,6 +247,27 @@ static int await_name(struct torc__name *name)
     return result < 0 ? result : name->result;
 }
 
+/* What a resolver has remembered, or finds out. */
+static int ask(struct torc_resolver *resolver, const char *host, struct torc__name **ret_name)
+{
+    struct torc__name *name;
+    int result = choose_resolver(resolver, &resolver);
+
+    if (result < 0)
+        return result;
+    name = torc__names_find(&resolver->cache, host, torc_now());
+    if (name == NULL)
+        result = begin_lookup(resolver, host, &name);
+    if (result < 0)
+        return result;
+    result = await_name(name);
+    if (result < 0)
+        torc__name_release(name);
+    else
+        *ret_name = name;
+    return result;
+}
+
 int torc_lookup(struct torc_resolver *resolver, const char *host, uint16_t port, int family,
                 struct torc_address *ret_addresses, unsigned capacity)
 {
@@ -256,27 +277,19 @@ int torc_lookup(struct torc_resolver *resolver, const char *host, uint16_t port,
 
     if (result < 0)
         return result;
-    if (capacity == 0 || (family != 0 && family != AF_INET && family != AF_INET6))
+    if (capacity == 0 || strcmp(host, "*") == 0 ||
+        (family != 0 && family != AF_INET && family != AF_INET6))
         return -EINVAL;
     if (torc__reason(torc__shard_of_fiber()) != 0)
         return torc_yield(); /* Which refuses. */
-    result = strcmp(host, "*") == 0 ? -EINVAL
-             : is_localhost(host)   ? torc_resolve("localhost", port, local, 2)
-                                    : torc_resolve(host, port, local, 2);
+    result = torc_resolve(is_localhost(host) ? "localhost" : host, port, local, 2);
     if (result > 0)
         return choose_addresses(local, (unsigned)result, family, port, ret_addresses, capacity);
-    result = choose_resolver(resolver, &resolver);
+    result = ask(resolver, host, &name);
     if (result < 0)
         return result;
-    name = torc__names_find(&resolver->cache, host, torc_now());
-    if (name == NULL)
-        result = begin_lookup(resolver, host, &name);
-    if (result < 0)
-        return result;
-    result = await_name(name);
-    if (result > 0)
-        result = choose_addresses(name->addresses, (unsigned)result, family, port, ret_addresses,
-                                  capacity);
+    result =
+        choose_addresses(name->addresses, (unsigned)result, family, port, ret_addresses, capacity);
     torc__name_release(name);
     return result;
 }

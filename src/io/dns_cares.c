@@ -7,6 +7,7 @@
  * with it sockets of its own: no two lookups wait for each other, and each question leaves from
  * another port, which makes answers hard to forge.
  */
+#define CARES_NO_DEPRECATED /* Newer releases would have us use what older ones lack. */
 #include "io/await.h"
 #include "io/dns.h"
 #include <ares.h>

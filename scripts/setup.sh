@@ -15,7 +15,10 @@ wanted=() # Without these some tests are skipped, but nothing fails.
 
 case "${1:-build}" in
 build | bench) ;;
-test) wanted=(libc-ares-dev clang gdb valgrind qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu) ;;
+test)
+    wanted=(libc-ares-dev clang gdb valgrind
+        qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
+    ;;
 ci)
     needed+=(clang gdb valgrind clang-format clang-tidy libc-ares-dev)
     wanted=(qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)

@@ -262,8 +262,11 @@ static void end_and_reap(struct torc_process *process)
     (void)kill_raw(process, SIGKILL, false);
     if (process->_leads_group)
         (void)kill_raw(process, SIGKILL, true);
-    while (!process->_ended && await_end(process) == 0)
+    while (!process->_ended) {
+        if (await_end(process) < 0) /* Without memory for a wait: look again soon. */
+            (void)torc_sleep(TORC_MILLISECOND);
         (void)reap(process);
+    }
 }
 
 static void ask_to_end(const struct torc_process *process)

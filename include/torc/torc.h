@@ -7,9 +7,13 @@
 
 #include <torc/api.h>
 #include <torc/blocking.h>
+#include <torc/dir.h>
 #include <torc/dns.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
+#include <torc/file.h>
+#include <torc/file_stream.h>
+#include <torc/fs.h>
 #include <torc/io.h>
 #include <torc/mailbox.h>
 #include <torc/net.h>
@@ -20,5 +24,6 @@
 #include <torc/signal.h>
 #include <torc/sync.h>
 #include <torc/time.h>
+#include <torc/watch.h>
 
 #endif

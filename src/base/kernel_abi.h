@@ -8,6 +8,7 @@
 #define BASE_KERNEL_ABI_H
 
 #include <liburing.h>
+#include <stddef.h>
 #include <sys/mman.h>
 
 /* io_uring_setup() flags, io_uring_setup(2). */
@@ -38,6 +39,20 @@ _Static_assert(IORING_OP_SENDMSG_ZC == 48, "kernel ABI");
 /* Flags of completions and of the wait. */
 _Static_assert(IORING_CQE_F_NOTIF == 1U << 3, "kernel ABI");
 _Static_assert(IORING_ENTER_REGISTERED_RING == 1U << 4, "kernel ABI");
+
+/* What direct I/O demands, statx(2). */
+#define KERNEL_STATX_DIOALIGN 0x2000U /* 6.1 */
+
+/* The fields of struct statx that concern that; older headers lack the last ones. */
+struct kernel_statx_direct {
+    uint32_t mask;
+    uint32_t skipped[37];
+    uint32_t memory_alignment;
+    uint32_t offset_alignment;
+    uint32_t spare[24];
+};
+_Static_assert(sizeof(struct kernel_statx_direct) == 256, "kernel ABI");
+_Static_assert(offsetof(struct kernel_statx_direct, memory_alignment) == 0x98, "kernel ABI");
 
 /* madvise() advice, madvise(2): a page that faults, without a mapping of its own. */
 #ifndef MADV_GUARD_INSTALL

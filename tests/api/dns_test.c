@@ -122,7 +122,6 @@ TEST(every_shard_has_a_resolver_of_its_own)
     const struct torc_options options = {.shards = 3, .no_pin = true};
 
     NEEDS_THREADS();
-    harness_expect_threads();
     harness_run_with(&options, look_up_on_shard, NULL);
 }
 

@@ -366,7 +366,6 @@ TEST(a_child_of_a_pinned_shard_may_use_all_cpus)
     cpu_set_t all;
 
     NEEDS_THREADS();
-    harness_expect_threads();
     unsetenv("OMP_NUM_THREADS"); /* nproc obeys it. */
     unsetenv("OMP_THREAD_LIMIT");
     EXPECT_INT(sched_getaffinity(0, sizeof(all), &all), ==, 0);

@@ -327,14 +327,15 @@ TEST(every_job_of_many_threads_runs_once_or_is_withdrawn)
 
 TEST(a_pool_that_can_start_no_thread_refuses_and_one_that_has_some_goes_on)
 {
-    struct torc__pool *pool = new_pool(0, 0);
     struct torc__job refused = {.run = never};
+    struct torc__pool *pool;
     struct rlimit before;
     struct rlimit none;
     struct quick quick;
 
     if (harness_is_slow())
         SKIP("sanitizers and valgrind need address space themselves");
+    pool = new_pool(0, 0);
     EXPECT_INT(getrlimit(RLIMIT_AS, &before), ==, 0);
     none = (struct rlimit){1, before.rlim_max};
     EXPECT_INT(setrlimit(RLIMIT_AS, &none), ==, 0);

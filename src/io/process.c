@@ -19,8 +19,6 @@
 #include <torc/scope.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* ---- Starting ---- */
 
 static size_t name_length(const char *entry)

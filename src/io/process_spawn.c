@@ -124,9 +124,9 @@ static int read_report(int fd)
     int error = 0;
     ssize_t size;
 
-    do
+    do {
         size = read(fd, &error, sizeof(error));
-    while (size < 0 && errno == EINTR);
+    } while (size < 0 && errno == EINTR);
     return size == (ssize_t)sizeof(error) ? error : 0;
 }
 
@@ -176,7 +176,7 @@ static int start(struct torc__launch *launch)
 
 int torc__process_launch(struct torc__launch *launch)
 {
-    struct torc__process_mapping mappings[PROCESS_MAPPINGS_MAX];
+    struct torc__process_mapping mappings[PROCESS_MAPPINGS_MAX] = {{0}};
     const struct torc_process_options *options = launch->options;
     struct ends ends = {.count = 0};
     int result;

@@ -354,9 +354,10 @@ static int expect_all_cpus(void *arg)
     char expected[16];
 
     snprintf(expected, sizeof(expected), "%d\n", CPU_COUNT(all));
-    if (torc_shard_index() == 0)
+    if (torc_shard_index() == 0) {
         EXPECT_STR(harness_shell_output("nproc --all >/dev/null; nproc", NULL, text, sizeof(text)),
                    expected);
+    }
     return 0;
 }
 

@@ -426,3 +426,30 @@ FIBER_TEST_WITH_THREADS(a_child_of_the_programs_own_is_left_alone)
     EXPECT_INT(WEXITSTATUS(status), ==, 11);
     harness_expect_no_children();
 }
+
+static int run_children(void *arg)
+{
+    const char *const argv[] = {"sh", "-c", "cat; exit 7", NULL};
+    char output[4];
+    struct torc_process_exchange exchange = {
+        .input = "abc", .input_size = 3, .output = output, .output_capacity = sizeof(output)};
+    struct torc_process_status status;
+
+    (void)arg;
+    for (int i = 0; i < 8; i++) {
+        EXPECT_INT(torc_process_run(argv, NULL, &exchange, &status), ==, 0);
+        EXPECT_INT(status.exit_code, ==, 7);
+        EXPECT_UINT(exchange.output_size, ==, 3);
+        EXPECT_MEM(output, "abc", 3);
+    }
+    return 0;
+}
+
+TEST(several_shards_have_children_at_the_same_time)
+{
+    const struct torc_options options = {.shards = 3, .no_pin = true};
+
+    NEEDS_THREADS();
+    harness_run_with(&options, run_children, NULL);
+    harness_expect_no_children();
+}

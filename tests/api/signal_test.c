@@ -193,6 +193,7 @@ FIBER_TEST(without_descriptors_nothing_is_watched)
     (void)harness_limit_fds(64);
     while ((fds[count] = dup(STDERR_FILENO)) >= 0)
         count++;
+    EXPECT_INT(count, >, 0);
     EXPECT_INT(close(fds[--count]), ==, 0); /* One is free, and two are needed. */
     EXPECT_INT(torc_signals_open(&signals, &number, 1), ==, -EMFILE);
     EXPECT(is_default(SIGUSR1));

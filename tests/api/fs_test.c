@@ -107,6 +107,7 @@ FIBER_TEST_WITH_THREADS(names_that_are_too_long_are_refused_by_every_call)
     char buffer[PATH_MAX];
     struct statx status;
 
+    harness_enter_directory();
     memset(path, 'x', 5000);
     for (size_t length = 5000; length >= 256; length /= 2) {
         path[length] = '\0';
@@ -121,6 +122,8 @@ FIBER_TEST_WITH_THREADS(names_that_are_too_long_are_refused_by_every_call)
         EXPECT_INT(torc_truncate(path, 0), ==, -ENAMETOOLONG);
         EXPECT_INT(torc_save_file(path, "", 0, 0600), ==, -ENAMETOOLONG);
     }
+    EXPECT_UINT(harness_count_names(), ==, 0);
+    harness_leave_directory();
 }
 
 /* ---- Links ---- */

@@ -141,7 +141,7 @@ static bool join(char *to, const char *first, const char *second)
 
     if (first_length + second_length + 2 > PATH_MAX)
         return false;
-    memmove(to, first, first_length);
+    memmove(to, first, first_length + 1);
     if (first_length > 0 && second_length > 0)
         to[at++] = '/';
     memcpy(to + at, second, second_length + 1);
@@ -367,16 +367,17 @@ int torc_watch_next(struct torc_watch *watch, struct torc_watch_event *ret_event
     int result = 0;
 
     while (result == 0) {
-        if (watch->scan != SCAN_NONE)
+        if (watch->scan != SCAN_NONE) {
             result = scan_next(watch, ret_event);
-        else if (watch->has_overflowed)
+        } else if (watch->has_overflowed) {
             result = tell_overflow(watch, ret_event);
-        else if (watch->at < watch->filled)
+        } else if (watch->at < watch->filled) {
             result = take_event(watch, ret_event);
-        else if (watch->root < 0)
+        } else if (watch->root < 0) {
             result = -ENOENT;
-        else
+        } else {
             result = fill(watch);
+        }
     }
     return result < 0 ? result : 0;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -175,7 +176,7 @@ static bool is_directory(const char *path)
 
 FIBER_TEST_WITH_THREADS(directories_are_made_with_all_above_them)
 {
-    char path[64];
+    char path[300];
 
     harness_enter_directory();
     EXPECT_INT(torc_mkdir_all("a/b/c", 0755), ==, 0);
@@ -190,7 +191,7 @@ FIBER_TEST_WITH_THREADS(directories_are_made_with_all_above_them)
     EXPECT_INT(torc_mkdir_all("/", 0755), ==, 0);
     EXPECT_INT(torc_mkdir_all(".", 0755), ==, 0);
     EXPECT_INT(torc_mkdir_all("", 0755), ==, -ENOENT);
-    strcat(strcpy(path, harness_directory()), "/abs/x");
+    snprintf(path, sizeof(path), "%s/abs/x", harness_directory());
     EXPECT_INT(torc_mkdir_all(path, 0755), ==, 0);
     EXPECT(is_directory("abs/x"));
     harness_leave_directory();
@@ -218,7 +219,7 @@ FIBER_TEST_WITH_THREADS(directories_are_made_255_deep)
     char path[2 * 255 + 1] = "";
 
     harness_enter_directory();
-    for (unsigned i = 0; i < 255; i++)
+    for (size_t i = 0; i < 255; i++)
         memcpy(path + 2 * i, "d/", 3);
     EXPECT_INT(torc_mkdir_all(path, 0755), ==, 0);
     EXPECT(is_directory(path));

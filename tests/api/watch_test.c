@@ -29,9 +29,9 @@ static uint32_t await(struct torc_watch *watch, uint32_t mask, const char *path)
 {
     struct torc_watch_event event;
 
-    do
+    do {
         EXPECT_INT(torc_watch_next(watch, &event), ==, 0);
-    while ((event.mask & mask) != mask || strcmp(event.path, path) != 0);
+    } while ((event.mask & mask) != mask || strcmp(event.path, path) != 0);
     return event.cookie;
 }
 
@@ -210,10 +210,11 @@ static void take_after_interruption(struct torc_watch *watch, struct torc_watch_
     int result;
 
     torc_scope_open(&scope, 0);
-    if (harness_random_below(2) == 0)
+    if (harness_random_below(2) == 0) {
         torc_scope_cancel(&scope);
-    else
+    } else {
         torc_scope_set_timeout(&scope, harness_random_below(200) * TORC_MICROSECOND);
+    }
     result = torc_watch_next(watch, event);
     (void)torc_scope_close(&scope);
     if (result == -ECANCELED || result == -ETIME)

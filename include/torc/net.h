@@ -119,7 +119,11 @@ TORC_CHECK int torc_recv_all(int fd, void *buffer, size_t length, size_t *ret_do
 /* Send exactly `length` bytes. Suspends. As torc_recv_all(). */
 TORC_CHECK int torc_send_all(int fd, const void *buffer, size_t length, size_t *ret_done);
 
-/* recvmsg(2). Suspends. The count, 0 at the end, or an error; `message` is updated as there. */
+/*
+ * recvmsg(2). Suspends. The count, 0 at the end, or an error; `message` is updated as there.
+ * Descriptors that come with it are close-on-exec. Linux before 5.14 gives -EINVAL where there is
+ * room for control data: torc/datagram.h and torc/unix.h have functions that know a way round.
+ */
 TORC_CHECK ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags);
 
 /* sendmsg(2). Suspends. The count, which may be short, or an error. */

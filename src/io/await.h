@@ -57,6 +57,19 @@ static inline struct io_uring_sqe *torc__begin_always(struct torc_op *op)
     return shard->driver->ops->prepare(shard->driver, op);
 }
 
+/*
+ * Prepare an op of something that outlives this call and ends it itself, as a stream does: its
+ * completions are told to `complete`, on the loop. Cancel it by torc__op_hurry().
+ */
+static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_fn *complete)
+{
+    struct torc__shard *shard = torc__shard_here();
+
+    op->_complete = complete;
+    op->_cancelling = 0;
+    return shard->driver->ops->prepare(shard->driver, op);
+}
+
 /* Prepare an op; NULL, and the scope's reason as the op's result, if there is one. */
 static inline struct io_uring_sqe *torc__begin(struct torc_op *op)
 {

@@ -59,7 +59,7 @@ ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset,
         return op._result;
     io_uring_prep_readv2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
     result = torc__await(&op);
-    torc__sanitizer_kernel_wrote_vector(vector, result);
+    torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
 

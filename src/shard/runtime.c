@@ -106,6 +106,11 @@ unsigned torc__runtime_shard_count(const struct torc__runtime *runtime)
     return runtime->count;
 }
 
+const struct torc_options *torc__runtime_options(const struct torc__runtime *runtime)
+{
+    return runtime->options;
+}
+
 /* ---- Threads ---- */
 
 /* For programs that do not look at results: EPIPE, and EFBIG at RLIMIT_FSIZE. */
@@ -337,6 +342,7 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
     result = create(options != NULL ? options : &defaults, &runtime);
     if (result < 0)
         return result;
+    torc__fork_watch();
     (void)allowed_cpus(&affinity);
     runtime->main = main;
     runtime->arg = arg;

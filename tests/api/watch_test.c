@@ -1,242 +1,374 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * watch_test.c - what changes in a tree is told, whatever grows in it meanwhile.
+ * watch_test.c - many descriptors watched at once, and readiness of those that are no sockets.
  */
-#include "harness/directory.h"
+#include "harness/net.h"
 #include "harness/run.h"
-#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <torc/torc.h>
 #include <unistd.h>
 
-#define EVENTS (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE)
+#define A_WHILE (5 * TORC_MILLISECOND)
 
-static struct torc_watch *watch_here(uint32_t mask)
-{
-    struct torc_watch *watch = NULL;
-
-    EXPECT_INT(torc_watch_open(".", mask, &watch), ==, 0);
-    return watch;
-}
-
-/* Takes events until this one comes; which it does, or the test takes too long. */
-static uint32_t await(struct torc_watch *watch, uint32_t mask, const char *path)
-{
-    struct torc_watch_event event;
-
-    do {
-        EXPECT_INT(torc_watch_next(watch, &event), ==, 0);
-    } while ((event.mask & mask) != mask || strcmp(event.path, path) != 0);
-    return event.cookie;
-}
-
-static void expect_quiet(struct torc_watch *watch)
-{
-    struct torc_watch_event event;
-    struct torc_scope scope;
-
-    torc_scope_open(&scope, 0);
-    torc_scope_set_timeout(&scope, 2 * TORC_MILLISECOND);
-    EXPECT_INT(torc_watch_next(watch, &event), ==, -ETIME);
-    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
-}
-
-FIBER_TEST_WITH_THREADS(changes_in_the_directory_and_below_are_told_with_their_paths)
-{
-    struct torc_watch *watch;
-    uint32_t cookie;
-
-    harness_enter_directory();
-    EXPECT_INT(torc_mkdir_all("a/b", 0755), ==, 0);
-    harness_put_file("a/b/old", "");
-    watch = watch_here(EVENTS);
-    expect_quiet(watch);
-    harness_put_file("file", "text");
-    await(watch, IN_CREATE, "file");
-    await(watch, IN_CLOSE_WRITE, "file");
-    harness_put_file("a/b/old", "text");
-    await(watch, IN_CLOSE_WRITE, "a/b/old");
-    EXPECT_INT(rename("file", "a/new"), ==, 0);
-    cookie = await(watch, IN_MOVED_FROM, "file");
-    EXPECT_UINT(await(watch, IN_MOVED_TO, "a/new"), ==, cookie);
-    EXPECT_INT(unlink("a/new"), ==, 0);
-    await(watch, IN_DELETE, "a/new");
-    EXPECT_INT(torc_remove_all(AT_FDCWD, "a"), ==, 0);
-    await(watch, IN_DELETE | IN_ISDIR, "a");
-    torc_watch_close(watch);
-    harness_leave_directory();
-}
-
-FIBER_TEST_WITH_THREADS(new_directories_are_followed_with_what_they_have_already)
-{
-    struct torc_watch *watch;
-
-    harness_enter_directory();
-    watch = watch_here(EVENTS);
-    EXPECT_INT(torc_mkdir_all("a/b/c", 0755), ==, 0);
-    harness_put_file("a/b/c/early", "");
-    await(watch, IN_CREATE | IN_ISDIR, "a");
-    await(watch, IN_CREATE | IN_ISDIR, "a/b");
-    await(watch, IN_CREATE | IN_ISDIR, "a/b/c");
-    await(watch, IN_CREATE, "a/b/c/early");
-    harness_put_file("a/b/c/late", "");
-    await(watch, IN_CREATE, "a/b/c/late");
-    torc_watch_close(watch);
-    harness_leave_directory();
-}
-
-FIBER_TEST_WITH_THREADS(directories_that_are_moved_keep_being_followed_under_their_new_name)
-{
-    struct torc_watch *watch;
-
-    harness_enter_directory();
-    EXPECT_INT(mkdir("in", 0755), ==, 0);
-    EXPECT_INT(chdir("in"), ==, 0);
-    EXPECT_INT(torc_mkdir_all("a/b", 0755), ==, 0);
-    EXPECT_INT(torc_mkdir_all("../out/x", 0755), ==, 0);
-    watch = watch_here(EVENTS);
-    EXPECT_INT(rename("a", "z"), ==, 0);
-    await(watch, IN_MOVED_TO | IN_ISDIR, "z");
-    harness_put_file("z/b/file", "");
-    await(watch, IN_CREATE, "z/b/file");
-    EXPECT_INT(rename("../out", "out"), ==, 0);
-    await(watch, IN_MOVED_TO | IN_ISDIR, "out");
-    await(watch, IN_CREATE | IN_ISDIR, "out/x");
-    EXPECT_INT(rename("z", "../z"), ==, 0);
-    await(watch, IN_MOVED_FROM | IN_ISDIR, "z");
-    harness_put_file("../z/b/other", "");
-    expect_quiet(watch);
-    torc_watch_close(watch);
-    EXPECT_INT(chdir(".."), ==, 0);
-    harness_leave_directory();
-}
-
-FIBER_TEST_WITH_THREADS(only_what_was_asked_for_is_told)
-{
-    struct torc_watch_event event;
-    struct torc_watch *watch;
-
-    harness_enter_directory();
-    watch = watch_here(IN_DELETE);
-    EXPECT_INT(mkdir("dir", 0755), ==, 0);
-    harness_put_file("dir/file", "text");
-    harness_put_file("mark", "");
-    EXPECT_INT(unlink("mark"), ==, 0);
-    EXPECT_INT(torc_watch_next(watch, &event), ==, 0);
-    EXPECT_UINT(event.mask, ==, IN_DELETE);
-    EXPECT_STR(event.path, "mark"); /* What came before was not told, but followed. */
-    EXPECT_INT(unlink("dir/file"), ==, 0);
-    EXPECT_INT(torc_watch_next(watch, &event), ==, 0);
-    EXPECT_UINT(event.mask, ==, IN_DELETE);
-    EXPECT_STR(event.path, "dir/file");
-    torc_watch_close(watch);
-    harness_leave_directory();
-}
-
-FIBER_TEST_WITH_THREADS(what_cannot_be_watched_is_refused)
-{
-    struct torc_watch *watch = NULL;
-
-    harness_enter_directory();
-    harness_put_file("file", "");
-    EXPECT_INT(torc_watch_open("file", EVENTS, &watch), ==, -ENOTDIR);
-    EXPECT_INT(torc_watch_open("none", EVENTS, &watch), ==, -ENOENT);
-    EXPECT_INT(torc_watch_open(".", 0, &watch), ==, -EINVAL);
-    EXPECT(watch == NULL);
-    torc_watch_close(NULL);
-    harness_leave_directory();
-}
-
-FIBER_TEST_WITH_THREADS(the_end_of_the_directory_itself_is_told)
-{
-    struct torc_watch_event event;
-    struct torc_watch *watch;
-
-    harness_enter_directory();
-    EXPECT_INT(mkdir("dir", 0755), ==, 0);
-    EXPECT_INT(torc_watch_open("dir", IN_DELETE_SELF, &watch), ==, 0);
-    EXPECT_INT(rmdir("dir"), ==, 0);
-    EXPECT_INT(torc_watch_next(watch, &event), ==, 0);
-    EXPECT_UINT(event.mask & IN_DELETE_SELF, ==, IN_DELETE_SELF);
-    EXPECT_STR(event.path, "");
-    EXPECT_INT(torc_watch_next(watch, &event), ==, -ENOENT);
-    EXPECT_INT(torc_watch_next(watch, &event), ==, -ENOENT);
-    torc_watch_close(watch);
-    harness_leave_directory();
-}
-
-/* How many events the kernel keeps. */
-static unsigned queue_limit(void)
-{
-    char text[32] = "";
-
-    EXPECT_INT(torc_read_file("/proc/sys/fs/inotify/max_queued_events", text, 31), >, 0);
-    return (unsigned)strtoul(text, NULL, 10);
-}
-
-FIBER_TEST_WITH_THREADS(what_the_kernel_could_not_keep_is_told_as_an_overflow)
-{
-    const unsigned limit = queue_limit();
-    struct torc_watch *watch;
-
-    if (limit > 50000)
-        SKIP("the kernel keeps %u events", limit);
-    harness_enter_directory();
-    harness_put_file("file", "");
-    watch = watch_here(IN_CREATE | IN_OPEN | IN_CLOSE_NOWRITE);
-    for (unsigned i = 0; i <= limit / 2; i++) { /* Two events each. */
-        int fd = open("file", O_RDONLY | O_CLOEXEC);
-
-        EXPECT_INT(fd, >=, 0);
-        close(fd);
-    }
-    EXPECT_INT(torc_mkdir_all("missed/dir", 0755), ==, 0); /* Nobody tells. */
-    await(watch, IN_Q_OVERFLOW, "");
-    harness_put_file("missed/dir/file", "");
-    await(watch, IN_CREATE, "missed/dir/file");
-    torc_watch_close(watch);
-    harness_leave_directory();
-}
-
-/* Waits for an event, interrupted at a random place; once more, and not interrupted, if it was. */
-static void take_after_interruption(struct torc_watch *watch, struct torc_watch_event *event)
+static int wait_for(struct torc_watcher *watcher, struct torc_watch_event *events,
+                    unsigned capacity, uint64_t timeout_ns)
 {
     struct torc_scope scope;
     int result;
 
     torc_scope_open(&scope, 0);
-    if (harness_random_below(2) == 0) {
-        torc_scope_cancel(&scope);
-    } else {
-        torc_scope_set_timeout(&scope, harness_random_below(200) * TORC_MICROSECOND);
-    }
-    result = torc_watch_next(watch, event);
-    (void)torc_scope_close(&scope);
-    if (result == -ECANCELED || result == -ETIME)
-        result = torc_watch_next(watch, event);
-    EXPECT_INT(result, ==, 0);
+    torc_scope_set_timeout(&scope, timeout_ns);
+    result = torc_watcher_wait(watcher, events, capacity);
+    torc_scope_close(&scope);
+    return result;
 }
 
-FIBER_TEST_WITH_THREADS(an_interrupted_wait_loses_no_event)
+static void expect_one(struct torc_watcher *watcher, uint64_t key, unsigned events)
+{
+    struct torc_watch_event event[4];
+
+    EXPECT_INT(torc_watcher_wait(watcher, event, 4), ==, 1);
+    EXPECT_UINT(event[0].key, ==, key);
+    EXPECT_UINT(event[0].events, ==, events);
+}
+
+FIBER_TEST(what_is_ready_is_reported_by_every_wait_until_it_is_not)
+{
+    struct torc_watcher watcher;
+    struct torc_watch_event event;
+    int fds[2];
+
+    harness_unix_pair(fds);
+    EXPECT_INT(torc_watcher_open(&watcher), ==, 0);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLIN, 7), ==, 0);
+    EXPECT_INT(wait_for(&watcher, &event, 1, A_WHILE), ==, -ETIME);
+    harness_put(fds[1], "x", 1);
+    expect_one(&watcher, 7, POLLIN);
+    expect_one(&watcher, 7, POLLIN);
+    EXPECT_UINT(harness_drain(fds[0]), ==, 1);
+    EXPECT_INT(wait_for(&watcher, &event, 1, A_WHILE), ==, -ETIME);
+    torc_watcher_close(&watcher);
+    harness_close_pair(fds);
+}
+
+FIBER_TEST(what_is_watched_can_be_changed_and_removed_at_any_time)
+{
+    struct torc_watcher watcher;
+    struct torc_watch_event event;
+    int fds[2];
+
+    harness_unix_pair(fds);
+    EXPECT_INT(torc_watcher_open(&watcher), ==, 0);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLIN, 1), ==, 0);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLOUT, 2), ==, 0);
+    expect_one(&watcher, 2, POLLOUT);
+    harness_put(fds[1], "x", 1);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLIN | POLLOUT | POLLRDHUP, 3), ==, 0);
+    expect_one(&watcher, 3, POLLIN | POLLOUT);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLIN | POLLRDHUP, UINT64_MAX), ==, 0);
+    EXPECT_INT(torc_shutdown(fds[1], SHUT_WR), ==, 0);
+    expect_one(&watcher, UINT64_MAX, POLLIN | POLLRDHUP);
+    EXPECT_INT(torc_watcher_remove(&watcher, fds[0]), ==, 0);
+    EXPECT_INT(torc_watcher_remove(&watcher, fds[0]), ==, -ENOENT);
+    EXPECT_INT(wait_for(&watcher, &event, 1, A_WHILE), ==, -ETIME);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLIN, 4), ==, 0);
+    close(fds[1]);
+    expect_one(&watcher, 4, POLLIN | POLLHUP); /* POLLHUP unasked. */
+    torc_watcher_close(&watcher);
+    close(fds[0]);
+}
+
+struct changer {
+    struct torc_watcher watcher;
+    int fd;
+    int result;
+    struct torc_watch_event event;
+};
+
+static int wait_once(void *arg)
+{
+    struct changer *changer = arg;
+
+    changer->result = torc_watcher_wait(&changer->watcher, &changer->event, 1);
+    return 0;
+}
+
+FIBER_TEST(a_wait_under_way_sees_what_is_added_and_does_not_see_what_is_removed)
+{
+    struct changer changer;
+    struct torc_scope scope;
+    int fds[2];
+
+    harness_unix_pair(fds);
+    EXPECT_INT(torc_watcher_open(&changer.watcher), ==, 0);
+    EXPECT_INT(torc_watcher_set(&changer.watcher, fds[0], POLLIN, 1), ==, 0);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, wait_once, &changer);
+    harness_pass_kernel();
+    EXPECT_INT(torc_watcher_remove(&changer.watcher, fds[0]), ==, 0);
+    harness_put(fds[1], "x", 1);
+    harness_pass_kernel();
+    EXPECT_INT(torc_watcher_set(&changer.watcher, fds[1], POLLOUT, 2), ==, 0);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_INT(changer.result, ==, 1);
+    EXPECT_UINT(changer.event.key, ==, 2);
+    torc_watcher_close(&changer.watcher);
+    harness_close_pair(fds);
+}
+
+FIBER_TEST(a_wait_is_ended_by_cancelling)
+{
+    struct changer changer;
+    struct torc_scope scope;
+
+    EXPECT_INT(torc_watcher_open(&changer.watcher), ==, 0);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, wait_once, &changer);
+    harness_pass_kernel();
+    torc_scope_cancel(&scope);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    EXPECT_INT(changer.result, ==, -ECANCELED);
+    torc_watcher_close(&changer.watcher);
+}
+
+/* The kernel is left with no reference to it: closing really ends the connection. */
+FIBER_TEST(a_descriptor_that_is_closed_is_watched_no_more_and_its_peer_is_told)
+{
+    struct changer changer;
+    struct torc_scope scope;
+    char byte;
+    int fds[2];
+
+    harness_tcp_pair(fds);
+    EXPECT_INT(torc_watcher_open(&changer.watcher), ==, 0);
+    EXPECT_INT(torc_watcher_set(&changer.watcher, fds[0], POLLIN, 1), ==, 0);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, wait_once, &changer);
+    harness_pass_kernel();
+    EXPECT_INT(close(fds[0]), ==, 0); /* As a library does, while we wait. */
+    EXPECT_INT(torc_recv(fds[1], &byte, 1, 0), ==, 0);
+    torc_scope_cancel(&scope);
+    (void)torc_scope_close(&scope);
+    EXPECT_INT(changer.result, ==, -ECANCELED);
+    EXPECT_INT(torc_watcher_remove(&changer.watcher, fds[0]), ==, -EBADF);
+    torc_watcher_close(&changer.watcher);
+    close(fds[1]);
+}
+
+#define MANY 100
+
+FIBER_TEST(a_batch_reports_many_and_all_have_their_turn)
+{
+    struct torc_watch_event events[MANY];
+    struct torc_watcher watcher;
+    bool seen[MANY] = {false};
+    int fds[MANY];
+
+    EXPECT_INT(torc_watcher_open(&watcher), ==, 0);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = eventfd(1, EFD_CLOEXEC);
+        EXPECT_INT(torc_watcher_set(&watcher, fds[i], POLLIN, (uint64_t)i), ==, 0);
+    }
+    EXPECT_INT(torc_watcher_wait(&watcher, events, MANY), ==, TORC_WATCH_EVENTS_MAX);
+    for (int i = 0; i < MANY; i++) { /* What was not reported comes first next time. */
+        EXPECT_INT(torc_watcher_wait(&watcher, events, 1), ==, 1);
+        EXPECT_UINT(events[0].key, <, MANY);
+        seen[events[0].key] = true;
+    }
+    for (int i = 0; i < MANY; i++) {
+        EXPECT(seen[i]);
+        close(fds[i]);
+    }
+    EXPECT_INT(torc_watcher_wait(&watcher, events, 0), ==, -EINVAL);
+    torc_watcher_close(&watcher);
+}
+
+static bool other_ran;
+
+static int run_once(void *arg)
+{
+    (void)arg;
+    other_ran = true;
+    return 0;
+}
+
+FIBER_TEST(a_fiber_that_always_finds_events_lets_others_run)
 {
     struct torc_watch_event event;
-    struct torc_watch *watch;
-    unsigned told = 0;
+    struct torc_watcher watcher;
+    struct torc_scope scope;
+    const int fd = eventfd(1, EFD_CLOEXEC);
 
-    harness_enter_directory();
-    watch = watch_here(IN_CREATE);
-    EXPECT_INT(torc_mkdir_all("a/b/c/d/e/f", 0755), ==, 0);
-    harness_put_file("a/b/c/d/e/f/last", "");
-    do {
-        take_after_interruption(watch, &event);
-        told++;
-    } while (strcmp(event.path, "a/b/c/d/e/f/last") != 0);
-    EXPECT_UINT(told, >=, 7);
-    torc_watch_close(watch);
-    harness_leave_directory();
+    EXPECT_INT(torc_watcher_open(&watcher), ==, 0);
+    EXPECT_INT(torc_watcher_set(&watcher, fd, POLLIN, 0), ==, 0);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, run_once, NULL);
+    EXPECT_INT(torc_watcher_wait(&watcher, &event, 1), ==, 1);
+    EXPECT(other_ran);
+    (void)torc_scope_close(&scope);
+    torc_watcher_close(&watcher);
+    close(fd);
+}
+
+FIBER_TEST(what_cannot_be_watched_gives_errors)
+{
+    struct torc_watcher watcher;
+    char path[] = "/tmp/torc-watch-XXXXXX";
+    const int file = mkostemp(path, O_CLOEXEC);
+    int fds[2];
+
+    EXPECT_INT(unlink(path), ==, 0);
+    harness_pipe(fds);
+    EXPECT_INT(torc_watcher_open(&watcher), ==, 0);
+    EXPECT_INT(torc_watcher_set(&watcher, file, POLLIN, 0), ==, -EPERM);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], 0, 0), ==, -EINVAL);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLIN | 1U << 31, 0), ==, -EINVAL);
+    EXPECT_INT(torc_watcher_set(&watcher, fds[0], POLLHUP, 0), ==, -EINVAL);
+    EXPECT_INT(torc_watcher_remove(&watcher, fds[0]), ==, -ENOENT);
+    EXPECT_INT(torc_watcher_set(&watcher, -1, POLLIN, 0), ==, -EBADF);
+    torc_watcher_close(&watcher);
+    harness_close_pair(fds);
+    close(file);
+}
+
+/* ---- What is no socket ---- */
+
+/* Nothing happens, then `happen` makes the descriptor ready, and a read takes it back. */
+static void check_readiness(int fd, void (*happen)(int fd), void (*take)(int fd))
+{
+    struct torc_watcher watcher;
+    struct torc_watch_event event;
+
+    EXPECT_INT(torc_watcher_open(&watcher), ==, 0);
+    EXPECT_INT(torc_watcher_set(&watcher, fd, POLLIN, 5), ==, 0);
+    EXPECT_INT(wait_for(&watcher, &event, 1, A_WHILE), ==, -ETIME);
+    happen(fd);
+    expect_one(&watcher, 5, POLLIN);
+    EXPECT_INT(torc_poll(fd, POLLIN), ==, POLLIN);
+    take(fd);
+    EXPECT_INT(wait_for(&watcher, &event, 1, A_WHILE), ==, -ETIME);
+    torc_watcher_close(&watcher);
+    close(fd);
+}
+
+static void add_three(int fd)
+{
+    const uint64_t three = 3;
+
+    EXPECT_INT(torc_write(fd, &three, sizeof(three)), ==, sizeof(three));
+}
+
+static void take_three(int fd)
+{
+    uint64_t count = 0;
+
+    EXPECT_INT(torc_read(fd, &count, sizeof(count)), ==, sizeof(count));
+    EXPECT_UINT(count, ==, 3);
+}
+
+FIBER_TEST(an_eventfd_is_ready_when_it_has_a_count)
+{
+    check_readiness(eventfd(0, EFD_CLOEXEC), add_three, take_three);
+    check_readiness(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), add_three, take_three);
+}
+
+static void start_timer(int fd)
+{
+    const struct itimerspec soon = {.it_value = {.tv_nsec = 1}};
+
+    EXPECT_INT(timerfd_settime(fd, 0, &soon, NULL), ==, 0);
+}
+
+static void take_expiration(int fd)
+{
+    uint64_t count = 0;
+
+    EXPECT_INT(torc_read(fd, &count, sizeof(count)), ==, sizeof(count));
+    EXPECT_UINT(count, ==, 1);
+}
+
+FIBER_TEST(a_timerfd_is_ready_when_its_time_has_come)
+{
+    check_readiness(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), start_timer, take_expiration);
+}
+
+static char folder[32];
+
+static void create_file(int fd)
+{
+    char path[64];
+
+    (void)fd;
+    (void)snprintf(path, sizeof(path), "%s/file", folder);
+    close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    EXPECT_INT(unlink(path), ==, 0);
+}
+
+static void take_creation(int fd)
+{
+    _Alignas(struct inotify_event) char data[sizeof(struct inotify_event) + NAME_MAX + 1];
+    const struct inotify_event *event = (const struct inotify_event *)(void *)data;
+
+    EXPECT_INT(torc_read(fd, data, sizeof(data)), >=, sizeof(*event));
+    EXPECT_UINT(event->mask, ==, IN_CREATE);
+    EXPECT_STR(event->name, "file");
+}
+
+FIBER_TEST(an_inotify_descriptor_is_ready_when_something_has_happened)
+{
+    const int fd = inotify_init1(IN_CLOEXEC);
+
+    if (fd < 0) /* All that this user may have are in use. */
+        return;
+    (void)snprintf(folder, sizeof(folder), "/tmp/torc-watch-XXXXXX");
+    EXPECT(mkdtemp(folder) != NULL);
+    if (inotify_add_watch(fd, folder, IN_CREATE) >= 0)
+        check_readiness(fd, create_file, take_creation);
+    else
+        close(fd);
+    EXPECT_INT(rmdir(folder), ==, 0);
+}
+
+static void send_signal(int fd)
+{
+    (void)fd;
+    EXPECT_INT(kill(getpid(), SIGUSR2), ==, 0);
+}
+
+static void take_signal(int fd)
+{
+    struct signalfd_siginfo info = {0};
+
+    EXPECT_INT(torc_read(fd, &info, sizeof(info)), ==, sizeof(info));
+    EXPECT_UINT(info.ssi_signo, ==, SIGUSR2);
+}
+
+static void watch_signal(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    check_readiness(signalfd(-1, &set, SFD_CLOEXEC), send_signal, take_signal);
+}
+
+/* Every thread has to block the signal: so before the shard's thread is started. */
+TEST(a_signalfd_is_ready_when_a_signal_is_pending)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    EXPECT_INT(pthread_sigmask(SIG_BLOCK, &set, NULL), ==, 0);
+    harness_run(watch_signal);
+    EXPECT_INT(pthread_sigmask(SIG_UNBLOCK, &set, NULL), ==, 0);
 }

@@ -122,9 +122,14 @@ int cli_parse_driver(const struct cli_option *option, const char *text)
 {
     struct torc_options *runtime = option->value;
 
-    if (strcmp(text, "auto") != 0 && strcmp(text, "uring") != 0)
+    if (strcmp(text, "auto") == 0)
+        runtime->driver = TORC_DRIVER_AUTO;
+    else if (strcmp(text, "uring") == 0)
+        runtime->driver = TORC_DRIVER_URING;
+    else if (strcmp(text, "epoll") == 0)
+        runtime->driver = TORC_DRIVER_EPOLL;
+    else
         return -EINVAL;
-    runtime->driver = text[0] == 'a' ? TORC_DRIVER_AUTO : TORC_DRIVER_URING;
     return 0;
 }
 
@@ -141,9 +146,13 @@ static unsigned feature_bit(const char *name, size_t length)
         {"ring_fd", TORC_FEATURE_RING_FD},
         {"msg_ring", TORC_FEATURE_MSG_RING},
         {"coop_taskrun", TORC_FEATURE_COOP_TASKRUN},
+        {"buffer_ring", TORC_FEATURE_BUFFER_RING},
         {"single_issuer", TORC_FEATURE_SINGLE_ISSUER},
+        {"multishot", TORC_FEATURE_MULTISHOT},
+        {"send_zc", TORC_FEATURE_SEND_ZC},
         {"defer_taskrun", TORC_FEATURE_DEFER_TASKRUN},
         {"no_sqarray", TORC_FEATURE_NO_SQARRAY},
+        {"buffer_inc", TORC_FEATURE_BUFFER_INC},
         {"guard_regions", TORC_FEATURE_GUARD_REGIONS},
         {"all", TORC_FEATURE_ALL},
     };
@@ -212,10 +221,10 @@ struct cli_option cli_option_driver(struct torc_options *runtime)
     return (struct cli_option){
         .name = "driver",
         .argument = "NAME",
-        .help = "auto (the best that works here, the default) or uring",
+        .help = "auto (the best that works here, the default), uring or epoll",
         .parse = cli_parse_driver,
         .value = runtime,
-        .wants = "auto or uring",
+        .wants = "auto, uring or epoll",
     };
 }
 

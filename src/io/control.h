@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * control.h - ask the driver for what never waits.
+ */
+#ifndef IO_CONTROL_H
+#define IO_CONTROL_H
+
+#include "shard/shard.h"
+
+/* Carry out a request; its `length` may be changed. The result, or a negative errno. */
+static inline int torc__control(struct torc__control *request)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    return shard->driver->ops->control(shard->driver, request);
+}
+
+#endif

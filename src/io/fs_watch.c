@@ -141,7 +141,7 @@ static bool join(char *to, const char *first, const char *second)
 
     if (first_length + second_length + 2 > PATH_MAX)
         return false;
-    memmove(to, first, first_length);
+    memmove(to, first, first_length + 1);
     if (first_length > 0 && second_length > 0)
         to[at++] = '/';
     memcpy(to + at, second, second_length + 1);

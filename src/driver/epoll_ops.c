@@ -17,6 +17,8 @@ _Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI &
 
 /* The events of poll(2), without what only epoll knows. */
 #define POLL_EVENTS 0xffffu
+/* Receives that do not wait, or not for what the others wait for. */
+#define OUT_OF_TURN (MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE)
 /* What holds for files at any time. */
 #define FILE_EVENTS ((uint32_t)(POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM))
 
@@ -192,7 +194,7 @@ static const struct torc__epoll_opcode opcodes[DRIVER_OPCODES] = {
     [IORING_OP_POLL_REMOVE] = {.attempt = torc__epoll_try_poll_remove},
     [IORING_OP_SYNC_FILE_RANGE] = {.attempt = by_pool},
     [IORING_OP_SENDMSG] = {torc__epoll_try_sendmsg, EPOLLOUT, MSG_DONTWAIT},
-    [IORING_OP_RECVMSG] = {torc__epoll_try_recvmsg, EPOLLIN, MSG_DONTWAIT},
+    [IORING_OP_RECVMSG] = {torc__epoll_try_recvmsg, EPOLLIN, OUT_OF_TURN},
     [IORING_OP_TIMEOUT] = {.attempt = torc__epoll_try_timeout},
     [IORING_OP_TIMEOUT_REMOVE] = {.attempt = torc__epoll_try_timeout_remove},
     [IORING_OP_ACCEPT] = {torc__epoll_try_accept, EPOLLIN, 0},
@@ -207,7 +209,7 @@ static const struct torc__epoll_opcode opcodes[DRIVER_OPCODES] = {
     [IORING_OP_FADVISE] = {.attempt = by_pool},
     [IORING_OP_MADVISE] = {.attempt = by_pool},
     [IORING_OP_SEND] = {torc__epoll_try_send, EPOLLOUT, MSG_DONTWAIT},
-    [IORING_OP_RECV] = {torc__epoll_try_recv, EPOLLIN, MSG_DONTWAIT},
+    [IORING_OP_RECV] = {torc__epoll_try_recv, EPOLLIN, OUT_OF_TURN},
     [IORING_OP_OPENAT2] = {.attempt = by_pool},
     [IORING_OP_EPOLL_CTL] = {.attempt = by_call},
     [IORING_OP_SPLICE] = {.attempt = torc__epoll_try_splice},

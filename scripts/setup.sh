@@ -11,10 +11,11 @@ set -euo pipefail
 
 needed=(build-essential cmake ninja-build pkg-config python3 liburing-dev libjansson-dev libuv1-dev
     check)
-wanted=() # Without these some tests are skipped, but nothing fails.
+wanted=() # Without these some tests or peers are skipped, but nothing fails.
 
 case "${1:-build}" in
-build | bench) ;;
+build) ;;
+bench) wanted=(fio strace) ;;
 test) wanted=(clang gdb valgrind qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu) ;;
 ci)
     needed+=(clang gdb valgrind clang-format clang-tidy)
@@ -109,5 +110,6 @@ fi
 
 mapfile -t missing < <(print_missing "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ]; then
-    install_packages "${missing[@]}" || complain "going on without: some tests will be skipped"
+    install_packages "${missing[@]}" ||
+        complain "going on without: some tests or peers will be skipped"
 fi

@@ -77,6 +77,8 @@ static int do_request(struct torc__control *request)
         return setsockopt(request->fd, request->a, request->b, request->data, request->length);
     case CONTROL_GET_OPTION:
         return getsockopt(request->fd, request->a, request->b, request->data, &request->length);
+    case CONTROL_RECV:
+        return (int)recv(request->fd, request->data, request->length, MSG_DONTWAIT);
     case CONTROL_CONNECT:
         return connect_now(request);
     case CONTROL_CLOSE:

@@ -164,6 +164,7 @@ TORC_CHECK int torc_stream_skip(struct torc_stream *stream, size_t length, size_
  * Put bytes in front of the input, to be read next: those of another protocol that were read to
  * find out which it is, say. They are copied. Allocates.
  *
+ * -EMSGSIZE   with what stands in one piece already they are more than TORC_STREAM_PEEK_MAX.
  * -ENOMEM     no memory for them.
  */
 TORC_CHECK int torc_stream_unread(struct torc_stream *stream, const void *data, size_t length);

@@ -461,7 +461,7 @@ int torc_stream_unread(struct torc_stream *stream, const void *data, size_t leng
 
     if (length == 0)
         return 0;
-    if (length > TORC_STREAM_PEEK_MAX)
+    if (length > TORC_STREAM_PEEK_MAX - there)
         return -EMSGSIZE;
     joined = malloc(length + there);
     if (joined == NULL)

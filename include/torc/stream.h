@@ -98,7 +98,10 @@ struct torc_stream {
  */
 TORC_API void torc_stream_open(struct torc_stream *stream, int fd);
 
-/* Make a stream of something else. `transport` and `context` must live as long as the stream. */
+/*
+ * Make a stream of something else. `transport` and `context` must live as long as the stream. What
+ * is collected for it leaves when a fiber flushes, writes more than fits, or waits for its input.
+ */
 TORC_API void torc_stream_open_transport(struct torc_stream *stream,
                                          const struct torc_transport *transport, void *context);
 

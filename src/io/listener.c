@@ -190,8 +190,10 @@ int torc_listener_close(struct torc_listener *listener)
     listener->_fd = -1;
     torc_scope_open(&shield, TORC_SHIELD);
     while (listener->_feed != FEED_OFF) {
-        torc_op_cancel(&listener->_accept);
         listener->_feed = FEED_ENDING;
+        /* As in stream_in.c: a cancel may miss what is about to be retried. */
+        listener->_accept._cancelling = 0;
+        torc_op_cancel(&listener->_accept);
         torc_event_clear(&listener->_arrived);
         (void)torc_event_wait(&listener->_arrived);
     }

@@ -168,9 +168,10 @@ void torc__stream_stop_feed(struct torc_stream *stream)
 
     TORC_ASSERT(stream->_reader == NULL); /* Another fiber reads. */
     while (stream->_feed != FEED_OFF) {
-        if (stream->_feed == FEED_ON)
-            torc_op_cancel(&stream->_receive);
         stream->_feed = FEED_ENDING;
+        /* The kernel does not find a receive that it is about to retry, which may then go on. */
+        stream->_receive._cancelling = 0;
+        torc_op_cancel(&stream->_receive);
         stream->_reader = shard->running;
         (void)torc__wait(shard, NULL, stream);
     }
@@ -193,6 +194,13 @@ static ssize_t receive_now(struct torc_stream *stream, struct torc__shard *shard
     return torc_read(stream->_fd, bytes, STREAM_BLOCK);
 }
 
+static ssize_t read_transport(const struct torc_stream *stream, char *bytes)
+{
+    if (stream->_transport->read == NULL)
+        return -EOPNOTSUPP;
+    return stream->_transport->read(stream->_context, bytes, STREAM_BLOCK);
+}
+
 static int read_into_block(struct torc_stream *stream, struct torc__shard *shard)
 {
     struct torc__memory *block = torc__block_take(shard->streams);
@@ -201,7 +209,7 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
     if (block == NULL)
         return -ENOMEM;
     if (stream->_transport != NULL)
-        count = stream->_transport->read(stream->_context, block->bytes, STREAM_BLOCK);
+        count = read_transport(stream, block->bytes);
     else
         count = receive_now(stream, shard, block->bytes);
     stream->_may_have_more = count == (ssize_t)STREAM_BLOCK;
@@ -210,7 +218,7 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
         return 0;
     }
     torc__block_give(shard->streams, block);
-    if (count == -EAGAIN)
+    if (count == -EAGAIN && stream->_transport == NULL)
         return 0;
     if (count < 0 && count == torc__reason(shard))
         return (int)count;
@@ -249,7 +257,7 @@ int torc__stream_fill(struct torc_stream *stream)
     if (streams == NULL)
         return -ENOMEM;
     /* A transport has no turn of the shard to take with it what was collected. */
-    if (stream->_transport != NULL && torc__stream_has_output(stream))
+    if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
         result = torc_stream_flush(stream) == torc__reason(shard) ? torc__reason(shard) : 0;
     while (result == 0 && stream->_queued == before) {
         if (stream->_input_end != 1)

@@ -182,6 +182,7 @@ static int send_directly(struct torc_stream *stream, struct torc__shard *shard, 
         fail_output(stream, result);
     else if (torc__stream_has_output(stream))
         send_soon(stream, shard);
+    wake_writer(stream);
     return result;
 }
 
@@ -201,12 +202,12 @@ static int check_output(const struct torc_stream *stream, struct torc__shard *sh
     return torc__streams_of(shard) != NULL ? 0 : -ENOMEM;
 }
 
-/* Wait until no op sends. */
+/* Wait until no op sends, nor the reading fiber what was collected for a transport. */
 static int wait_until_idle(struct torc_stream *stream, struct torc__shard *shard)
 {
     int result = 0;
 
-    while (result == 0 && stream->_output == OUTPUT_SENDING)
+    while (result == 0 && stream->_output != OUTPUT_IDLE)
         result = wait_for_send(stream, shard, interrupt_writer);
     return result < 0 ? result : stream->_output_error;
 }
@@ -218,7 +219,7 @@ static int make_room(struct torc_stream *stream, struct torc__shard *shard, size
     int result = 0;
 
     while (result == 0 && stream->_block != NULL && stream->_out_to + length > STREAM_BLOCK) {
-        if (stream->_transport != NULL)
+        if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
             result = send_directly(stream, shard, NULL, 0, &none);
         else
             result = wait_for_send(stream, shard, interrupt_writer);
@@ -308,7 +309,9 @@ int torc_stream_flush(struct torc_stream *stream)
     size_t none;
     int result = check_output(stream, shard);
 
-    if (result == 0 && stream->_transport != NULL && torc__stream_has_output(stream))
+    if (result == 0 && stream->_transport != NULL)
+        result = wait_until_idle(stream, shard);
+    if (result == 0 && stream->_transport != NULL)
         result = send_directly(stream, shard, NULL, 0, &none);
     while (result == 0 && torc__stream_has_output(stream))
         result = wait_for_send(stream, shard, interrupt_writer);

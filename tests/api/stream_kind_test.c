@@ -90,7 +90,7 @@ FIBER_TEST(non_blocking_sockets_carry_streams)
 {
     int fds[2];
 
-    harness_tight_pair(fds);
+    harness_narrow_pair(fds);
     set_nonblocking(fds[0]);
     set_nonblocking(fds[1]);
     pass_pattern(fds[0], fds[1]);

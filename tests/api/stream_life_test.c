@@ -96,7 +96,7 @@ FIBER_TEST(close_ends_a_feed_and_a_send_that_are_in_flight)
     int peer;
 
     for (int i = 0; i < 20; i++) {
-        harness_tight_stream(&stream, &peer);
+        harness_narrow_stream(&stream, &peer);
         wait_a_moment(&stream);
         harness_fill(torc_stream_fd(&stream));
         for (size_t done = 0; done < sizeof(data); done += 1000)
@@ -117,7 +117,7 @@ FIBER_TEST(close_waits_for_a_peer_that_reads_slowly)
     struct torc_scope scope;
     int peer;
 
-    harness_tight_stream(&stream, &peer);
+    harness_narrow_stream(&stream, &peer);
     harness_pattern_fill(data, sizeof(data), 0);
     for (size_t done = 0; done < sizeof(data); done += 1000)
         EXPECT_INT(torc_stream_write(&stream, data + done, 1000, NULL), ==, 0);
@@ -249,7 +249,7 @@ FIBER_TEST(one_fiber_reads_a_stream_while_another_writes_it)
     struct torc_scope scope;
     int fds[2];
 
-    harness_tight_pair(fds);
+    harness_narrow_pair(fds);
     torc_scope_open(&scope, 0);
     for (int i = 0; i < 2; i++) {
         torc_stream_open(&streams[i], fds[i]);
@@ -419,7 +419,7 @@ FIBER_TEST(reads_that_are_cut_short_at_any_time_lose_and_double_nothing)
     ssize_t result = 1;
     int peer;
 
-    harness_tight_stream(&stream, &peer);
+    harness_narrow_stream(&stream, &peer);
     torc_scope_open(&scope, 0);
     harness_spawn(&scope, send_pattern, &peer);
     while (result != -ENODATA) {

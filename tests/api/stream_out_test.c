@@ -138,7 +138,7 @@ FIBER_TEST(small_and_large_pieces_keep_their_order)
     struct receiver receiver;
     uint64_t offset = 0;
 
-    harness_tight_stream(&stream, &receiver.fd);
+    harness_narrow_stream(&stream, &receiver.fd);
     torc_scope_open(&scope, 0);
     harness_spawn(&scope, receive_pattern, &receiver);
     while (offset < MIXED_TOTAL) {
@@ -168,7 +168,7 @@ FIBER_TEST(a_vector_may_have_any_number_of_pieces)
     struct receiver receiver;
     size_t done;
 
-    harness_tight_stream(&stream, &receiver.fd);
+    harness_narrow_stream(&stream, &receiver.fd);
     harness_pattern_fill(data, sizeof(data), 0);
     for (size_t i = 0; i < PIECES; i++)
         vector[i] = (struct iovec){data + 3 * i, 3};
@@ -251,7 +251,7 @@ FIBER_TEST(a_large_write_that_is_cut_short_tells_what_the_peer_gets)
     struct receiver receiver;
     size_t done;
 
-    harness_tight_stream(&stream, &receiver.fd);
+    harness_narrow_stream(&stream, &receiver.fd);
     harness_pattern_fill(data, LARGE_TOTAL, 0);
     EXPECT_INT(torc_stream_write(&stream, data, 1000, NULL), ==, 0); /* Collected before. */
     torc_scope_open(&scope, 0);
@@ -277,7 +277,7 @@ FIBER_TEST(what_was_collected_leaves_after_a_large_write_was_refused)
     struct receiver receiver;
     size_t done;
 
-    harness_tight_stream(&stream, &receiver.fd);
+    harness_narrow_stream(&stream, &receiver.fd);
     harness_pattern_fill(data, sizeof(data), 0);
     EXPECT_INT(torc_stream_write(&stream, data, 1000, NULL), ==, 0);
     torc_scope_open(&scope, 0);
@@ -301,7 +301,7 @@ FIBER_TEST(a_writer_of_small_pieces_waits_for_a_peer_that_does_not_read)
     size_t done;
     int result;
 
-    harness_tight_stream(&stream, &receiver.fd);
+    harness_narrow_stream(&stream, &receiver.fd);
     torc_scope_open(&scope, 0);
     torc_scope_set_timeout(&scope, 5 * TORC_MILLISECOND);
     do {
@@ -352,7 +352,7 @@ FIBER_TEST(writes_that_are_cut_short_at_any_time_lose_and_double_nothing)
     struct receiver receiver;
     uint64_t offset = 0;
 
-    harness_tight_stream(&stream, &receiver.fd);
+    harness_narrow_stream(&stream, &receiver.fd);
     torc_scope_open(&scope, 0);
     harness_spawn(&scope, receive_pattern, &receiver);
     while (offset < total)

@@ -16,11 +16,20 @@ void harness_tcp_stream(struct torc_stream *stream, int *ret_peer)
     *ret_peer = fds[1];
 }
 
-void harness_tight_stream(struct torc_stream *stream, int *ret_peer)
+void harness_narrow_pair(int ret_fds[2])
+{
+    const int smallest = 1; /* The kernel makes that its own minimum. */
+
+    harness_unix_pair(ret_fds);
+    for (int i = 0; i < 2; i++)
+        EXPECT_INT(setsockopt(ret_fds[i], SOL_SOCKET, SO_SNDBUF, &smallest, sizeof(int)), ==, 0);
+}
+
+void harness_narrow_stream(struct torc_stream *stream, int *ret_peer)
 {
     int fds[2];
 
-    harness_tight_pair(fds);
+    harness_narrow_pair(fds);
     torc_stream_open(stream, fds[0]);
     *ret_peer = fds[1];
 }

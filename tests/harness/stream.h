@@ -12,11 +12,15 @@
 /* A stream over a TCP connection, whose other end is *ret_peer. */
 void harness_tcp_stream(struct torc_stream *stream, int *ret_peer);
 
-/* The same with socket buffers as small as the kernel allows. */
-void harness_tight_stream(struct torc_stream *stream, int *ret_peer);
-
 /* A stream over a Unix socket. */
 void harness_unix_stream(struct torc_stream *stream, int *ret_peer);
+
+/*
+ * A pair of Unix sockets with send buffers as small as the kernel allows, and a stream over one.
+ * TCP with buffers so small loses segments, and then waits for its timers.
+ */
+void harness_narrow_pair(int ret_fds[2]);
+void harness_narrow_stream(struct torc_stream *stream, int *ret_peer);
 
 /* Close both ends. */
 void harness_close_stream(struct torc_stream *stream, int peer);

@@ -51,7 +51,7 @@ struct torc_fiber;
 struct torc_transport {
     /* The count, 0 at the end, or an error. */
     ssize_t (*read)(void *context, void *buffer, size_t length);
-    /* The count, which may be short, or an error. */
+    /* The count, which may be short, or an error. Of up to two buffers, none of them empty. */
     ssize_t (*writev)(void *context, const struct iovec *vector, int count);
     /* No more will be written: the peer reads the end. */
     int (*shutdown)(void *context);

@@ -131,16 +131,25 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard,
 
 /* ---- Sending by the fiber ---- */
 
+/* Only pieces with something in them. */
+static ssize_t write_transport(const struct torc_stream *stream, const struct iovec pieces[2])
+{
+    const int first = pieces[0].iov_len > 0 ? 0 : 1;
+    const int end = pieces[1].iov_len > 0 ? 2 : 1;
+
+    if (stream->_transport->writev == NULL)
+        return -EOPNOTSUPP;
+    return stream->_transport->writev(stream->_context, pieces + first, end - first);
+}
+
 /* Send as much as goes at once of two pieces, the first of which may be empty. */
 static ssize_t send_pieces(struct torc_stream *stream, struct iovec pieces[2])
 {
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
     ssize_t count = -ENOTSOCK;
 
-    if (stream->_transport != NULL && stream->_transport->writev == NULL)
-        return -EOPNOTSUPP;
     if (stream->_transport != NULL)
-        return stream->_transport->writev(stream->_context, pieces, 2);
+        return write_transport(stream, pieces);
     if (!stream->_no_socket && pieces[0].iov_len == 0)
         count = torc_send(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL);
     else if (!stream->_no_socket)

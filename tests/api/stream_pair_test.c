@@ -33,7 +33,8 @@ FIBER_TEST(a_pair_needs_room)
     struct torc_stream_pair pair;
 
     EXPECT_INT(torc_stream_pair_open(&pair, 0), ==, -EINVAL);
-    EXPECT_INT(torc_stream_pair_open(&pair, SIZE_MAX / 2 + 2), ==, -ENOMEM);
+    if (!harness_is_slow()) /* Sanitizers and valgrind do not let such a request pass. */
+        EXPECT_INT(torc_stream_pair_open(&pair, SIZE_MAX / 2 + 2), ==, -ENOMEM);
 }
 
 FIBER_TEST(what_one_end_writes_the_other_reads)
@@ -303,13 +304,11 @@ static ssize_t odd_writev(void *context, const struct iovec *vector, int count)
 
     if (odd->count == odd->room)
         return odd->write_end;
-    for (int i = 0; i < count; i++) {
-        if (vector[i].iov_len > 0) {
-            odd->written[odd->count++] = *(const char *)vector[i].iov_base;
-            return 1;
-        }
-    }
-    return 0;
+    EXPECT(count == 1 || count == 2);
+    for (int i = 0; i < count; i++)
+        EXPECT_UINT(vector[i].iov_len, >, 0);
+    odd->written[odd->count++] = *(const char *)vector[0].iov_base;
+    return 1;
 }
 
 static int odd_close(void *context)

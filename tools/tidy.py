@@ -40,7 +40,6 @@ NO_UNIT_TEST = {
     "src/io/address.c": "public functions without a shard: tests/api/address_test.c",
     "src/io/await.c": "means nothing without a shard: every test in tests/api/ awaits",
     "src/io/io.c": "thin over the driver: tests/api/ on every rung",
-    "src/driver/buffer_ring.c": "needs receives: tests/api/stream_feed_test.c",
     "src/io/frame.c": "needs a stream: tests/api/frame_test.c",
     "src/io/listener.c": "needs a shard: tests/api/listener_test.c",
     "src/io/stream.c": "needs a shard: tests/api/stream_*_test.c",

@@ -266,6 +266,21 @@ FIBER_TEST(frames_of_all_formats_come_back_as_they_were_written)
     close_wire(&wire);
 }
 
+FIBER_TEST(a_frame_may_be_empty)
+{
+    const struct torc_frame_format format = {.adjustment = -4};
+    struct wire wire;
+    uint64_t number;
+
+    open_wire(&wire);
+    EXPECT_INT(torc_stream_write_frame(&wire.out, &format, NULL, 0), ==, 0);
+    EXPECT_INT(torc_stream_write_frame(&wire.out, &format, NULL, 0), ==, 0);
+    expect_frame(&wire, &format, "");
+    EXPECT_INT(torc_stream_read_be(&wire.in, 4, &number), ==, 0);
+    EXPECT_UINT(number, ==, 4);
+    close_wire(&wire);
+}
+
 FIBER_TEST(the_header_is_lent_where_it_is_wanted)
 {
     const struct torc_frame_format format = {

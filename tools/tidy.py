@@ -59,7 +59,6 @@ NO_UNIT_TEST = {
     "src/io/fs.c": "thin over the driver: tests/api/fs_test.c",
     "src/io/fs_whole.c": "needs a shard: tests/api/fs_whole_test.c",
     "src/io/io.c": "thin over the driver: tests/api/ on every rung",
-    "src/driver/buffer_ring.c": "needs receives: tests/api/stream_feed_test.c",
     "src/io/frame.c": "needs a stream: tests/api/frame_test.c",
     "src/io/listener.c": "needs a shard: tests/api/listener_test.c",
     "src/io/stream.c": "needs a shard: tests/api/stream_*_test.c",

@@ -550,9 +550,12 @@ static int try_ring(struct torc__uring *uring)
 
     io_uring_prep_nop(sqe);
     sqe->user_data = TAG_IGNORE;
-    do
-        result = enter(uring, publish(uring), 1, IORING_ENTER_GETEVENTS, NULL);
-    while (result == -EINTR);
+    do {
+        const unsigned queued = publish(uring);
+
+        result = enter(uring, queued, 1,
+                       IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0), NULL);
+    } while (result == -EINTR);
     if (result < 0 && !is_passing(result))
         return result;
     (void)tell_completions(uring);

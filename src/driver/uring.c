@@ -545,26 +545,6 @@ static void uring_wake(struct torc__driver *driver, struct torc__driver *from)
 
 /* ---- Life ---- */
 
-/* A filter may allow rings to be made but not to be used: find out before anybody relies on it. */
-static int try_ring(struct torc__uring *uring)
-{
-    struct io_uring_sqe *sqe = next_sqe(uring);
-    int result;
-
-    io_uring_prep_nop(sqe);
-    sqe->user_data = TAG_IGNORE;
-    do {
-        const unsigned queued = publish(uring);
-
-        result = enter(uring, queued, 1, wait_flags(uring), NULL);
-    } while (result == -EINTR);
-    if (result < 0 && !is_passing(result))
-        return result;
-    (void)tell_completions(uring);
-    uring->base.stats = (struct torc__driver_stats){0};
-    return 0;
-}
-
 static int uring_init(struct torc__driver *driver, const struct torc__driver_options *options)
 {
     struct torc__uring *uring = to_uring(driver);
@@ -575,20 +555,13 @@ static int uring_init(struct torc__driver *driver, const struct torc__driver_opt
     if (uring->wake_fd < 0)
         return -errno;
     result = torc__uring_climb(uring, options);
-    if (result < 0)
-        goto close_wake;
-    result = try_ring(uring);
-    if (result < 0)
-        goto finish_ring;
+    if (result < 0) {
+        close(uring->wake_fd);
+        return result;
+    }
     driver->entries = uring->ring.sq_entries;
     driver->completion_entries = uring->ring.cq_entries;
     return 0;
-
-finish_ring:
-    torc__ring_finish(&uring->ring);
-close_wake:
-    close(uring->wake_fd);
-    return result;
 }
 
 static void cancel_own(struct torc__uring *uring, uint64_t user_data)

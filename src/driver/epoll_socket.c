@@ -45,6 +45,21 @@ static bool goes_on(struct torc__epoll *epoll, const struct io_uring_sqe *sqe)
     return type == SOCK_STREAM || type == SOCK_SEQPACKET;
 }
 
+/*
+ * What a receive that waits would return for one that has just been refused (EAGAIN): 0 if the
+ * socket has been shut down. Of UDP's end a call that does not wait says nothing.
+ */
+static ssize_t end_or_again(struct torc__epoll *epoll, const struct torc__epoll_note *note,
+                            const struct io_uring_sqe *sqe)
+{
+    struct pollfd one = {.fd = sqe->fd, .events = POLLRDHUP};
+
+    if (!note->retried)
+        return -EAGAIN;
+    torc__epoll_count_call(epoll);
+    return poll(&one, 1, 0) > 0 && (one.revents & POLLRDHUP) ? 0 : -EAGAIN;
+}
+
 /* Of an op that wants `wanted` bytes and has just been given `result`: what becomes of it. */
 static int settle(struct torc__epoll *epoll, struct torc_op *op, ssize_t result, size_t wanted,
                   uint32_t direction)
@@ -89,7 +104,9 @@ int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct i
         return watch(note, sqe, EPOLLIN);
     torc__epoll_count_call(epoll);
     result = recv(sqe->fd, buffer, sqe->len - note->done, flags);
-    return settle(epoll, op, result < 0 ? -errno : result, sqe->len, EPOLLIN);
+    if (result < 0)
+        result = errno == EAGAIN ? end_or_again(epoll, note, sqe) : -errno;
+    return settle(epoll, op, result, sqe->len, EPOLLIN);
 }
 
 int torc__epoll_try_send(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
@@ -144,9 +161,19 @@ static int try_message(struct torc__epoll *epoll, struct torc_op *op, bool is_se
     }
     torc__epoll_count_call(epoll);
     result = is_send ? sendmsg(sqe->fd, message, flags) : recvmsg(sqe->fd, message, flags);
+    if (result < 0 && errno == EAGAIN && !is_send) {
+        result = end_or_again(epoll, note, sqe);
+        if (result == 0) { /* Nobody has sent that. */
+            message->msg_namelen = 0;
+            message->msg_controllen = 0;
+            message->msg_flags = 0;
+        }
+    } else if (result < 0) {
+        result = -errno;
+    }
     if (result > 0)
         size = note->done + torc__epoll_vector_size(message->msg_iov, message->msg_iovlen);
-    return settle(epoll, op, result < 0 ? -errno : result, size, direction);
+    return settle(epoll, op, result, size, direction);
 }
 
 int torc__epoll_try_recvmsg(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)

@@ -2,8 +2,7 @@
 /*
  * 20_files.c - how many bytes a tree of files has, while a clock ticks beside.
  *
- * No call on files keeps the shard waiting. Run it with a directory, or without: then it looks at
- * /usr/include.
+ * No call on files keeps the shard waiting. Run it with a directory; without, it is /usr/include.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,11 +30,13 @@ static int add_up(void *arg)
     if (result < 0)
         return result;
     while ((result = torc_walk_next(&walk, &entry)) > 0) {
-        if (entry.visit == TORC_WALK_FAILED)
+        if (entry.visit == TORC_WALK_FAILED) {
             printf("%s: %s\n", entry.path, torc_strerror(entry.error));
-        else if (entry.visit == TORC_WALK_ENTRY &&
-                 torc_statx(entry.dirfd, entry.name, AT_SYMLINK_NOFOLLOW, STATX_SIZE, &status) == 0)
+        } else if (entry.visit == TORC_WALK_ENTRY &&
+                   torc_statx(entry.dirfd, entry.name, AT_SYMLINK_NOFOLLOW, STATX_SIZE, &status) ==
+                       0) {
             bytes += status.stx_size;
+        }
     }
     torc_walk_close(&walk);
     printf("%llu bytes; %u ticks meanwhile\n", bytes, ticks);

@@ -54,10 +54,18 @@ static ssize_t end_or_again(struct torc__epoll *epoll, const struct torc__epoll_
 {
     struct pollfd one = {.fd = sqe->fd, .events = POLLRDHUP};
 
-    if (!note->retried)
+    if (!note->retried || (sqe->msg_flags & (MSG_ERRQUEUE | MSG_OOB)))
         return -EAGAIN;
     torc__epoll_count_call(epoll);
     return poll(&one, 1, 0) > 0 && (one.revents & POLLRDHUP) ? 0 : -EAGAIN;
+}
+
+/* Urgent data and the error queue have events of their own. */
+static uint32_t events_for(uint32_t direction, uint32_t flags)
+{
+    if (direction == EPOLLIN && (flags & MSG_ERRQUEUE))
+        return EPOLLERR;
+    return direction == EPOLLIN && (flags & MSG_OOB) ? EPOLLPRI : direction;
 }
 
 /* Of an op that wants `wanted` bytes and has just been given `result`: what becomes of it. */
@@ -71,7 +79,7 @@ static int settle(struct torc__epoll *epoll, struct torc_op *op, ssize_t result,
     if (result == -EINTR)
         return VERDICT_AGAIN;
     if (result == -EAGAIN && may_wait)
-        return watch(note, sqe, direction);
+        return watch(note, sqe, events_for(direction, sqe->msg_flags));
     if (result <= 0)
         return note->done > 0 ? (int)note->done : (int)result;
     note->done += (uint32_t)result;

@@ -93,9 +93,10 @@ int torc_dir_next(struct torc_dir *dir, struct torc_dir_entry *ret_entry)
     const struct raw_entry *raw;
     int result = next_raw(dir, &raw);
 
-    if (result > 0)
+    if (result > 0) {
         *ret_entry =
             (struct torc_dir_entry){.name = raw->name, .inode = raw->inode, .type = raw->type};
+    }
     return result;
 }
 

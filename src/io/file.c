@@ -166,10 +166,11 @@ int torc_sync_file_range(int fd, off_t offset, off_t length, unsigned flags)
     struct torc_op op;
     struct io_uring_sqe *sqe;
 
-    if (!fits_sqe(length))
+    if (!fits_sqe(length)) {
         return (int)torc__file_call(
             SYS_sync_file_range,
             (uintptr_t[6]){(uintptr_t)fd, (uintptr_t)offset, (uintptr_t)length, flags});
+    }
     sqe = torc__begin(&op);
     if (sqe == NULL)
         return op._result;
@@ -193,10 +194,11 @@ int torc_fadvise(int fd, off_t offset, off_t length, int advice)
     struct torc_op op;
     struct io_uring_sqe *sqe;
 
-    if (!fits_sqe(length))
+    if (!fits_sqe(length)) {
         return (int)torc__file_call(
             SYS_fadvise64,
             (uintptr_t[6]){(uintptr_t)fd, (uintptr_t)offset, (uintptr_t)length, (uintptr_t)advice});
+    }
     sqe = torc__begin(&op);
     if (sqe == NULL)
         return op._result;

@@ -170,9 +170,10 @@ static void reap(struct torc_file_writer *writer, struct torc_file_block *block)
     if (!block->_on_way)
         return;
     result = wait_for_block(block);
-    if (result >= 0 && (size_t)result < block->_length)
+    if (result >= 0 && (size_t)result < block->_length) {
         result = torc_pwrite_all(writer->_fd, block->_memory + result,
                                  block->_length - (size_t)result, block->_offset + result, NULL);
+    }
     block->_length = 0;
     if (result < 0 && writer->_failure == 0)
         writer->_failure = result;
@@ -213,9 +214,10 @@ int torc_file_writer_flush(struct torc_file_writer *writer)
 
 int torc_file_writer_close(struct torc_file_writer *writer)
 {
-    if (writer->_failure < 0)
+    if (writer->_failure < 0) {
         drop_blocks(&writer->_window);
-    else
+    } else {
         (void)torc_file_writer_flush(writer);
+    }
     return writer->_failure;
 }

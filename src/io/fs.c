@@ -167,7 +167,7 @@ int torc_mkdir(const char *path, mode_t mode)
 static int make_or_find(const char *path, mode_t mode)
 {
     int result = torc_mkdir(path, mode);
-    struct statx status;
+    struct statx status = {0};
 
     if (result != -EEXIST)
         return result;

@@ -6,8 +6,8 @@
  * path it is. A directory is watched first and then read, so that what is made in it meanwhile is
  * told by the one or by the other.
  *
- * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer only
- * when all that it brings about has been done, and so does an entry of a scan.
+ * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer
+ * only when all that it brings about has been done, and so does an entry of a scan.
  */
 #include "base/compiler.h"
 #include "io/blocking.h"
@@ -141,7 +141,7 @@ static bool join(char *to, const char *first, const char *second)
 
     if (first_length + second_length + 2 > PATH_MAX)
         return false;
-    memmove(to, first, first_length);
+    memmove(to, first, first_length + 1);
     if (first_length > 0 && second_length > 0)
         to[at++] = '/';
     memcpy(to + at, second, second_length + 1);

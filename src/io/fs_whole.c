@@ -256,9 +256,9 @@ static int copy_data(int in, int out)
 {
     ssize_t count;
 
-    do
+    do {
         count = torc_copy_file_range(in, NULL, out, NULL, COPY_CHUNK);
-    while (count > 0);
+    } while (count > 0);
     if (count == 0 || count == -EXDEV || count == -EINVAL || count == -EOPNOTSUPP ||
         count == -ENOSYS || count == -EPERM)
         return copy_through_memory(in, out);

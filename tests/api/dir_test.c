@@ -280,10 +280,11 @@ FIBER_TEST_WITH_THREADS(a_large_directory_is_removed_although_it_shrinks_meanwhi
         char name[32];
 
         snprintf(name, sizeof(name), "tree/%u", i);
-        if (i % 10 == 0)
+        if (i % 10 == 0) {
             EXPECT_INT(mkdir(name, 0755), ==, 0);
-        else
+        } else {
             harness_put_file(name, "");
+        }
     }
     EXPECT_INT(torc_remove_all(AT_FDCWD, "tree"), ==, 0);
     EXPECT_UINT(harness_count_names(), ==, 0);

@@ -196,9 +196,9 @@ FIBER_TEST(a_cancelled_scope_ends_readers_and_writers_and_gives_the_memory_back)
     torc_scope_open(&scope, 0);
     torc_scope_cancel(&scope);
     EXPECT_INT(torc_file_reader_open(&reader, fd, 0, &window), ==, 0);
-    do
+    do {
         count = torc_file_reader_next(&reader, &piece);
-    while (count > 0);
+    } while (count > 0);
     EXPECT(count == -ECANCELED || count == 0); /* Reads may have been quicker, each of them. */
     torc_file_reader_close(&reader);
 

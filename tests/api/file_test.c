@@ -358,7 +358,7 @@ FIBER_TEST(a_full_device_is_an_error_and_what_fit_is_told)
 static bool mount_tmpfs(const char *options, unsigned flags)
 {
     EXPECT_INT(mkdir("mount", 0755), ==, 0);
-    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0 &&
            mount("tmpfs", "mount", "tmpfs", flags, options) == 0;
 }
 

@@ -130,9 +130,9 @@ static int save_over_and_over(void *arg)
     int result;
 
     memset(mine, fill, sizeof(data[0]));
-    do
+    do {
         result = torc_save_file("file", mine, sizeof(data[0]), 0600);
-    while (result == 0);
+    } while (result == 0);
     return result;
 }
 

@@ -299,10 +299,11 @@ static void *rain(void *arg)
             submit(storm->pool, harness_random_below(LANE_COUNT), &drops[i].job);
         }
         for (unsigned i = 0; i < 8; i++) {
-            if (harness_random_below(4) == 0 && torc__pool_withdraw(storm->pool, &drops[i].job))
+            if (harness_random_below(4) == 0 && torc__pool_withdraw(storm->pool, &drops[i].job)) {
                 storm->withdrawn++;
-            else
+            } else {
                 wait_for(&drops[i].done);
+            }
         }
     }
     return NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * torc/fs_watch.h - what changes in a tree of directories: inotify(7), for all directories below one.
+ * torc/fs_watch.h - what changes in a tree of directories: inotify(7), for all below one.
  *
  * Directories that are made in the tree, or moved into it, are followed: what is found in them is
  * told as created. Between that and the kernel's own telling an entry may be told twice, but none

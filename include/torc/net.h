@@ -52,7 +52,8 @@ TORC_CHECK int torc_address_parse(const char *text, struct torc_address *ret_add
  * "localhost" gives ::1 and 127.0.0.1, "*" and "" give :: and 0.0.0.0. At most `capacity` are
  * stored. Any thread. Returns how many.
  *
- * -EINVAL     the name is empty of meaning, too long, or not a literal address.
+ * -EINVAL     the name is empty of meaning, too long, or not a literal address. (Names are looked
+ *             up by torc_lookup(), torc/dns.h.)
  */
 TORC_CHECK int torc_resolve(const char *host, uint16_t port, struct torc_address *ret_addresses,
                             unsigned capacity);

@@ -9,6 +9,7 @@
 #include <torc/blocking.h>
 #include <torc/datagram.h>
 #include <torc/dir.h>
+#include <torc/dns.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
 #include <torc/file.h>
@@ -22,8 +23,10 @@
 #include <torc/net.h>
 #include <torc/op.h>
 #include <torc/pipe.h>
+#include <torc/process.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
+#include <torc/signal.h>
 #include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 _Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI &&
                    POLLERR == EPOLLERR && POLLHUP == EPOLLHUP && POLLRDHUP == EPOLLRDHUP,
@@ -16,6 +17,8 @@ _Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI &
 
 /* The events of poll(2), without what only epoll knows. */
 #define POLL_EVENTS 0xffffu
+/* Receives that do not wait, or not for what the others wait for. */
+#define OUT_OF_TURN (MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE)
 /* What holds for files at any time. */
 #define FILE_EVENTS ((uint32_t)(POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM))
 
@@ -90,6 +93,27 @@ static int by_pool(struct torc__epoll *epoll, struct torc_op *op, struct io_urin
     (void)op;
     (void)sqe;
     return VERDICT_POOL;
+}
+
+/* A child that a pidfd names is waited for as any descriptor is; others by a thread. */
+static int try_waitid(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
+{
+    struct torc__epoll_note *note = torc__epoll_note(op);
+    const int options = (int)sqe->file_index;
+    siginfo_t own = {0};
+    siginfo_t *info = sqe->addr2 != 0 ? (void *)(uintptr_t)sqe->addr2 : &own;
+
+    if (options & WNOHANG)
+        return by_call(epoll, op, sqe);
+    if (sqe->len != P_PIDFD || (options & (WSTOPPED | WCONTINUED)))
+        return VERDICT_POOL;
+    note->fd = sqe->fd;
+    note->events = EPOLLIN;
+    torc__epoll_count_call(epoll);
+    info->si_pid = 0;
+    if (waitid(P_PIDFD, (id_t)sqe->fd, info, options | WNOHANG) < 0)
+        return -errno;
+    return info->si_pid != 0 ? 0 : VERDICT_WATCH;
 }
 
 static int nop(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
@@ -170,7 +194,7 @@ static const struct torc__epoll_opcode opcodes[DRIVER_OPCODES] = {
     [IORING_OP_POLL_REMOVE] = {.attempt = torc__epoll_try_poll_remove},
     [IORING_OP_SYNC_FILE_RANGE] = {.attempt = by_pool},
     [IORING_OP_SENDMSG] = {torc__epoll_try_sendmsg, EPOLLOUT, MSG_DONTWAIT},
-    [IORING_OP_RECVMSG] = {torc__epoll_try_recvmsg, EPOLLIN, MSG_DONTWAIT},
+    [IORING_OP_RECVMSG] = {torc__epoll_try_recvmsg, EPOLLIN, OUT_OF_TURN},
     [IORING_OP_TIMEOUT] = {.attempt = torc__epoll_try_timeout},
     [IORING_OP_TIMEOUT_REMOVE] = {.attempt = torc__epoll_try_timeout_remove},
     [IORING_OP_ACCEPT] = {torc__epoll_try_accept, EPOLLIN, 0},
@@ -185,7 +209,7 @@ static const struct torc__epoll_opcode opcodes[DRIVER_OPCODES] = {
     [IORING_OP_FADVISE] = {.attempt = by_pool},
     [IORING_OP_MADVISE] = {.attempt = by_pool},
     [IORING_OP_SEND] = {torc__epoll_try_send, EPOLLOUT, MSG_DONTWAIT},
-    [IORING_OP_RECV] = {torc__epoll_try_recv, EPOLLIN, MSG_DONTWAIT},
+    [IORING_OP_RECV] = {torc__epoll_try_recv, EPOLLIN, OUT_OF_TURN},
     [IORING_OP_OPENAT2] = {.attempt = by_pool},
     [IORING_OP_EPOLL_CTL] = {.attempt = by_call},
     [IORING_OP_SPLICE] = {.attempt = torc__epoll_try_splice},
@@ -205,7 +229,7 @@ static const struct torc__epoll_opcode opcodes[DRIVER_OPCODES] = {
     [IORING_OP_URING_CMD] = {.attempt = only_rings},
     [IORING_OP_SEND_ZC] = {torc__epoll_try_send, EPOLLOUT, MSG_DONTWAIT},
     [IORING_OP_SENDMSG_ZC] = {torc__epoll_try_sendmsg, EPOLLOUT, MSG_DONTWAIT},
-    [KERNEL_OP_WAITID] = {.attempt = by_pool},
+    [KERNEL_OP_WAITID] = {.attempt = try_waitid},
     [KERNEL_OP_FTRUNCATE] = {.attempt = by_pool},
     [KERNEL_OP_BIND] = {.attempt = by_call},
     [KERNEL_OP_LISTEN] = {.attempt = by_call},

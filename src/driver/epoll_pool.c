@@ -55,8 +55,15 @@ static void run(struct torc__job *job)
 
 /* ---- On the shard's thread ---- */
 
+/* Waiting for children takes as long as they live: no file has to wait for that. */
+static enum torc__lane lane_of(const struct io_uring_sqe *sqe)
+{
+    return sqe->opcode == KERNEL_OP_WAITID ? LANE_CALLS : LANE_FILES;
+}
+
 int torc__epoll_to_pool(struct torc__epoll *epoll, struct torc__epoll_note *note)
 {
+    const enum torc__lane lane = lane_of(torc__epoll_sqe(torc__epoll_op(note)));
     int result;
 
     if (epoll->base.pool == NULL)
@@ -66,7 +73,7 @@ int torc__epoll_to_pool(struct torc__epoll *epoll, struct torc__epoll_note *note
     torc__epoll_set_state(note, STATE_POOLED);
     torc__epoll_insert(&epoll->pooled, &note->link);
     atomic_fetch_add(&epoll->working, 1);
-    result = torc__pool_submit(epoll->base.pool, LANE_FILES, &note->job);
+    result = torc__pool_submit(epoll->base.pool, lane, &note->job);
     if (result < 0) {
         atomic_fetch_sub(&epoll->working, 1);
         torc__epoll_unlink(&note->link);

@@ -45,6 +45,14 @@ static bool goes_on(struct torc__epoll *epoll, const struct io_uring_sqe *sqe)
     return type == SOCK_STREAM || type == SOCK_SEQPACKET;
 }
 
+/* Urgent data and the error queue have events of their own. */
+static uint32_t events_for(uint32_t direction, uint32_t flags)
+{
+    if (direction == EPOLLIN && (flags & MSG_ERRQUEUE))
+        return EPOLLERR;
+    return direction == EPOLLIN && (flags & MSG_OOB) ? EPOLLPRI : direction;
+}
+
 /* Of an op that wants `wanted` bytes and has just been given `result`: what becomes of it. */
 static int settle(struct torc__epoll *epoll, struct torc_op *op, ssize_t result, size_t wanted,
                   uint32_t direction)
@@ -56,7 +64,7 @@ static int settle(struct torc__epoll *epoll, struct torc_op *op, ssize_t result,
     if (result == -EINTR)
         return VERDICT_AGAIN;
     if (result == -EAGAIN && may_wait)
-        return watch(note, sqe, direction);
+        return watch(note, sqe, events_for(direction, sqe->msg_flags));
     if (result <= 0)
         return note->done > 0 ? (int)note->done : (int)result;
     note->done += (uint32_t)result;

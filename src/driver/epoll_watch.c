@@ -96,13 +96,15 @@ void torc__epoll_free_watches(struct torc__epoll *epoll)
     free(epoll->chunks);
 }
 
+/* Polls are told; the others take something, so they do it in their order. */
 static struct torc__epoll_link *list_of(struct torc__epoll_watch *watch,
-                                        const struct torc__epoll_note *note)
+                                        struct torc__epoll_note *note)
 {
-    if (torc__epoll_sqe(torc__epoll_op((struct torc__epoll_note *)(uintptr_t)note))->opcode ==
-        IORING_OP_POLL_ADD)
+    if (torc__epoll_sqe(torc__epoll_op(note))->opcode == IORING_OP_POLL_ADD)
         return &watch->pollers;
-    return note->events & EPOLLIN ? &watch->readers : &watch->writers;
+    if (note->events & EPOLLIN)
+        return &watch->readers;
+    return note->events & EPOLLOUT ? &watch->writers : &watch->pollers;
 }
 
 static bool has_waiters(const struct torc__epoll_watch *watch)
@@ -148,6 +150,47 @@ static void doubt(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
     epoll->doubt_count++;
 }
 
+/* Nothing is known of the descriptor any more, but for who waits for it. */
+static void clear(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
+{
+    trust(epoll, watch);
+    watch->armed = 0;
+    watch->false_events = 0;
+    watch->drained = false;
+    watch->edge = false;
+}
+
+/* The first that waits in a list, taken out to be tried. */
+static struct torc__epoll_note *take_first(struct torc__epoll *epoll, struct torc__epoll_link *list)
+{
+    struct torc__epoll_note *note = torc__epoll_of_link(list->next);
+
+    torc__epoll_unlink(&note->link);
+    epoll->watching--;
+    return note;
+}
+
+/* Have all who wait try again, in a turn to come. */
+static void retry_list(struct torc__epoll *epoll, struct torc__epoll_link *list)
+{
+    while (!torc__epoll_list_is_empty(list)) {
+        struct torc__epoll_note *note = take_first(epoll, list);
+
+        note->retried = false;
+        if (note->edge != EDGE_NONE)
+            note->edge = EDGE_WANTED;
+        torc__epoll_enqueue(epoll, note, STATE_QUEUED);
+    }
+}
+
+static void retry_all(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
+{
+    clear(epoll, watch);
+    retry_list(epoll, &watch->readers);
+    retry_list(epoll, &watch->writers);
+    retry_list(epoll, &watch->pollers);
+}
+
 static int control(struct torc__epoll *epoll, struct torc__epoll_watch *watch, int what,
                    uint32_t events)
 {
@@ -175,6 +218,8 @@ static int registration(struct torc__epoll *epoll, struct torc__epoll_watch *wat
     if (result == -EEXIST) /* This file was here before, and has come back. */
         result = control(epoll, watch, EPOLL_CTL_MOD, events);
     watch->armed = result == 0 ? events : 0;
+    if (unlikely(result < 0))
+        retry_all(epoll, watch); /* Those who wait already find out for themselves. */
     return result;
 }
 
@@ -212,16 +257,6 @@ static int arm_edge(struct torc__epoll *epoll, struct torc__epoll_watch *watch,
         return 0;
     note->edge = EDGE_MADE;
     return registration(epoll, watch, all);
-}
-
-/* Nothing is known of the descriptor any more, but for who waits for it. */
-static void clear(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
-{
-    trust(epoll, watch);
-    watch->armed = 0;
-    watch->false_events = 0;
-    watch->drained = false;
-    watch->edge = false;
 }
 
 /* ---- Waiting ---- */
@@ -270,37 +305,6 @@ void torc__epoll_unwatch(struct torc__epoll *epoll, struct torc__epoll_note *not
 {
     torc__epoll_unlink(&note->link);
     epoll->watching--;
-}
-
-/* The first that waits in a list, taken out to be tried. */
-static struct torc__epoll_note *take_first(struct torc__epoll *epoll, struct torc__epoll_link *list)
-{
-    struct torc__epoll_note *note = torc__epoll_of_link(list->next);
-
-    torc__epoll_unlink(&note->link);
-    epoll->watching--;
-    return note;
-}
-
-/* Have all who wait try again, in a turn to come. */
-static void retry_list(struct torc__epoll *epoll, struct torc__epoll_link *list)
-{
-    while (!torc__epoll_list_is_empty(list)) {
-        struct torc__epoll_note *note = take_first(epoll, list);
-
-        note->retried = false;
-        if (note->edge != EDGE_NONE)
-            note->edge = EDGE_WANTED;
-        torc__epoll_enqueue(epoll, note, STATE_QUEUED);
-    }
-}
-
-static void retry_all(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
-{
-    clear(epoll, watch);
-    retry_list(epoll, &watch->readers);
-    retry_list(epoll, &watch->writers);
-    retry_list(epoll, &watch->pollers);
 }
 
 /* ---- Doubt ---- */
@@ -455,11 +459,16 @@ static bool serve_list(struct torc__epoll *epoll, struct torc__epoll_watch *watc
     return true;
 }
 
-/* Polls are told what there is. In doubt, it could be another file's: then they look again. */
-static void serve_pollers(struct torc__epoll *epoll, struct torc__epoll_watch *watch,
+/*
+ * Polls are told what there is; in doubt they look again, since it could be another file's. False
+ * if somebody was to be told, and there was nothing to tell.
+ */
+static bool serve_pollers(struct torc__epoll *epoll, struct torc__epoll_watch *watch,
                           uint32_t events)
 {
+    const uint64_t told_before = epoll->base.stats.completions;
     struct torc__epoll_link due;
+    bool is_any_due;
 
     torc__epoll_list_init(&due);
     for (struct torc__epoll_link *link = watch->pollers.next; link != &watch->pollers;) {
@@ -471,6 +480,7 @@ static void serve_pollers(struct torc__epoll *epoll, struct torc__epoll_watch *w
         torc__epoll_unlink(&note->link);
         torc__epoll_insert(&due, &note->link);
     }
+    is_any_due = !torc__epoll_list_is_empty(&due);
     while (!torc__epoll_list_is_empty(&due)) {
         struct torc__epoll_note *note = take_first(epoll, &due);
 
@@ -478,6 +488,7 @@ static void serve_pollers(struct torc__epoll *epoll, struct torc__epoll_watch *w
         note->result = watch->in_doubt ? 0 : (int32_t)events;
         torc__epoll_attempt(epoll, note);
     }
+    return !is_any_due || epoll->base.stats.completions != told_before;
 }
 
 /* An event after which nobody could do anything: of another file, or a condition that lasts. */
@@ -488,8 +499,7 @@ static void note_false_event(struct torc__epoll *epoll, struct torc__epoll_watch
         verify(epoll, watch);
     } else if (watch->false_events == FALSE_EVENTS_MAX) {
         watch->edge = true;
-        if (registration(epoll, watch, watch->armed) < 0)
-            retry_all(epoll, watch);
+        (void)registration(epoll, watch, watch->armed);
     }
 }
 
@@ -532,7 +542,7 @@ void torc__epoll_serve_event(struct torc__epoll *epoll, const struct epoll_event
     }
     if (events & (EPOLLOUT | ALWAYS))
         useful &= serve_list(epoll, watch, &watch->writers);
-    serve_pollers(epoll, watch, events);
+    useful &= serve_pollers(epoll, watch, events);
     epoll->serving = NULL;
     if (unlikely(!useful))
         note_false_event(epoll, watch);

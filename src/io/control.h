@@ -15,4 +15,12 @@ static inline int torc__control(struct torc__control *request)
     return shard->driver->ops->control(shard->driver, request);
 }
 
+/* Close what holds no data that could still be written, without suspending. */
+static inline void torc__close_now(int fd)
+{
+    struct torc__control request = {.kind = CONTROL_CLOSE, .fd = fd};
+
+    (void)torc__control(&request);
+}
+
 #endif

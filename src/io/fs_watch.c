@@ -6,8 +6,8 @@
  * path it is. A directory is watched first and then read, so that what is made in it meanwhile is
  * told by the one or by the other.
  *
- * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer only
- * when all that it brings about has been done, and so does an entry of a scan.
+ * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer
+ * only when all that it brings about has been done, and so does an entry of a scan.
  */
 #include "base/compiler.h"
 #include "io/blocking.h"

@@ -77,9 +77,9 @@ static void arrived(struct torc_op *op, int result, uint32_t flags, int more)
         listener->_error = result;
     if (!more) {
         listener->_feed = FEED_OFF;
-    } else if (listener->_count >= TORC_LISTENER_QUEUE_MAX && listener->_feed == FEED_ON) {
+    } else if (listener->_feed == FEED_ENDING || listener->_count >= TORC_LISTENER_QUEUE_MAX) {
         listener->_feed = FEED_ENDING;
-        torc__op_hurry(torc__shard, op);
+        torc__op_hurry_again(torc__shard, op);
     }
     torc_event_set(&listener->_arrived);
 }
@@ -182,8 +182,8 @@ int torc_listener_close(struct torc_listener *listener)
     listener->_fd = -1;
     torc_scope_open(&shield, TORC_SHIELD);
     while (listener->_feed != FEED_OFF) {
-        torc__op_hurry(torc__shard, &listener->_accept);
         listener->_feed = FEED_ENDING;
+        torc__op_hurry_again(torc__shard, &listener->_accept);
         torc_event_clear(&listener->_arrived);
         (void)torc_event_wait(&listener->_arrived);
     }

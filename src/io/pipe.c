@@ -37,10 +37,8 @@ int torc_pipe(int ret_fds[2], size_t size)
     if (size > 0)
         result = torc_pipe_set_size(fds[1], size);
     if (result < 0) {
-        for (int i = 0; i < 2; i++) {
-            request = (struct torc__control){.kind = CONTROL_CLOSE, .fd = fds[i]};
-            (void)torc__control(&request);
-        }
+        torc__close_now(fds[0]);
+        torc__close_now(fds[1]);
         return result;
     }
     memcpy(ret_fds, fds, sizeof(fds));

@@ -3,11 +3,11 @@
  * udp.c - UDP sockets and multicast.
  */
 #include "base/compiler.h"
+#include "io/control.h"
 #include "io/option.h"
 #include <errno.h>
 #include <netinet/udp.h>
 #include <string.h>
-#include <torc/io.h>
 #include <torc/udp.h>
 
 /* Newer than the header of some C libraries; the same on all CPUs of ours. */
@@ -71,7 +71,7 @@ static int open_for(int family, const struct torc_udp_options *options)
     if (result == 0)
         result = set_protocol_options(fd, family == AF_INET6, options);
     if (result < 0) {
-        (void)torc_close(fd);
+        torc__close_now(fd);
         return result;
     }
     return fd;
@@ -82,7 +82,7 @@ static int opened(int fd, int result)
 {
     if (result == 0)
         return fd;
-    (void)torc_close(fd);
+    torc__close_now(fd);
     return result;
 }
 

@@ -96,7 +96,7 @@ int torc_unix_open(const struct torc_address *address, const struct torc_unix_op
         return fd;
     result = set_up(fd, type, address, options);
     if (result < 0) {
-        (void)torc_close(fd);
+        torc__close_now(fd);
         return result;
     }
     return fd;
@@ -111,7 +111,7 @@ int torc_unix_connect(const struct torc_address *address, int type)
         return fd;
     result = torc_connect(fd, address);
     if (result < 0) {
-        (void)torc_close(fd);
+        torc__close_now(fd);
         return result;
     }
     return fd;
@@ -190,13 +190,6 @@ ssize_t torc_unix_send(int fd, const void *data, size_t length,
     return torc__message_send(fd, &message, 0);
 }
 
-static void close_now(int fd)
-{
-    struct torc__control request = {.kind = CONTROL_CLOSE, .fd = fd};
-
-    (void)torc__control(&request);
-}
-
 static void take_fds(struct torc_unix_parcel *parcel, const struct cmsghdr *header)
 {
     const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -208,7 +201,7 @@ static void take_fds(struct torc_unix_parcel *parcel, const struct cmsghdr *head
         if (parcel->fd_count < parcel->fd_capacity) {
             parcel->fds[parcel->fd_count++] = fd;
         } else {
-            close_now(fd);
+            torc__close_now(fd);
             parcel->fds_lost = true;
         }
     }

@@ -41,9 +41,7 @@ int torc_watcher_open(struct torc_watcher *watcher)
 
 void torc_watcher_close(struct torc_watcher *watcher)
 {
-    struct torc__control request = {.kind = CONTROL_CLOSE, .fd = watcher->_fd};
-
-    (void)torc__control(&request);
+    torc__close_now(watcher->_fd);
     watcher->_fd = -1;
 }
 

@@ -443,6 +443,8 @@ void torc__shard_finish(struct torc__shard *shard)
     if (shard->finish_streams != NULL)
         shard->finish_streams(shard);
     torc__pipes_finish(&shard->pipes, shard->driver);
+    if (shard->resolver != NULL)
+        shard->destroy_resolver(shard->resolver);
     torc__driver_destroy(shard->driver);
     torc__stacks_finish(&shard->stacks);
     torc__fibers_finish(&shard->fibers);

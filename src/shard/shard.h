@@ -21,6 +21,7 @@
 struct torc__runtime;
 struct torc__thread_call;
 struct torc__streams;
+struct torc_resolver;
 
 struct torc__shard {
     /* What every switch touches. */
@@ -50,6 +51,8 @@ struct torc__shard {
     void (*finish_streams)(struct torc__shard *shard);
     uint64_t receive_buffers;         /* that exist */
     uint64_t receive_buffers_starved; /* times none was free */
+    struct torc_resolver *resolver;   /* of names, once one was needed, and how to end it */
+    void (*destroy_resolver)(struct torc_resolver *resolver);
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;

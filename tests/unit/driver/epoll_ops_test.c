@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 TEST(the_driver_says_which_operations_it_has)
 {
@@ -102,6 +104,39 @@ TEST(sockets_and_pipes_are_opened_bound_and_shut_down)
     sqe->rw_flags = O_CLOEXEC;
     EXPECT_INT(result_of(&epoll, &op), ==, 0);
     EXPECT(harness_is_cloexec(ends[0]));
+    harness_close_pair(ends);
+    stop(&epoll);
+}
+
+TEST(a_child_is_waited_for_without_a_thread)
+{
+    struct torc__epoll epoll;
+    struct noted_op op;
+    struct io_uring_sqe *sqe;
+    siginfo_t about = {0};
+    pid_t child;
+    int pidfd;
+    int ends[2];
+    char byte;
+
+    start(&epoll); /* It has no pool. */
+    harness_pipe(ends);
+    child = fork();
+    if (child == 0)
+        _exit(read(ends[0], &byte, 1) == 1 ? 7 : 8);
+    EXPECT_INT(child, >, 0);
+    pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+    EXPECT_INT(pidfd, >=, 0);
+    sqe = prepare(&epoll, &op);
+    io_uring_prep_rw(KERNEL_OP_WAITID, sqe, pidfd, NULL, P_PIDFD, (uint64_t)(uintptr_t)&about);
+    sqe->file_index = WEXITED;
+    settle(&epoll);
+    EXPECT_UINT(op.told, ==, 0);
+    harness_put(ends[1], "x", 1);
+    EXPECT_INT(result_of(&epoll, &op), ==, 0);
+    EXPECT_INT(about.si_pid, ==, child);
+    EXPECT_INT(about.si_status, ==, 7);
+    close(pidfd);
     harness_close_pair(ends);
     stop(&epoll);
 }

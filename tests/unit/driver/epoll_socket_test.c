@@ -4,6 +4,7 @@
  */
 #include "unit/driver/epoll_rig.h"
 #include <fcntl.h>
+#include <linux/net_tstamp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -238,6 +239,39 @@ TEST(a_message_carries_its_address_and_descriptors)
     memcpy(&passed, CMSG_DATA(&control.header), sizeof(int));
     EXPECT_INT(control.header.cmsg_type, ==, SCM_RIGHTS);
     close(passed);
+    harness_close_pair(fds);
+    stop(&epoll);
+}
+
+TEST(urgent_data_and_the_error_queue_are_waited_for_apart_from_the_rest)
+{
+    const int wanted = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+    char control[512];
+    struct msghdr report = {.msg_control = control, .msg_controllen = sizeof(control)};
+    struct torc__epoll epoll;
+    struct noted_op ops[3];
+    char bytes[2];
+    int fds[2];
+
+    start(&epoll);
+    harness_tcp_pair(fds);
+    EXPECT_INT(setsockopt(fds[0], SOL_SOCKET, SO_TIMESTAMPING, &wanted, sizeof(wanted)), ==, 0);
+    io_uring_prep_recv(prepare(&epoll, &ops[0]), fds[0], &bytes[0], 1, 0);
+    io_uring_prep_recvmsg(prepare(&epoll, &ops[1]), fds[0], &report, MSG_ERRQUEUE);
+    io_uring_prep_poll_add(prepare(&epoll, &ops[2]), fds[0], POLLPRI);
+    settle(&epoll);
+    EXPECT_INT(send(fds[1], "!", 1, MSG_OOB), ==, 1);
+    EXPECT_INT(result_of(&epoll, &ops[2]), ==, POLLPRI);
+    io_uring_prep_recv(prepare(&epoll, &ops[2]), fds[0], &bytes[1], 1, MSG_OOB);
+    EXPECT_INT(result_of(&epoll, &ops[2]), ==, 1);
+    EXPECT_INT(bytes[1], ==, '!');
+    EXPECT_UINT(ops[0].told + ops[1].told, ==, 0);
+    harness_put(fds[0], "x", 1);
+    EXPECT_INT(result_of(&epoll, &ops[1]), >=, 0);
+    EXPECT_UINT(ops[0].told, ==, 0);
+    harness_put(fds[1], "y", 1);
+    EXPECT_INT(result_of(&epoll, &ops[0]), ==, 1);
+    EXPECT_INT(bytes[0], ==, 'y');
     harness_close_pair(fds);
     stop(&epoll);
 }

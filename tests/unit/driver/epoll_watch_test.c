@@ -7,6 +7,7 @@
 #include <linux/net_tstamp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 static void prepare_recv(struct torc__epoll *epoll, struct noted_op *op, int fd, char *byte)
@@ -501,6 +502,25 @@ TEST(who_waits_for_a_descriptor_that_is_gone_is_told_so)
     turn_until_ended(&epoll, ops, 2);
     expect_each_told_once(ops, 2, -EBADF);
     close(fds[1]);
+    stop(&epoll);
+}
+
+TEST(a_number_that_has_become_a_file_is_noticed_by_all_who_wait_for_it)
+{
+    struct torc__epoll epoll;
+    struct noted_op ops[2];
+    char byte;
+    int fds[2];
+
+    start_with(&epoll, 0, 3);
+    harness_unix_pair(fds);
+    io_uring_prep_read(prepare(&epoll, &ops[0]), fds[0], &byte, 1, UINT64_MAX);
+    settle(&epoll);
+    replace(fds[0], memfd_create("test", MFD_CLOEXEC));
+    prepare_poll(&epoll, &ops[1], fds[0], POLLPRI); /* Cannot be waited for any more. */
+    EXPECT_INT(result_of(&epoll, &ops[1]), ==, -EINVAL);
+    EXPECT_INT(result_of(&epoll, &ops[0]), ==, 0); /* The file is empty. */
+    harness_close_pair(fds);
     stop(&epoll);
 }
 

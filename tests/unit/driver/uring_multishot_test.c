@@ -64,31 +64,40 @@ static void cancel_all(struct torc__uring *uring)
     EXPECT_UINT(torc__driver_in_flight(&uring->base), ==, 0);
 }
 
+/* Begin those that have ended, or have not begun at all, and bring them to the kernel. */
+static void begin_ended(struct torc__uring *uring, bool all)
+{
+    for (unsigned i = 0; i < COUNT; i++) {
+        ops[i].told = 0;
+        if (all || ops[i].ended > 0) /* prepare() clears what was noted. */
+            io_uring_prep_poll_multishot(prepare(uring, &ops[i]), ends[i][0], POLLIN);
+    }
+    while (torc__ring_queued(&uring->ring) > 0)
+        turn(uring, DRIVER_NO_WAIT);
+}
+
+/* Something comes for all ops at once, and all are told of it. */
+static void stir_all(struct torc__uring *uring)
+{
+    for (unsigned i = 0; i < COUNT; i++)
+        harness_put(ends[i][1], "x", 1);
+    turn_until_all_told(uring);
+    EXPECT_UINT(torc__driver_in_flight(&uring->base), ==, COUNT - ended_count());
+    for (unsigned i = 0; i < COUNT; i++) {
+        EXPECT_INT(ops[i].result & POLLIN, ==, POLLIN);
+        EXPECT_UINT(harness_drain(ends[i][0]), ==, 1);
+    }
+}
+
 TEST(multishot_polls_that_a_full_queue_ends_can_be_begun_again)
 {
     for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
         struct torc__uring uring;
 
         open_all(&uring, rungs[rung]);
-        for (unsigned i = 0; i < COUNT; i++)
-            io_uring_prep_poll_multishot(prepare(&uring, &ops[i]), ends[i][0], POLLIN);
-        turn(&uring, DRIVER_NO_WAIT);
         for (unsigned round = 0; round < 10; round++) {
-            for (unsigned i = 0; i < COUNT; i++) {
-                ops[i].told = 0;
-                if (ops[i].ended > 0) /* prepare() clears what was noted. */
-                    io_uring_prep_poll_multishot(prepare(&uring, &ops[i]), ends[i][0], POLLIN);
-            }
-            while (torc__ring_queued(&uring.ring) > 0)
-                turn(&uring, DRIVER_NO_WAIT);
-            for (unsigned i = 0; i < COUNT; i++)
-                harness_put(ends[i][1], "x", 1);
-            turn_until_all_told(&uring);
-            EXPECT_UINT(torc__driver_in_flight(&uring.base), ==, COUNT - ended_count());
-            for (unsigned i = 0; i < COUNT; i++) {
-                EXPECT_INT(ops[i].result & POLLIN, ==, POLLIN);
-                EXPECT_UINT(harness_drain(ends[i][0]), ==, 1);
-            }
+            begin_ended(&uring, round == 0);
+            stir_all(&uring);
         }
         cancel_all(&uring);
         close_all(&uring);

@@ -49,10 +49,9 @@ static struct torc__mailbox *open_mailbox(struct counting_driver *driver)
 /* Whoever takes a chain of messages follows it as the shard does. */
 static struct torc_message *next_of(const struct torc_message *message)
 {
-    struct torc_message *next;
+    const char *field = (const char *)message + offsetof(struct torc_message, _next);
 
-    memcpy(&next, (const char *)message + offsetof(struct torc_message, _next), sizeof(next));
-    return next;
+    return *(struct torc_message *const *)(const void *)field;
 }
 
 static unsigned run_chain(struct torc_message *message)

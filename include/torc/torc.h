@@ -8,6 +8,7 @@
 #include <torc/api.h>
 #include <torc/blocking.h>
 #include <torc/datagram.h>
+#include <torc/datagram_feed.h>
 #include <torc/dir.h>
 #include <torc/dns.h>
 #include <torc/error.h>

@@ -273,6 +273,12 @@ static unsigned poller_flags(const struct torc__uring *uring)
                : 0;
 }
 
+/* What a call that waits is made with, after what is queued was published. */
+static unsigned wait_flags(const struct torc__uring *uring)
+{
+    return IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0);
+}
+
 /* Let the kernel's thread empty a full queue. Only its death is an error that stays. */
 static void wait_for_poller(struct torc__uring *uring)
 {
@@ -456,7 +462,6 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
     const bool has_timeout = until_ns != TORC_FOREVER;
     const bool ext_arg = uring->base.features & TORC_FEATURE_EXT_ARG;
     struct __kernel_timespec timeout;
-    unsigned flags = IORING_ENTER_GETEVENTS;
     unsigned queued;
     int result;
 
@@ -474,10 +479,8 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
         timeout = to_timespec(until_ns > now ? until_ns - now : 0);
     }
     queued = publish(uring);
-    if (uring->sqpoll)
-        flags |= poller_flags(uring);
     uring->base.stats.waits++;
-    result = enter(uring, queued, wait_count(uring, until_ns), flags,
+    result = enter(uring, queued, wait_count(uring, until_ns), wait_flags(uring),
                    has_timeout && ext_arg ? &timeout : NULL);
     if (result == -ETIME || result >= 0)
         return;
@@ -589,9 +592,11 @@ static void uring_finish(struct torc__driver *driver)
         cancel_own(uring, TAG_WAKE);
     if (uring->timeout_armed)
         disarm_timeout(uring);
-    while (end_own(uring) > 0)
-        (void)enter(uring, publish(uring), 1,
-                    IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0), NULL);
+    while (end_own(uring) > 0) {
+        const unsigned queued = publish(uring);
+
+        (void)enter(uring, queued, 1, wait_flags(uring), NULL);
+    }
     torc__ring_finish(&uring->ring);
     close(uring->wake_fd);
     free(uring->backlog);

@@ -131,12 +131,12 @@ int torc__ring_try(struct torc__ring *ring)
     int result;
 
     memset(sqe, 0, sizeof(*sqe)); /* Which is a NOP. */
-    __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_RELEASE);
+    /* In one order with the flag of a polling thread that may just be going to sleep. */
+    __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_SEQ_CST);
     do {
         unsigned flags = IORING_ENTER_GETEVENTS;
 
-        __atomic_thread_fence(__ATOMIC_SEQ_CST); /* A polling thread may just have gone to sleep. */
-        if (__atomic_load_n(ring->sq_flags, __ATOMIC_RELAXED) & IORING_SQ_NEED_WAKEUP)
+        if (__atomic_load_n(ring->sq_flags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP)
             flags |= IORING_ENTER_SQ_WAKEUP;
         result = ring->enter(ring, torc__ring_queued(ring), 1, flags, NULL);
     } while (result == -EINTR || (result >= 0 && !torc__ring_has_completion(ring)));

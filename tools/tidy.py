@@ -49,7 +49,13 @@ NO_UNIT_TEST = {
     "src/shard/thread_stack.c": "needs the loop: tests/api/fiber_test.c",
     "src/shard/token.c": "its rules are public: tests/api/rules_rest_test.c",
     "src/shard/wait.c": "its rules are public: tests/api/rules_wait_test.c",
-    "src/sync/event.c": "needs a shard: tests/api/rules_wait_test.c",
+    "src/io/select.c": "needs a shard: tests/api/select_test.c",
+    "src/sync/broadcast.c": "needs a shard: tests/api/broadcast_test.c",
+    "src/sync/channel.c": "needs a shard: tests/api/channel_test.c",
+    "src/sync/event.c": "needs a shard: tests/api/event_test.c",
+    "src/sync/lock.c": "needs a shard: tests/api/lock_test.c",
+    "src/sync/queue.c": "needs a shard: tests/api/channel_test.c",
+    "src/sync/waiters.c": "all of sync/ waits with it: tests/api/lock_test.c and others",
 }
 
 COLUMNS_MAX = 100

@@ -6,6 +6,7 @@
 #define TORC_TORC_H
 
 #include <torc/api.h>
+#include <torc/channel.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
 #include <torc/io.h>
@@ -14,6 +15,7 @@
 #include <torc/op.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
+#include <torc/select.h>
 #include <torc/sync.h>
 #include <torc/time.h>
 

@@ -51,6 +51,7 @@ struct torc__shard {
     uint64_t rounds;
     uint64_t spawns;
     uint64_t messages;
+    uint64_t random; /* for torc__random() */
     int main_result;
     bool closing;           /* All fibers have ended; only operations are left. */
     struct torc_timer warn; /* names what refuses to end */
@@ -120,6 +121,14 @@ static inline void torc__make_ready(struct torc__shard *shard, struct torc_fiber
     fiber->next = NULL;
     *shard->ready_last = fiber;
     shard->ready_last = &fiber->next;
+}
+
+/* A number below `limit`, at random but the same in every run: to treat equals alike. */
+static inline uint32_t torc__random(struct torc__shard *shard, uint32_t limit)
+{
+    /* Knuth's linear congruential generator; its upper bits are good enough for that. */
+    shard->random = shard->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)((shard->random >> 32) * limit >> 32);
 }
 
 /* ---- spawn.c: begin and end of fibers ---- */

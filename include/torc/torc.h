@@ -16,6 +16,8 @@
 #include <torc/runtime.h>
 #include <torc/scope.h>
 #include <torc/select.h>
+#include <torc/shard.h>
+#include <torc/shared.h>
 #include <torc/sync.h>
 #include <torc/time.h>
 

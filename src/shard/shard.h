@@ -194,6 +194,9 @@ void torc__shard_finish(struct torc__shard *shard);
 /* Ask all shards of a runtime to stop. Any thread of it. */
 void torc__runtime_stop(struct torc__runtime *runtime);
 
+/* The mailbox of a shard; NULL if there is no such shard. The reference stays the runtime's. */
+struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index);
+
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
 

@@ -10,7 +10,9 @@
 #include <errno.h>
 
 /* How often to look again at a mutex before queuing: what it protects takes a moment as a rule. */
-#define SPINS_MAX 50
+#ifndef MUTEX_SPINS
+#define MUTEX_SPINS 50
+#endif
 
 /* ---- Mutex ---- */
 
@@ -46,7 +48,7 @@ static bool take_free(struct torc_shared_mutex *mutex)
 
 static bool spin(struct torc_shared_mutex *mutex)
 {
-    for (unsigned i = 0; i < SPINS_MAX; i++) {
+    for (unsigned i = 0; i < MUTEX_SPINS; i++) {
         unsigned state = atomic_load_explicit(torc__atomic(&mutex->_state), memory_order_relaxed);
 
         if (state == 0 && take_free(mutex))
@@ -237,7 +239,7 @@ void torc_shared_event_clear(struct torc_shared_event *event)
 
 bool torc_shared_event_is_set(const struct torc_shared_event *event)
 {
-    return __atomic_load_n(&event->_set, __ATOMIC_ACQUIRE) != 0;
+    return atomic_load_explicit((const atomic_uint *)&event->_set, memory_order_acquire) != 0;
 }
 
 int torc_shared_event_wait(struct torc_shared_event *event)

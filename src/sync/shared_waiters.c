@@ -5,14 +5,14 @@
 #include "sync/shared_waiters.h"
 #include <sched.h>
 
-#define SPINS_MAX 64
+#define SPINS_PER_YIELD 64
 
 void torc__shared_lock(struct torc_shared_waiters *waiters)
 {
     unsigned spins = 0;
 
     while (atomic_exchange_explicit(torc__atomic(&waiters->_lock), 1, memory_order_acquire) != 0) {
-        if (++spins % SPINS_MAX == 0)
+        if (++spins % SPINS_PER_YIELD == 0)
             sched_yield(); /* The kernel may have taken the CPU from the one who holds it. */
         else
             torc__cpu_relax();

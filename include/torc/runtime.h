@@ -15,13 +15,19 @@
 #include <torc/fiber.h>
 TORC_BEGIN_C
 
-/* For torc_options.shards: one shard on each CPU the process may use. */
+/* For torc_options.shards: one shard on each CPU the process may use, and `placement` allows. */
 #define TORC_ALL_CPUS (-1)
 
 /* Which driver carries the operations. */
 enum torc_driver_choice {
     TORC_DRIVER_AUTO,  /* the best that works here */
     TORC_DRIVER_URING, /* io_uring, or fail */
+};
+
+/* Which of the CPUs that the process may use are for shards. */
+enum torc_placement {
+    TORC_PLACE_CPUS,  /* all */
+    TORC_PLACE_CORES, /* one of each core, so that no two shards share one (hyper-threading) */
 };
 
 /* What a shard does before it sleeps. */
@@ -77,6 +83,11 @@ struct torc_options {
     unsigned cpu_count;        /* of `cpus` */
     uint64_t shutdown_warn_ns; /* name the fibers that did not end after so long;
                                   0 = 5 s */
+
+    /* Where `cpus` says nothing: which CPUs; and only those of these NUMA nodes, a bit for each,
+     * 0 = all. One shard alone is pinned as well if nodes are given. */
+    enum torc_placement placement;
+    uint64_t numa_nodes;
 };
 
 /*
@@ -88,7 +99,8 @@ struct torc_options {
  * fibers have. If main fails, all shards are stopped. Returns the first failure of a main, else the
  * first failure of a fiber in a root scope, else 0; the cancellation itself is no failure.
  *
- * -EINVAL     an option is out of its range, or a CPU does not exist.
+ * -EINVAL     an option is out of its range, or a CPU or a NUMA node does not exist, or none of the
+ *             node's CPUs may be used.
  * -EBUSY      called from a shard.
  * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK on kernels before 5.12.
  * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it (a message tells which).

@@ -59,7 +59,7 @@ void torc__parked_wake(struct torc__parked *parked)
         (void)syscall(SYS_futex, &parked->woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
         errno = saved;
     } else if (parked->shard == torc__shard) {
-        torc__wake(torc__shard, parked->fiber, 0);
+        parked->message.run(&parked->message);
     } else {
         int result = torc__mailbox_push(parked->mailbox, &parked->message);
 

@@ -15,8 +15,8 @@
 struct torc_shared_waiters;
 
 struct torc__parked {
-    struct torc_message message;
-    struct torc__shard *shard; /* of the fiber; NULL: a thread */
+    struct torc_message message; /* Its function wakes the fiber, or does something else for it. */
+    struct torc__shard *shard;   /* of the fiber; NULL: a thread */
     struct torc_fiber *fiber;
     struct torc__mailbox *mailbox;
     atomic_uint woken; /* a thread's futex */

@@ -190,21 +190,36 @@ int torc_shared_channel_try_receive(struct torc_shared_channel *channel, void *r
 
 /* ---- Waiting ---- */
 
-/* Wait until woken, unless `may_go_on` is true. 0: try again; or the reason. */
-static int wait_in(struct torc_shared_waiters *waiters, struct torc__parked *parked, bool again,
-                   bool (*may_go_on)(struct torc_shared_channel *channel),
-                   struct torc_shared_channel *channel)
+/* Stand in the queue, at its front if `again`; unless there is no need to wait. */
+static bool stand(struct torc_shared_channel *channel, bool sends, struct torc__parked *parked,
+                  bool again)
 {
+    struct torc_shared_waiters *waiters = sends ? &channel->senders : &channel->receivers;
+    bool may_go_on;
+
     torc__shared_lock(waiters);
     torc__shared_announce(waiters);
-    if (may_go_on(channel)) {
+    may_go_on = sends ? may_send(channel) : may_receive(channel);
+    if (may_go_on)
         torc__shared_withdraw(waiters);
-        torc__shared_unlock(waiters);
-        return 0;
-    }
-    torc__shared_stand(waiters, parked, again);
+    else
+        torc__shared_stand(waiters, parked, again);
     torc__shared_unlock(waiters);
-    return torc__shared_wait(parked);
+    return !may_go_on;
+}
+
+bool torc__shared_channel_stand(struct torc_shared_channel *channel, bool sends,
+                                struct torc__parked *parked)
+{
+    return stand(channel, sends, parked, false);
+}
+
+void torc__shared_channel_pass_on(struct torc_shared_channel *channel, bool sends)
+{
+    if (sends)
+        wake_sender(channel);
+    else
+        wake_receiver(channel);
 }
 
 int torc_shared_channel_send(struct torc_shared_channel *channel, const void *value)
@@ -222,8 +237,8 @@ int torc_shared_channel_send(struct torc_shared_channel *channel, const void *va
         reason = torc__parked_reason(&parked);
         if (reason != 0)
             return torc__refuse(parked.shard, reason);
-        if (result == 0)
-            result = wait_in(&channel->senders, &parked, again, may_send, channel);
+        if (result == 0 && stand(channel, true, &parked, again))
+            result = torc__shared_wait(&parked);
         if (result < 0)
             return result;
         again = true;
@@ -249,7 +264,7 @@ int torc_shared_channel_receive(struct torc_shared_channel *channel, void *ret_v
             return reason;
         if (cannot_wait)
             return -ESHUTDOWN;
-        result = wait_in(&channel->receivers, &parked, again, may_receive, channel);
+        result = stand(channel, false, &parked, again) ? torc__shared_wait(&parked) : 0;
         if (result < 0)
             return result;
         (void)torc__parked_init(&parked);

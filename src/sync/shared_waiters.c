@@ -105,9 +105,8 @@ void torc__shared_wake_one(struct torc_shared_waiters *waiters)
     torc__shared_wake_chain(first);
 }
 
-static void interrupt_shared(struct torc_fiber *fiber, int reason)
+bool torc__shared_leave(struct torc__parked *parked)
 {
-    struct torc__parked *parked = fiber->waits_for;
     struct torc_shared_waiters *waiters = parked->queue;
     bool stood;
 
@@ -116,7 +115,12 @@ static void interrupt_shared(struct torc_fiber *fiber, int reason)
     if (stood)
         leave(waiters, parked);
     torc__shared_unlock(waiters);
-    if (stood)
+    return stood;
+}
+
+static void interrupt_shared(struct torc_fiber *fiber, int reason)
+{
+    if (torc__shared_leave(fiber->waits_for))
         torc__wake(torc__shard, fiber, reason);
 }
 

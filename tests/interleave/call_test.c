@@ -3,8 +3,8 @@
  * call_test.c - a call to another shard that is cancelled while it runs, or before, or just after:
  * it ends once, and nobody touches it afterwards.
  *
- * Thread 0 is the caller's shard with its fiber; thread 1 is the callee's loop, which takes messages
- * in their order, and runs the fiber that a request has started.
+ * Thread 0 is the caller's shard with its fiber; thread 1 is the callee's loop, which takes
+ * messages in their order, and runs the fiber that a request has started.
  */
 #include "interleave/interleave.h"
 

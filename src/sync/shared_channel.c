@@ -32,10 +32,11 @@ struct slot {
     char value[];
 };
 
+/* Senders write the first line, receivers the second; all only read the others as a rule. */
 struct torc_shared_channel {
     _Alignas(64) _Atomic(uint64_t) tail; /* twice the position of the next value; CLOSED */
-    struct torc_shared_waiters senders;
     _Alignas(64) _Atomic(uint64_t) head; /* the position of the oldest value */
+    _Alignas(64) struct torc_shared_waiters senders;
     struct torc_shared_waiters receivers;
     _Alignas(64) uint64_t mask;
     unsigned shift; /* by which a position becomes a lap */

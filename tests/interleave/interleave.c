@@ -14,6 +14,7 @@
 
 #define STACK_SIZE  8192u
 #define SHARED_SIZE 2048u
+#define DEAD_SIZE   1024u /* below a stack pointer, where the next frames will be */
 #define BUFFER_MAX  4u
 #define SEEN_BITS   24
 #define STATES_MAX  (UINT64_C(1) << (SEEN_BITS - 1))
@@ -255,6 +256,10 @@ static void thread_main(void *arg)
 /* Let a thread run up to its next step. */
 static void run(unsigned index)
 {
+    char *const sp = arena.threads[index].sp;
+
+    /* What dead frames have left behind must not make two states of one. */
+    memset(sp - DEAD_SIZE, 0, DEAD_SIZE);
     current = (int)index;
     if (model->resume != NULL)
         model->resume(index);
@@ -291,13 +296,14 @@ static bool is_possible(unsigned choice)
     return may_run(thread);
 }
 
-static bool anything_is_possible(void)
+/* The possible choices in the present state, a bit for each. */
+static unsigned possible_choices(void)
 {
-    for (unsigned choice = 0; choice < 2 * thread_count; choice++) {
-        if (is_possible(choice))
-            return true;
-    }
-    return false;
+    unsigned possible = 0;
+
+    for (unsigned choice = 0; choice < 2 * thread_count; choice++)
+        possible |= (unsigned)is_possible(choice) << choice;
+    return possible;
 }
 
 static void choose(unsigned choice)
@@ -370,7 +376,8 @@ static bool is_new(void)
 /* ---- The search ---- */
 
 struct frame {
-    unsigned next; /* the choice to try next in this state */
+    unsigned left;   /* the choices that have not been tried in this state */
+    unsigned choice; /* the last one that was */
     _Alignas(64) char state[sizeof(arena)];
 };
 
@@ -401,7 +408,7 @@ static unsigned depth;
 static void push(void)
 {
     EXPECT_UINT(depth, <, DEPTH_MAX);
-    path[depth].next = 0;
+    path[depth].left = possible_choices();
     copy_state(path[depth].state, (char *)&arena, arena.threads);
     depth++;
 }
@@ -430,7 +437,7 @@ static void look_at_state(struct interleave_result *result)
         result->ends++;
         if (model->check != NULL)
             model->check();
-    } else if (arena.failure == NULL && !anything_is_possible()) {
+    } else if (arena.failure == NULL && possible_choices() == 0) {
         arena.failure = "nobody can go on";
     }
     result->failure = arena.failure;
@@ -441,16 +448,15 @@ static void search(struct interleave_result *result)
     begin();
     while (depth > 0 && result->failure == NULL) {
         struct frame *top = &path[depth - 1];
-        const unsigned choice = top->next++;
 
-        if (choice == 2 * thread_count) {
+        if (top->left == 0) {
             depth--;
             continue;
         }
+        top->choice = (unsigned)__builtin_ctz(top->left);
+        top->left &= top->left - 1;
         restore(top);
-        if (!is_possible(choice))
-            continue;
-        choose(choice);
+        choose(top->choice);
         if (!is_new())
             continue;
         result->states++;
@@ -487,7 +493,7 @@ struct interleave_result interleave_explore(const struct interleave_model *the_m
 static void print_path(void)
 {
     for (unsigned i = 0; i + 1 < depth; i++) {
-        const unsigned choice = path[i].next - 1;
+        const unsigned choice = path[i].choice;
         const unsigned index = choice % thread_count;
 
         restore(&path[i]);

@@ -26,9 +26,9 @@ int torc__parked_init(struct torc__parked *parked)
     return parked->shard->closing ? -ESHUTDOWN : 0;
 }
 
-int torc__parked_reason(const struct torc__parked *parked)
+int torc__caller_reason(void)
 {
-    return parked->shard != NULL ? torc__reason(parked->shard) : 0;
+    return torc__shard != NULL ? torc__reason(torc__shard_of_fiber()) : 0;
 }
 
 static void wait_for_futex(atomic_uint *word)

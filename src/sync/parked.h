@@ -34,8 +34,8 @@ struct torc__parked {
  */
 int torc__parked_init(struct torc__parked *parked);
 
-/* Why the caller's waits end: its scope's reason; 0 for a thread. */
-int torc__parked_reason(const struct torc__parked *parked);
+/* Why the caller's waits end: its scope's reason; 0 for a thread. Aborts in a loop callback. */
+int torc__caller_reason(void);
 
 /*
  * Wait until woken; the result given there for a fiber, 0 for a thread. `interrupt`, which may be

@@ -223,54 +223,50 @@ void torc__shared_channel_pass_on(struct torc_shared_channel *channel, bool send
         wake_receiver(channel);
 }
 
+/* Wait until it is worth to try again. 0, or why not. */
+static int wait_to_try(struct torc_shared_channel *channel, bool sends, bool again)
+{
+    struct torc__parked parked;
+    int result = torc__parked_init(&parked);
+
+    if (result < 0 || !stand(channel, sends, &parked, again))
+        return result;
+    return torc__shared_wait(&parked);
+}
+
 int torc_shared_channel_send(struct torc_shared_channel *channel, const void *value)
 {
-    bool again = false;
+    int result = torc_shared_channel_try_send(channel, value);
 
-    for (;;) {
-        struct torc__parked parked;
-        int result = torc_shared_channel_try_send(channel, value);
-        int reason;
+    for (bool again = false; result == -EAGAIN; again = true) {
+        int reason = torc__caller_reason();
 
-        if (result != -EAGAIN)
-            return result;
-        result = torc__parked_init(&parked);
-        reason = torc__parked_reason(&parked);
         if (reason != 0)
-            return torc__refuse(parked.shard, reason);
-        if (result == 0 && stand(channel, true, &parked, again))
-            result = torc__shared_wait(&parked);
-        if (result < 0)
-            return result;
-        again = true;
+            return again ? reason : torc__refuse(torc__shard, reason);
+        result = wait_to_try(channel, true, again);
+        if (result == 0)
+            result = torc_shared_channel_try_send(channel, value);
     }
+    return result;
 }
 
 int torc_shared_channel_receive(struct torc_shared_channel *channel, void *ret_value)
 {
-    struct torc__parked parked;
-    int result = torc__parked_init(&parked);
-    int reason = torc__parked_reason(&parked);
-    const bool cannot_wait = result < 0;
-    bool again = false;
+    int reason = torc__caller_reason();
+    int result;
 
     if (reason != 0)
-        return torc__refuse(parked.shard, reason);
-    for (;;) {
-        result = torc_shared_channel_try_receive(channel, ret_value);
-        if (result != -EAGAIN)
-            return result;
-        reason = torc__parked_reason(&parked);
+        return torc__refuse(torc__shard, reason);
+    result = torc_shared_channel_try_receive(channel, ret_value);
+    for (bool again = false; result == -EAGAIN; again = true) {
+        reason = torc__caller_reason();
         if (reason != 0)
             return reason;
-        if (cannot_wait)
-            return -ESHUTDOWN;
-        result = stand(channel, false, &parked, again) ? torc__shared_wait(&parked) : 0;
-        if (result < 0)
-            return result;
-        (void)torc__parked_init(&parked);
-        again = true;
+        result = wait_to_try(channel, false, again);
+        if (result == 0)
+            result = torc_shared_channel_try_receive(channel, ret_value);
     }
+    return result;
 }
 
 /* ---- Life ---- */

@@ -124,6 +124,25 @@ FIBER_TEST(a_failed_once_is_tried_again_by_the_next_in_the_queue)
     EXPECT_INT(user.results[3], ==, 0);
     EXPECT_INT(torc_once_run(&once, initialise, &user), ==, 0);
     EXPECT_UINT(user.runs, ==, 3);
+    torc_once_finish(&once);
+}
+
+static int finish_meanwhile(void *arg)
+{
+    torc_once_finish(arg);
+    return 0;
+}
+
+static void finish_a_running_once(void)
+{
+    struct torc_once once = {0};
+
+    (void)torc_once_run(&once, finish_meanwhile, &once);
+}
+
+FIBER_TEST(finishing_a_once_that_is_being_done_aborts)
+{
+    harness_expect_death(finish_a_running_once, SIGABRT, "_runner");
 }
 
 /* ---- Barrier ---- */

@@ -58,9 +58,8 @@ int torc__parked_init(struct torc__parked *parked)
     return 0;
 }
 
-int torc__parked_reason(const struct torc__parked *parked)
+int torc__caller_reason(void)
 {
-    (void)parked;
     return world->cancelled ? -ECANCELED : 0;
 }
 

@@ -5,6 +5,7 @@ import argparse
 import sys
 
 import measure
+import network
 import report
 from report import median, number
 
@@ -16,13 +17,15 @@ def ratios(cells, rounds, name):
     return [mine["cpu_us"] / other["cpu_us"] for mine, other in pairs if mine and other]
 
 
-def summary(machine, records, config):
+def summary(machine, records, config, own_network):
     cells = {(r["round"], r["server"]): r for r in records if not r["dropped"]}
     lines = [
         "# Connect, one message, close",
         "",
         report.machine_text(machine),
-        f"{config.connections} connections at a time, {config.size} bytes each. Connecting costs"
+        f"{config.connections} connections at a time, {config.size} bytes each,"
+        f" {'without' if own_network else 'WITH, which may distort everything,'} connections in"
+        " TIME_WAIT. Connecting costs"
         " the load generator more than accepting costs the server, so CPU per connection is what"
         f" compares. Medians of {config.rounds} rounds; samples left out because others used the"
         f" machine: {sum(r['dropped'] for r in records)}.",
@@ -47,15 +50,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=64, help="at a time")
     parser.add_argument("--size", type=int, default=64, help="bytes of the one message")
-    measure.add_options(parser, 5, 1, ["torc", "ring", "epoll", "libuv"])
+    measure.add_options(parser, 5, 1, ["torc", "ring", "multishot", "epoll", "libuv"])
     config = parser.parse_args()
+    own_network = network.enter_own()
     measure.check_config(config)
 
     arguments = ["--churn", "--connections", str(config.connections), "--size", str(config.size)]
     servers = {}
     try:
         for name in config.servers:
-            servers[name] = measure.Server(name, config.build, config.server_cpu)
+            servers[name] = measure.Server(name, config)
         results = report.Results(config, "accept")
         for round_index in range(config.rounds):
             for name in measure.rotated(config.servers, round_index):
@@ -66,7 +70,7 @@ def main():
     finally:
         for server in servers.values():
             server.stop()
-    results.finish(summary(results.machine, results.records, config))
+    results.finish(summary(results.machine, results.records, config, own_network))
 
 
 measure.run(main)

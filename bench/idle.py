@@ -16,7 +16,7 @@ from report import median, number
 
 MESSAGE = bytes(range(64))
 SETTLE_S = 1.0
-SPARE_FILES = 100
+SPARE_FILES = 64
 
 
 def memory_bytes(pid):
@@ -57,7 +57,7 @@ def spent_while_idle(pid, seconds):
 
 
 def measure_server(name, config):
-    server = measure.Server(name, config.build, config.server_cpu)
+    server = measure.Server(name, config)
     connections = []
     try:
         open_connection(server.address).close()  # first use of code and of the heap
@@ -115,11 +115,12 @@ def summary(machine, records, servers):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--connections", type=int, default=0,
-                        help="0: as many as allowed, at most 10000")
-    measure.add_options(parser, 1, 3, ["torc", "torc-poll", "ring", "epoll", "libuv"])
+                        help="0: as many as allowed, at most 20,000")
+    measure.add_options(parser, 1, 3,
+                        ["torc", "torc-stream", "ring", "multishot", "epoll", "libuv"])
     config = parser.parse_args()
     measure.check_config(config)
-    allowed = min(10000, measure.raise_file_limit() // 2 - SPARE_FILES)
+    allowed = min(20000, measure.raise_file_limit() - SPARE_FILES)  # the server's, and ours
     config.connections = min(config.connections or allowed, allowed)
     os.sched_setaffinity(0, {config.client_cpu})
 

@@ -5,6 +5,7 @@ A sample is one run of the load generator against one server that stays alive be
 The server's CPU time is read with nanosecond resolution from its process clock, twice, inside the
 load: so neither opening nor closing the connections is counted as the cost of a message.
 """
+import ctypes
 import functools
 import json
 import math
@@ -18,52 +19,23 @@ import sys
 import tempfile
 import time
 
+import programs
+from programs import BenchError
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROJECT = os.path.dirname(HERE)
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 FOREIGN_LIMIT = 0.15  # cores; a sample disturbed by more than this is repeated, then dropped
 TRIES = 3
 SETTLE, MEASURED = 0.05, 0.85  # parts of a sample: left out after connecting, measured
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 HAVE_STRACE = shutil.which("strace") is not None
-PORT_LINE = re.compile(r"^(?:port |listening on \S*:)(\d+)", re.MULTILINE)
+READY_LINE = re.compile(r"^(?:port|path|listening on) (\S+)$", re.MULTILINE)
 SYSCALLS_LINE = re.compile(r"^syscalls (\d+)", re.MULTILINE)
-
-
-def torc_echo(busy_poll):
-    return ["torc", "echo", "--listen", "127.0.0.1:0", "--shards", "1", "--busy-poll", busy_poll]
-
-
-# Program (looked for in the build directory) and arguments. All listen on a port of their choice.
-SERVERS = {
-    "torc": torc_echo("off"),
-    "torc-poll": torc_echo("adaptive"),
-    "ring": ["bench/echo_raw_ring", "0"],
-    "epoll": ["bench/echo_raw_epoll", "0"],
-    "libuv": ["bench/echo_libuv", "0"],
-}
 
 
 class NoAnswer(Exception):
     """Nothing came back within a sample: there was much in flight, and little time."""
-
-
-class BenchError(Exception):
-    """A benchmark cannot go on; the message is for the user."""
-
-
-def available_servers(build, wanted):
-    """The wanted servers that are built; complains about the others."""
-    found = []
-    for name in wanted:
-        if name not in SERVERS:
-            raise BenchError(f"unknown server {name}; there are {', '.join(SERVERS)}")
-        if os.access(os.path.join(build, SERVERS[name][0]), os.X_OK):
-            found.append(name)
-        else:
-            print(f"{name}: {SERVERS[name][0]} is not built, left out", file=sys.stderr)
-    if not found:
-        raise BenchError(f"nothing to measure in {build}")
-    return found
 
 
 def cpu_ns(pid):
@@ -121,15 +93,24 @@ def wait_until(condition, timeout_s, step_s=0.001):
     return True
 
 
+def child_on(cpu):
+    """For preexec_fn: the child is pinned to a CPU, and ends when we do, however that is."""
+    def prepare():
+        os.sched_setaffinity(0, {cpu})
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    return prepare
+
+
 class Server:
     """A running server, pinned to one CPU."""
 
-    def __init__(self, name, build, cpu, traced=False):
+    def __init__(self, name, config, traced=False):
         self.name = name
         self.trace = tempfile.NamedTemporaryFile() if traced else None
         self.output = tempfile.NamedTemporaryFile()
-        program, *arguments = SERVERS[name]
-        argv = [os.path.join(build, program), *arguments]
+        self.folder = tempfile.TemporaryDirectory()
+        program = config.table[name]
+        argv = program.command(config.build, path=os.path.join(self.folder.name, "socket"))
         if traced:  # with -D the server is our child, and strace its grandchild
             argv = ["strace", "-D", "-f", "-c", "-o", self.trace.name, *argv]
         self.process = subprocess.Popen(
@@ -137,14 +118,17 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+            env=program.environment(),
+            preexec_fn=child_on(config.server_cpu),
         )
         self.pid = self.process.pid
-        ready = lambda: PORT_LINE.search(self.text()) or self.process.poll() is not None
+        ready = lambda: READY_LINE.search(self.text()) or self.process.poll() is not None
         if not wait_until(ready, 10, 0.01) or self.process.poll() is not None:
             self.process.kill()
             raise BenchError(f"{name} did not start:\n{self.text()}")
-        self.address = "127.0.0.1:" + PORT_LINE.search(self.text()).group(1)
+        self.address = READY_LINE.search(self.text()).group(1)
+        if self.address.isdigit():
+            self.address = "127.0.0.1:" + self.address
         time.sleep(0.05)  # from the announcement to the first sleep
         self.idle_files = open_files(self.pid)
 
@@ -161,6 +145,7 @@ class Server:
             self.process.kill()
             self.process.wait()
             print(f"{self.name} did not end on SIGTERM", file=sys.stderr)
+        self.folder.cleanup()
         reported = SYSCALLS_LINE.search(self.text())
         if reported:
             return int(reported.group(1))
@@ -176,23 +161,26 @@ class Server:
 
 
 @functools.cache
-def client_options(torc):
-    """The load generator sleeps when it has nothing to do: where it polled instead, it would be
-    this that is measured."""
-    done = subprocess.run([torc, "bench", "--help"], capture_output=True, text=True, check=False)
-    return ["--json", *(["--busy-poll", "off"] if "--busy-poll" in done.stdout else [])]
-
-
-def start_client(server, arguments, build, cpu):
+def load_command(build, load):
+    """The load generator for servers on "tcp", "unix" or "udp": what stands before and behind the
+    address. It sleeps when it has nothing to do: where it polled instead, it would be this that is
+    measured."""
+    if load == "udp":
+        return [os.path.join(build, "bench/udp_load")], []
     torc = os.path.join(build, "torc")
-    argv = [torc, "bench", "tcp", server.address, *arguments, *client_options(torc)]
+    can_poll = "--busy-poll" in programs.output_of([torc, "bench", "--help"])
+    return [torc, "bench", load], ["--json", *(["--busy-poll", "off"] if can_poll else [])]
+
+
+def start_client(server, arguments, config):
+    before, behind = load_command(config.build, config.load)
     return subprocess.Popen(
-        argv,
+        [*before, server.address, *arguments, *behind],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+        preexec_fn=child_on(config.client_cpu),
     )
 
 
@@ -244,17 +232,18 @@ class Window:
         return spent
 
 
+def wait_for_connections(server, client, count):
+    wanted = server.idle_files + count
+    if not wait_until(lambda: open_files(server.pid) >= wanted or client.poll() is not None, 20):
+        raise BenchError("the load generator does not connect")
+
+
 def sample(server, arguments, seconds, config, connections=0):
     """One run of the load generator. connections: how many to wait for before measuring."""
-    client = start_client(server, [*arguments, "--duration", f"{seconds:g}"], config.build,
-                          config.client_cpu)
+    client = start_client(server, [*arguments, "--duration", f"{seconds:g}"], config)
     try:
-        wanted = server.idle_files + max(1, connections)
-        connected = wait_until(
-            lambda: open_files(server.pid) >= wanted or client.poll() is not None, 20
-        )
-        if not connected:
-            raise BenchError("the load generator does not connect")
+        if config.load != "udp":  # which has no connections
+            wait_for_connections(server, client, max(1, connections))
         spent = None
         if client.poll() is None:  # else it failed, and finish_client() says why
             time.sleep(SETTLE * seconds)
@@ -276,6 +265,7 @@ def sample(server, arguments, seconds, config, connections=0):
     return {
         "rate": result["messages_per_second"],
         "messages": result["messages"],
+        "lost": result.get("lost", 0),  # datagrams
         "seconds": result["duration_seconds"],
         "latency_us": result["latency_us"],
         "cpu_us": spent["server"] / messages * 1e6,
@@ -306,10 +296,15 @@ def undisturbed_sample(server, arguments, seconds, config, connections=0):
     return record
 
 
-def add_options(parser, rounds, seconds, servers):
-    """The options every benchmark understands."""
-    parser.add_argument("--build", default=os.path.join(PROJECT, "build", "release"))
-    parser.add_argument("--servers", default=",".join(servers), help="of " + ", ".join(SERVERS))
+def add_options(parser, rounds, seconds, servers, table=programs.TCP, load="tcp"):
+    """The options of every benchmark of servers. `servers` of `table` are measured by default."""
+    parser.set_defaults(load=load)
+    programs.add_options(parser, table, servers)
+    add_sample_options(parser, rounds, seconds)
+
+
+def add_sample_options(parser, rounds, seconds):
+    """The options of every benchmark."""
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--seconds", type=float, default=seconds, help="per sample")
     parser.add_argument("--server-cpu", type=int, default=0)
@@ -321,8 +316,7 @@ def add_options(parser, rounds, seconds, servers):
 
 
 def check_config(config):
-    config.build = os.path.abspath(config.build)
-    config.servers = available_servers(config.build, config.servers.split(","))
+    programs.choose(config)
     cpus = os.sched_getaffinity(0)
     if not {config.server_cpu, config.client_cpu} <= cpus:
         raise BenchError(f"this process may use only the CPUs {sorted(cpus)}")

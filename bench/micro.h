@@ -32,6 +32,7 @@ void micro_timer(void);
 void micro_sleepers(void);
 void micro_memory(void);
 void micro_wake(void);
+void micro_answer(void);
 void micro_idle(void);
 void micro_nop(void);
 

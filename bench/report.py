@@ -53,6 +53,7 @@ def describe_machine(build):
                                  "CMAKE_BUILD_TYPE:").partition("=")[2],
         "liburing": output_of("pkg-config", "--modversion", "liburing"),
         "libuv": output_of("pkg-config", "--modversion", "libuv"),
+        "fio": output_of("fio", "--version"),
         "revision": output_of("git", "describe", "--always", "--dirty"),
         "command": command_line(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),

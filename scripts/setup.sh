@@ -11,13 +11,17 @@ set -euo pipefail
 
 needed=(build-essential cmake ninja-build pkg-config python3 liburing-dev libjansson-dev libuv1-dev
     check)
-wanted=() # Without these some tests are skipped, but nothing fails.
+wanted=() # Without these some tests or peers are skipped, but nothing fails.
 
 case "${1:-build}" in
-build | bench) ;;
-test) wanted=(clang gdb valgrind qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu) ;;
+build) ;;
+bench) wanted=(fio strace) ;;
+test)
+    wanted=(libc-ares-dev clang gdb valgrind
+        qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
+    ;;
 ci)
-    needed+=(clang gdb valgrind clang-format clang-tidy)
+    needed+=(clang gdb valgrind clang-format clang-tidy libc-ares-dev)
     wanted=(qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
     ;;
 *)
@@ -49,6 +53,7 @@ have()
     liburing-dev) pkg-config --exists 'liburing >= 2.3' ;;
     libjansson-dev) pkg-config --exists jansson ;;
     libuv1-dev) pkg-config --exists libuv ;;
+    libc-ares-dev) pkg-config --exists 'libcares >= 1.18' ;;
     check) pkg-config --exists check ;;
     qemu-user) has_commands qemu-aarch64 qemu-riscv64 ;;
     "gcc-$(uname -m)-linux-gnu") true ;;
@@ -109,5 +114,6 @@ fi
 
 mapfile -t missing < <(print_missing "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ]; then
-    install_packages "${missing[@]}" || complain "going on without: some tests will be skipped"
+    install_packages "${missing[@]}" ||
+        complain "going on without: some tests or peers will be skipped"
 fi

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * echo_libuv.c - the echo server as libuv's users write it: uv_read_start() and uv_write().
+ * echo_libuv.c - the echo server as libuv's users write it: uv_read_start() and uv_write(), on a
+ * TCP or a Unix socket.
  *
  * As in libuv's own example each answer has a write request of its own; unlike there the buffer
  * belongs to the connection, since allocating 64 KiB per message would only hurt libuv. uv_write()
@@ -11,16 +12,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
 enum {
     BUFFER_SIZE = 16 * 1024,
-    LISTEN_BACKLOG = 4096
+    LISTEN_BACKLOG = 4096,
+    LIFETIME_SEC = 3600,
+};
+
+/* Either kind of stream socket. Its data is its connection; listener and signal have none. */
+union stream_handle {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
 };
 
 struct connection {
-    uv_tcp_t tcp; /* its data points back here: listener and signal have none and are not freed */
-    bool paused;  /* reads nothing until the kernel has taken the whole buffer */
+    union stream_handle socket; /* first, so that its address is the connection's */
+    bool paused;                /* reads nothing until the kernel has taken the whole buffer */
     char buffer[BUFFER_SIZE];
 };
 
@@ -92,6 +103,14 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
     }
 }
 
+static void init_socket(uv_loop_t *loop, union stream_handle *socket, bool is_pipe)
+{
+    if (is_pipe)
+        must("uv_pipe_init", uv_pipe_init(loop, &socket->pipe, 0));
+    else
+        must("uv_tcp_init", uv_tcp_init(loop, &socket->tcp));
+}
+
 static void accepted(uv_stream_t *listener, int status)
 {
     must("accept", status);
@@ -99,11 +118,12 @@ static void accepted(uv_stream_t *listener, int status)
     if (connection == NULL)
         fail("malloc", UV_ENOMEM);
     connection->paused = false;
-    must("uv_tcp_init", uv_tcp_init(listener->loop, &connection->tcp));
-    connection->tcp.data = connection;
-    must("uv_accept", uv_accept(listener, (uv_stream_t *)&connection->tcp));
-    uv_tcp_nodelay(&connection->tcp, 1);
-    must("uv_read_start", uv_read_start((uv_stream_t *)&connection->tcp, lend_buffer, received));
+    init_socket(listener->loop, &connection->socket, listener->type == UV_NAMED_PIPE);
+    connection->socket.handle.data = connection;
+    must("uv_accept", uv_accept(listener, &connection->socket.stream));
+    if (listener->type == UV_TCP)
+        uv_tcp_nodelay(&connection->socket.tcp, 1);
+    must("uv_read_start", uv_read_start(&connection->socket.stream, lend_buffer, received));
 }
 
 static void close_handle(uv_handle_t *handle, void *unused)
@@ -128,32 +148,49 @@ static void raise_file_limit(void)
     }
 }
 
+static void listen_unix(union stream_handle *listener, const char *path)
+{
+    must("uv_pipe_bind", uv_pipe_bind(&listener->pipe, path));
+    must("uv_listen", uv_listen(&listener->stream, LISTEN_BACKLOG, accepted));
+    printf("path %s\n", path);
+}
+
+static void listen_tcp(union stream_handle *listener, int port)
+{
+    struct sockaddr_in address;
+    int length = sizeof(address);
+
+    must("uv_ip4_addr", uv_ip4_addr("127.0.0.1", port, &address));
+    must("uv_tcp_bind", uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&address, 0));
+    must("uv_listen", uv_listen(&listener->stream, LISTEN_BACKLOG, accepted));
+    must("uv_tcp_getsockname",
+         uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&address, &length));
+    printf("port %u\n", ntohs(address.sin_port));
+}
+
 int main(int argc, char **argv)
 {
+    static union stream_handle listener;
     char *end = NULL;
-    const long port = argc == 2 ? strtol(argv[1], &end, 10) : -1;
-    if (port < 0 || port > 65535 || *end != '\0') {
-        fprintf(stderr, "usage: %s PORT   (0 = any free one)\n", argv[0]);
+    const bool is_path = argc == 2 && argv[1][0] == '/';
+    const long port = argc == 2 && !is_path ? strtol(argv[1], &end, 10) : -1;
+    if (!is_path && (port < 0 || port > 65535 || *end != '\0')) {
+        fprintf(stderr, "usage: %s PORT | /PATH   (port 0 = any free one)\n", argv[0]);
         return 2;
     }
     raise_file_limit();
+    alarm(LIFETIME_SEC); /* A server that was forgotten ends by itself. */
     uv_loop_t *loop = uv_default_loop();
-
-    struct sockaddr_in address;
-    must("uv_ip4_addr", uv_ip4_addr("127.0.0.1", (int)port, &address));
-    static uv_tcp_t listener;
-    must("uv_tcp_init", uv_tcp_init(loop, &listener));
-    must("uv_tcp_bind", uv_tcp_bind(&listener, (const struct sockaddr *)&address, 0));
-    must("uv_listen", uv_listen((uv_stream_t *)&listener, LISTEN_BACKLOG, accepted));
+    init_socket(loop, &listener, is_path);
+    if (is_path)
+        listen_unix(&listener, argv[1]);
+    else
+        listen_tcp(&listener, (int)port);
+    fflush(stdout);
 
     static uv_signal_t terminate;
     must("uv_signal_init", uv_signal_init(loop, &terminate));
     must("uv_signal_start", uv_signal_start(&terminate, stopped, SIGTERM));
-
-    int length = sizeof(address);
-    must("uv_tcp_getsockname", uv_tcp_getsockname(&listener, (struct sockaddr *)&address, &length));
-    printf("port %u\n", ntohs(address.sin_port));
-    fflush(stdout);
 
     uv_run(loop, UV_RUN_DEFAULT);
     must("uv_loop_close", uv_loop_close(loop));

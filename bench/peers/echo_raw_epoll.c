@@ -156,7 +156,7 @@ int main(int argc, char **argv)
     if (epoll_fd < 0)
         die("epoll_create1");
 
-    listener = listen_on(parse_port(argc, argv), SOCK_NONBLOCK);
+    listener = listen_on(parse_address(argc, argv), SOCK_NONBLOCK);
     watch(EPOLL_CTL_ADD, &listener_mark, listener, EPOLLIN);
     watch(EPOLL_CTL_ADD, &stop_mark, stop_fd, EPOLLIN);
 

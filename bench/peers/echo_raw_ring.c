@@ -175,7 +175,7 @@ int main(int argc, char **argv)
     raise_file_limit();
     const int stop_fd = open_stop_signals();
     open_ring();
-    listener = listen_on(parse_port(argc, argv), 0);
+    listener = listen_on(parse_address(argc, argv), 0);
 
     struct signalfd_siginfo info;
     struct io_uring_sqe *sqe = next_sqe();

@@ -20,8 +20,9 @@ TORC_BEGIN_C
 
 /* Which driver carries the operations. */
 enum torc_driver_choice {
-    TORC_DRIVER_AUTO,  /* the best that works here */
+    TORC_DRIVER_AUTO,  /* io_uring; where that is denied, epoll, of which a message tells */
     TORC_DRIVER_URING, /* io_uring, or fail */
+    TORC_DRIVER_EPOLL, /* epoll, and threads for files */
 };
 
 /* Which of the CPUs that the process may use are for shards. */
@@ -70,19 +71,37 @@ struct torc_options {
     uint32_t completion_entries;    /* 8,192 to 65,536, and no fewer than `entries`;
                                        0 = 8,192 or twice `entries` */
     enum torc_busy_poll busy_poll;
-    uint64_t busy_poll_ns;     /* at most this long; 0 = 50 us; at most 1 s */
-    uint64_t timer_slack_ns;   /* least time between two wake-ups for timers, where they
+    uint64_t busy_poll_ns;        /* at most this long; 0 = 50 us; at most 1 s */
+    uint64_t timer_slack_ns;      /* least time between two wake-ups for timers, where they
                                   are so dense that one wake-up serves several;
                                   0 = 225 us, 1 = none; at most 1 s */
-    size_t stack_size;         /* bytes a fiber may use, less up to 1 KiB by which stacks
+    size_t stack_size;            /* bytes a fiber may use, less up to 1 KiB by which stacks
                                   are shifted; 16 KiB to 64 MiB; 0 = 116 KiB */
-    uint32_t fibers_max;       /* per shard; 0 = 4,194,304 */
-    bool no_pin;               /* do not pin the shards (one alone is never pinned) */
-    bool no_fault_handler;     /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
-    const int *cpus;           /* where to pin the shards, in order; NULL = all allowed */
-    unsigned cpu_count;        /* of `cpus` */
-    uint64_t shutdown_warn_ns; /* name the fibers that did not end after so long;
+    uint32_t fibers_max;          /* per shard; 0 = 4,194,304 */
+    bool no_pin;                  /* do not pin the shards (one alone is never pinned) */
+    bool no_fault_handler;        /* leave SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE alone */
+    const int *cpus;              /* where to pin the shards, in order; NULL = all allowed */
+    unsigned cpu_count;           /* of `cpus` */
+    uint32_t receive_buffer_size; /* bytes of one buffer that streams receive in, a power of two,
+                                     4 KiB to 1 MiB; 0 = 64 KiB, or 16 KiB where the kernel
+                                     cannot share one among streams (before 6.12) */
+    uint32_t receive_buffers;     /* per shard, at first; 0 = 8, or 64 of 16 KiB */
+    uint32_t receive_buffers_max; /* when slow readers keep some; up to 32,768;
+                                     0 = 256, or 1,024 of 16 KiB */
+    uint64_t shutdown_warn_ns;    /* name the fibers that did not end after so long;
                                   0 = 5 s */
+    /* For special machines, all off by default: see docs/guide/tuning.md before. */
+    uint32_t sqpoll_idle_ms; /* a thread of the kernel takes what is submitted, and sleeps
+                                when there was nothing for so long; at most 10,000;
+                                0 = TORC_SQPOLL in the environment, or none */
+    uint32_t napi_poll_us;   /* waits poll the network devices for so long (6.9); at most
+                                1,000,000; 0 = TORC_NAPI in the environment, or not */
+    uint32_t min_wait_us;    /* waits collect completions for so long (6.12); at most
+                                1,000,000; 0 = TORC_MIN_WAIT in the environment, or not */
+
+    /* Threads for what has to block, see torc/blocking.h; of the whole runtime. */
+    unsigned blocking_threads_max; /* 3 to 4,096; 0 = 64 */
+    uint64_t blocking_idle_ns;     /* how long one stays without work; at most 1 h; 0 = 10 s */
 
     /* Where `cpus` says nothing: which CPUs; and only those of these NUMA nodes, a bit for each,
      * 0 = all. One shard alone is pinned as well if nodes are given. */
@@ -99,11 +118,15 @@ struct torc_options {
  * fibers have. If main fails, all shards are stopped. Returns the first failure of a main, else the
  * first failure of a fiber in a root scope, else 0; the cancellation itself is no failure.
  *
+ * The child of a fork() has no shards: it may exec, _exit, or call torc_run() itself; any other
+ * call of torc's aborts there. The parent goes on undisturbed.
+ *
  * -EINVAL     an option is out of its range, or a CPU or a NUMA node does not exist, or none of the
  *             node's CPUs may be used.
  * -EBUSY      called from a shard.
  * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK on kernels before 5.12.
- * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it (a message tells which).
+ * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it, and only that was asked for (a
+ *             message tells which).
  */
 TORC_CHECK int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options);
 
@@ -138,11 +161,20 @@ struct torc_stats {
     uint64_t timers_fired;
     uint64_t wakeups_sent; /* to other shards */
     uint64_t wakeups_received;
-    uint64_t messages; /* taken out of the mailbox */
-    uint64_t fibers;   /* alive now */
+    uint64_t messages;      /* taken out of the mailbox */
+    uint64_t ops_in_flight; /* prepared and not completed */
+    uint64_t ready;         /* fibers in the run queue now, without the caller */
+    uint64_t round_ns_max;  /* the longest that fibers have run between two turns of the driver */
+    uint64_t fibers;        /* alive now */
     uint64_t fibers_peak;
-    uint64_t stacks;      /* in use or pooled */
-    uint64_t stacks_used; /* in use now */
+    uint64_t stacks;                  /* in use or pooled */
+    uint64_t stacks_used;             /* in use now */
+    uint64_t receive_buffers;         /* that streams have for receiving */
+    uint64_t receive_buffers_starved; /* times the kernel found none free (ENOBUFS) */
+
+    /* Of the whole runtime: threads for what has to block. */
+    uint64_t blocking_threads; /* alive now */
+    uint64_t blocking_runs;    /* how often one has done something */
 };
 
 /* The counters of this shard. From a fiber or a loop callback. */
@@ -164,11 +196,15 @@ struct torc_feature_report {
 
 /* The driver a shard with these options would use. */
 struct torc_driver_report {
-    const char *driver; /* "uring", or "none" */
+    const char *driver; /* "uring", "epoll", or "none" */
     int error;          /* 0, or why there is none */
     const char *reason; /* a line about the choice */
-    uint32_t entries;
+    uint32_t entries;   /* of the rings; 0 without */
     uint32_t completion_entries;
+    uint32_t sqpoll_idle_ms; /* as in use: 0 also where it was asked for and is not to be had */
+    uint32_t napi_poll_us;
+    uint32_t min_wait_us;
+    const char *self_test; /* how the self-test of the kernel ended, one line */
     struct torc_feature_report features[TORC_FEATURE_COUNT];
 };
 

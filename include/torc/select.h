@@ -73,9 +73,9 @@ TORC_API struct torc_case torc_case_oneshot(struct torc_oneshot *oneshot, void *
 TORC_API struct torc_case torc_case_broadcast(struct torc_broadcast_reader *reader,
                                               void *ret_value);
 
-/* As torc_watch_wait(). */
-TORC_API struct torc_case torc_case_watch(struct torc_watch *watch, uint64_t *version,
-                                          void *ret_value);
+/* As torc_latest_wait(). */
+TORC_API struct torc_case torc_case_latest(struct torc_latest *latest, uint64_t *version,
+                                           void *ret_value);
 
 /* As torc_event_wait(). */
 TORC_API struct torc_case torc_case_event(struct torc_event *event);

@@ -32,8 +32,8 @@
 /* How often a submission is retried before its ops are failed. */
 #define SUBMIT_RETRIES_AT_ONCE 100
 #define SUBMIT_RETRIES         (SUBMIT_RETRIES_AT_ONCE + 14)
-/* How often a full queue is tried to be emptied so, before we give up. */
-#define FLUSHES_MAX 100
+/* How long to pause where nothing but cancels is queued, and the kernel refuses even these. */
+#define REFUSED_PAUSE_US 10000
 
 static struct torc__uring *to_uring(struct torc__driver *driver)
 {
@@ -43,8 +43,13 @@ static struct torc__uring *to_uring(struct torc__driver *driver)
 static int enter(struct torc__uring *uring, unsigned submit, unsigned wait, unsigned flags,
                  const struct __kernel_timespec *timeout)
 {
+    int result;
+
     uring->base.stats.enters++;
-    return uring->ring.enter(&uring->ring, submit, wait, flags, timeout);
+    result = uring->ring.enter(&uring->ring, submit, wait, flags, timeout);
+    if (unlikely(uring->refused) && result >= 0 && submit > 0)
+        uring->refused = false;
+    return result;
 }
 
 /* ---- Completions ---- */
@@ -180,9 +185,19 @@ static int tell_completions(struct torc__uring *uring)
 
 /* ---- Submission ---- */
 
+/* The kernel takes nothing. The log tells it once, until it takes something again. */
+static void tell_refusal(struct torc__uring *uring, int error, unsigned failed, unsigned kept)
+{
+    if (!uring->refused)
+        torc__log("io_uring_enter: %s; %u operations fail with it, %u cancels wait",
+                  strerror(-error), failed, kept);
+    uring->refused = true;
+}
+
 /*
  * The queued operations cannot be submitted: `error` is their result. The driver's requests about
- * other ops, such as to cancel them, stay in the queue, since nobody would make them again.
+ * other ops, such as to cancel them, stay in the queue, since nobody would make them again; where
+ * there is nothing else, a pause keeps us from asking without end.
  */
 static void fail_queued(struct torc__uring *uring, int error)
 {
@@ -202,10 +217,11 @@ static void fail_queued(struct torc__uring *uring, int error)
             uring->backlog[uring->backlog_count++] =
                 (struct io_uring_cqe){.user_data = sqe->user_data, .res = error};
     }
-    torc__log("io_uring_enter: %s; %u operations fail with it", strerror(-error),
-              count - (kept - head));
+    tell_refusal(uring, error, count - (kept - head), kept - head);
     ring->sq_tail = kept;
     __atomic_store_n(ring->sq_tail_shared, kept, __ATOMIC_RELEASE);
+    if (kept - head == count)
+        usleep(REFUSED_PAUSE_US);
 }
 
 static bool is_passing(int error)
@@ -246,6 +262,30 @@ static unsigned publish(struct torc__uring *uring)
 }
 
 /*
+ * With SQPOLL a thread of the kernel takes what is published, unless it sleeps. It looks for more
+ * after it has raised that flag, and we for the flag after we have published.
+ */
+static unsigned poller_flags(const struct torc__uring *uring)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED) & IORING_SQ_NEED_WAKEUP
+               ? IORING_ENTER_SQ_WAKEUP
+               : 0;
+}
+
+/* Let the kernel's thread empty a full queue. Only its death is an error that stays. */
+static void wait_for_poller(struct torc__uring *uring)
+{
+    const int saved = errno;
+    const unsigned queued = publish(uring);
+    const int result = enter(uring, queued, 0, IORING_ENTER_SQ_WAIT | poller_flags(uring), NULL);
+
+    if (result < 0 && !is_passing(result))
+        fail_queued(uring, result);
+    errno = saved;
+}
+
+/*
  * Bring all that is queued to the kernel, or fail it. Want of memory may last: the first retries
  * follow at once, the others after longer and longer pauses, 0.1 s in all.
  */
@@ -280,7 +320,9 @@ static void recover(struct torc__uring *uring, int error)
         torc__log("io_uring_enter cannot wait: %s", strerror(-error));
         TORC_ASSERT(!"the ring works");
     }
-    if (error != -EINTR)
+    if (uring->sqpoll && !is_passing(error))
+        fail_queued(uring, error); /* Its thread has died, so nobody else looks at the queue. */
+    else if (!uring->sqpoll && error != -EINTR)
         submit_queued(uring);
 }
 
@@ -291,10 +333,12 @@ static struct io_uring_sqe *next_sqe(struct torc__uring *uring)
     struct io_uring_sqe *sqe;
 
     check_last(ring);
-    /* It stays full only of cancels that the kernel has no memory for: nothing can go on then. */
-    for (int i = 0; unlikely(torc__ring_queued(ring) == ring->sq_entries); i++) {
-        TORC_ASSERT(i < FLUSHES_MAX);
-        submit_queued(uring);
+    /* It stays full only of cancels that the kernel refuses: they are retried until it does not. */
+    while (unlikely(torc__ring_queued(ring) == ring->sq_entries)) {
+        if (uring->sqpoll)
+            wait_for_poller(uring);
+        else
+            submit_queued(uring);
     }
     sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
     /* io_uring_prep_*() of liburing 2.6 and newer rely on it. */
@@ -379,15 +423,31 @@ static void arm_wake(struct torc__uring *uring)
 /* Submit, and let the kernel post what has completed, without waiting; no call if there is none. */
 static void enter_now(struct torc__uring *uring)
 {
-    unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
-    unsigned queued = publish(uring);
+    const unsigned queued = publish(uring);
+    const unsigned poller = uring->sqpoll && queued > 0 ? poller_flags(uring) : 0;
+    const unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
     int result;
 
-    if (queued == 0 && !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+    if ((uring->sqpoll ? poller == 0 : queued == 0) &&
+        !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
         return;
-    result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS, NULL);
+    result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS | poller, NULL);
     if (result < 0)
         recover(uring, result);
+}
+
+/*
+ * How many completions to wait for: more than one only where the wait collects them for a while.
+ * The kernel does that for min_wait_us in any case, so not if a deadline is nearer.
+ */
+static unsigned wait_count(const struct torc__uring *uring, uint64_t until_ns)
+{
+    if (uring->wait_count == 1)
+        return 1;
+    if (until_ns != TORC_FOREVER &&
+        until_ns < torc__clock_now() + uring->ring.min_wait_us * UINT64_C(1000))
+        return 1;
+    return uring->wait_count;
 }
 
 /* One call that submits what is queued, and waits for a completion or until `until_ns`. */
@@ -396,6 +456,7 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
     const bool has_timeout = until_ns != TORC_FOREVER;
     const bool ext_arg = uring->base.features & TORC_FEATURE_EXT_ARG;
     struct __kernel_timespec timeout;
+    unsigned flags = IORING_ENTER_GETEVENTS;
     unsigned queued;
     int result;
 
@@ -413,9 +474,11 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
         timeout = to_timespec(until_ns > now ? until_ns - now : 0);
     }
     queued = publish(uring);
+    if (uring->sqpoll)
+        flags |= poller_flags(uring);
     uring->base.stats.waits++;
-    result =
-        enter(uring, queued, 1, IORING_ENTER_GETEVENTS, has_timeout && ext_arg ? &timeout : NULL);
+    result = enter(uring, queued, wait_count(uring, until_ns), flags,
+                   has_timeout && ext_arg ? &timeout : NULL);
     if (result == -ETIME || result >= 0)
         return;
     recover(uring, result); /* The loop comes back here after it has looked around. */
@@ -479,6 +542,24 @@ static void uring_wake(struct torc__driver *driver, struct torc__driver *from)
 
 /* ---- Life ---- */
 
+/* A filter may allow rings to be made but not to be used: find out before anybody relies on it. */
+static int try_ring(struct torc__uring *uring)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+    int result;
+
+    io_uring_prep_nop(sqe);
+    sqe->user_data = TAG_IGNORE;
+    do
+        result = enter(uring, publish(uring), 1, IORING_ENTER_GETEVENTS, NULL);
+    while (result == -EINTR);
+    if (result < 0 && !is_passing(result))
+        return result;
+    (void)tell_completions(uring);
+    uring->base.stats = (struct torc__driver_stats){0};
+    return 0;
+}
+
 static int uring_init(struct torc__driver *driver, const struct torc__driver_options *options)
 {
     struct torc__uring *uring = to_uring(driver);
@@ -490,7 +571,18 @@ static int uring_init(struct torc__driver *driver, const struct torc__driver_opt
         return -errno;
     result = torc__uring_climb(uring, options);
     if (result < 0)
-        close(uring->wake_fd);
+        goto close_wake;
+    result = try_ring(uring);
+    if (result < 0)
+        goto finish_ring;
+    driver->entries = uring->ring.sq_entries;
+    driver->completion_entries = uring->ring.cq_entries;
+    return 0;
+
+finish_ring:
+    torc__ring_finish(&uring->ring);
+close_wake:
+    close(uring->wake_fd);
     return result;
 }
 
@@ -500,6 +592,15 @@ static void cancel_own(struct torc__uring *uring, uint64_t user_data)
 
     io_uring_prep_cancel64(sqe, user_data, 0);
     sqe->user_data = TAG_IGNORE;
+}
+
+/* See how far the driver's own operations are; returns how many are left. */
+static unsigned end_own(struct torc__uring *uring)
+{
+    if (!uring->sqpoll)
+        submit_queued(uring);
+    (void)tell_completions(uring);
+    return uring->own_pending;
 }
 
 static void uring_finish(struct torc__driver *driver)
@@ -513,8 +614,9 @@ static void uring_finish(struct torc__driver *driver)
         cancel_own(uring, TAG_WAKE);
     if (uring->timeout_armed)
         disarm_timeout(uring);
-    while (submit_queued(uring), (void)tell_completions(uring), uring->own_pending > 0)
-        (void)enter(uring, publish(uring), 1, IORING_ENTER_GETEVENTS, NULL);
+    while (end_own(uring) > 0)
+        (void)enter(uring, publish(uring), 1,
+                    IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0), NULL);
     torc__ring_finish(&uring->ring);
     close(uring->wake_fd);
     free(uring->backlog);
@@ -528,6 +630,7 @@ static uint64_t uring_now(struct torc__driver *driver)
 
 const struct torc__driver_ops torc__uring_ops = {
     .name = "uring",
+    .size = sizeof(struct torc__uring),
     .init = uring_init,
     .finish = uring_finish,
     .prepare = uring_prepare,
@@ -536,4 +639,6 @@ const struct torc__driver_ops torc__uring_ops = {
     .wake = uring_wake,
     .control = torc__control_kernel,
     .now = uring_now,
+    .open_buffers = torc__uring_open_buffers,
+    .close_buffers = torc__uring_close_buffers,
 };

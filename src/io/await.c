@@ -3,6 +3,8 @@
  * await.c - one operation, one wait.
  */
 #include "io/await.h"
+#include "driver/execute.h"
+#include "io/blocking.h"
 #include <errno.h>
 
 void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more)
@@ -18,10 +20,21 @@ static void interrupt_op(struct torc_fiber *fiber, int reason)
     torc__op_hurry(torc__shard, fiber->waits_for);
 }
 
+/*
+ * Interrupted system calls end inside the kernel with codes of its own, from ERESTARTSYS on, which
+ * the ring lets out for some operations (as opening a FIFO, Linux 6.18).
+ */
+static bool is_restart(int result)
+{
+    return result <= -512 && result >= -516;
+}
+
 int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op)
 {
     int reason = torc__reason(shard);
 
+    if (unlikely(is_restart(op->_result)))
+        op->_result = -EINTR;
     /* Kernel threads that execute blocking ops see the cancel as an interruption. */
     if (op->_cancelling && reason != 0 && (op->_result == -ECANCELED || op->_result == -EINTR))
         op->_result = reason;
@@ -42,4 +55,23 @@ int torc__await_shielded(struct torc_op *op)
 {
     (void)torc__wait(torc__shard, NULL, op);
     return op->_result;
+}
+
+static int execute(void *op)
+{
+    return torc__execute(torc__op_own_sqe(op));
+}
+
+int torc__await_for(struct torc_op *op)
+{
+    if (unlikely(op->_complete == NULL))
+        return torc__blocking(LANE_FILES, execute, op);
+    return torc__await(op);
+}
+
+int torc__await_for_shielded(struct torc_op *op)
+{
+    if (unlikely(op->_complete == NULL))
+        return torc__blocking_shielded(LANE_FILES, execute, op);
+    return torc__await_shielded(op);
 }

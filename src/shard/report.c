@@ -6,13 +6,25 @@
 #include <errno.h>
 #include <string.h>
 
+/* The run queue is counted when somebody asks, so that no switch has to. */
+static uint64_t ready_count(const struct torc__shard *shard)
+{
+    uint64_t count = 0;
+
+    for (const struct torc_fiber *fiber = shard->ready_first; fiber != NULL; fiber = fiber->next)
+        count++;
+    return count;
+}
+
 void torc_stats(struct torc_stats *ret_stats)
 {
     const struct torc__shard *shard = torc__shard;
     const struct torc__driver_stats *driver;
+    struct torc__pool_stats pool;
 
     TORC_ASSERT(shard != NULL);
     driver = &shard->driver->stats;
+    torc__pool_stats(shard->pool, &pool);
     *ret_stats = (struct torc_stats){
         .rounds = shard->rounds,
         .switches = shard->switches,
@@ -29,10 +41,17 @@ void torc_stats(struct torc_stats *ret_stats)
         .wakeups_sent = driver->wakeups_sent,
         .wakeups_received = driver->wakeups_received,
         .messages = shard->messages,
+        .ops_in_flight = torc__driver_in_flight(shard->driver),
+        .ready = ready_count(shard),
+        .round_ns_max = shard->round_ns_max,
         .fibers = shard->fibers.alive,
         .fibers_peak = shard->fibers.peak,
         .stacks = shard->stacks.touched,
         .stacks_used = shard->stacks.used,
+        .receive_buffers = shard->receive_buffers,
+        .receive_buffers_starved = shard->receive_buffers_starved,
+        .blocking_threads = pool.threads,
+        .blocking_runs = pool.runs,
     };
 }
 

@@ -35,6 +35,9 @@
 #define SHUTDOWN_WARN_NS       (5 * NS_PER_SECOND)
 #define TRIM_AFTER_NS          NS_PER_SECOND
 #define FREE_STACKS_WORTH_TRIM 512u
+#define RECEIVE_SIZE_MIN       4096u
+#define RECEIVE_SIZE_MAX       (1024u * 1024u)
+#define RECEIVE_BUFFERS_MAX    32768u
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
 {
@@ -70,6 +73,16 @@ static bool shrink_budget(struct torc__shard *shard, uint64_t used, uint64_t lim
     fitting = switched * limit / used;
     shard->budget_full = fitting > 0 ? (uint32_t)fitting : 1;
     return true;
+}
+
+/* Fibers have run until `now_ns`. Returns for how long. */
+static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
+{
+    uint64_t used_ns = now_ns - shard->round_time_ns;
+
+    if (used_ns > shard->round_ns_max)
+        shard->round_ns_max = used_ns;
+    return used_ns;
 }
 
 /* Fibers have run for `used_ns` since the last turn. */
@@ -175,6 +188,7 @@ static void idle(struct torc__shard *shard)
     uint64_t ended_ns;
     enum wait_end end;
 
+    (void)note_round(shard, begun_ns);
     if (deadline_ns <= begun_ns) {
         (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         return;
@@ -246,8 +260,10 @@ static void run_loop(struct torc__shard *shard)
 
     while (something_left(shard)) {
         shard->rounds++;
+        if (shard->before_turn != NULL)
+            shard->before_turn(shard);
         if (shard->ready_first != NULL) {
-            adapt_budget(shard, driver->ops->now(driver) - shard->round_time_ns);
+            adapt_budget(shard, note_round(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
             plan_trim(shard);
@@ -263,11 +279,24 @@ static void run_loop(struct torc__shard *shard)
 
 /* ---- Life ---- */
 
+static bool receive_options_are_valid(const struct torc_options *options)
+{
+    const uint32_t size = options->receive_buffer_size;
+
+    if (size != 0 &&
+        (size < RECEIVE_SIZE_MIN || size > RECEIVE_SIZE_MAX || (size & (size - 1)) != 0))
+        return false;
+    return options->receive_buffers <= RECEIVE_BUFFERS_MAX &&
+           options->receive_buffers_max <= RECEIVE_BUFFERS_MAX;
+}
+
 static int read_options(struct torc__shard *shard, const struct torc_options *options)
 {
     size_t stack_size = (size_t)or_default(options->stack_size, STACK_SIZE_DEFAULT);
 
     if (stack_size < STACK_SIZE_MIN || stack_size > STACK_SIZE_MAX)
+        return -EINVAL;
+    if (!receive_options_are_valid(options))
         return -EINVAL;
     if (options->fibers_max > (UINT32_C(1) << 30) || options->timer_slack_ns > NS_PER_SECOND)
         return -EINVAL;
@@ -306,6 +335,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
         return -ENOMEM;
     memset(shard, 0, sizeof(*shard));
     shard->runtime = options->runtime;
+    shard->pool = options->pool;
     shard->index = options->index;
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
@@ -316,7 +346,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->loop.sp = &shard->loop; /* Anything but NULL, which is for fibers that never ran. */
     result = read_options(shard, options->options);
     if (result == 0)
-        result = torc__driver_create(options->options, &shard->driver);
+        result = torc__driver_create(options->options, shard->pool, &shard->driver);
     if (result < 0) {
         free(shard);
         return result;
@@ -349,6 +379,7 @@ static int main_fiber(void *arg)
 
     torc_fiber_set_name("main");
     result = start.body(start.arg);
+    TORC_ASSERT(torc__shard == shard); /* As in torc__fiber_main(). */
     if (torc__reason(shard) != 0 && (result == -ECANCELED || result == -ETIME))
         result = 0; /* It was told to stop, and did. */
     shard->main_result = result;
@@ -360,12 +391,12 @@ static int main_fiber(void *arg)
 
 void torc__shard_stop(struct torc__shard *shard)
 {
+    const uint64_t now_ns = shard->driver->ops->now(shard->driver);
+
     torc_scope_cancel(&shard->root);
     if (shard->warn._link == NULL)
-        torc__timer_start(
-            &shard->timers, &shard->warn,
-            torc__time_add(shard->driver->ops->now(shard->driver), shard->shutdown_warn_ns),
-            name_remaining);
+        torc__timer_start(&shard->timers, &shard->warn,
+                          torc__time_add(now_ns, shard->shutdown_warn_ns), name_remaining);
 }
 
 /*
@@ -410,6 +441,11 @@ void torc__shard_finish(struct torc__shard *shard)
 {
     (void)torc__mailbox_close(shard->mailbox); /* Not done yet if the shard never ran. */
     torc__timer_stop(&shard->timers, &shard->trim);
+    if (shard->finish_streams != NULL)
+        shard->finish_streams(shard);
+    torc__pipes_finish(&shard->pipes, shard->driver);
+    if (shard->resolver != NULL)
+        shard->destroy_resolver(shard->resolver);
     torc__driver_destroy(shard->driver);
     torc__stacks_finish(&shard->stacks);
     torc__fibers_finish(&shard->fibers);

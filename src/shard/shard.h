@@ -10,14 +10,18 @@
 
 #include "base/log.h"
 #include "driver/driver.h"
+#include "driver/pool.h"
 #include "fiber/fiber.h"
 #include "shard/mailbox.h"
+#include "shard/pipe_pool.h"
 #include "shard/poll_policy.h"
 #include "shard/timers.h"
 #include <torc/scope.h>
 
 struct torc__runtime;
 struct torc__thread_call;
+struct torc__streams;
+struct torc_resolver;
 
 struct torc__shard {
     /* What every switch touches. */
@@ -39,9 +43,20 @@ struct torc__shard {
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
     struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc__pipe_pool pipes;
+
+    /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
+    struct torc__streams *streams;
+    void (*before_turn)(struct torc__shard *shard); /* if set: there is output to be prepared */
+    void (*finish_streams)(struct torc__shard *shard);
+    uint64_t receive_buffers;         /* that exist */
+    uint64_t receive_buffers_starved; /* times none was free */
+    struct torc_resolver *resolver;   /* of names, once one was needed, and how to end it */
+    void (*destroy_resolver)(struct torc_resolver *resolver);
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
+    struct torc__pool *pool; /* the runtime's */
     unsigned index;
     uint32_t budget_full; /* what a round may switch; learnt, see shard.c */
     uint64_t round_ops;   /* the driver's count of ops when the round began */
@@ -49,6 +64,7 @@ struct torc__shard {
     uint64_t last_timer_wake_ns;
     unsigned last_timers_fired; /* by the last round that fired any */
     uint64_t rounds;
+    uint64_t round_ns_max;
     uint64_t spawns;
     uint64_t messages;
     uint64_t random; /* for torc__random() */
@@ -136,8 +152,8 @@ static inline uint32_t torc__random(struct torc__shard *shard, uint32_t limit)
 int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_fn *body, void *arg,
                 bool is_daemon);
 
-/* The first thing on a new stack. */
-void torc__fiber_main(void *shard);
+/* The first thing on a new stack; `arg` is the shard. */
+void torc__fiber_main(void *arg);
 
 /* ---- thread_stack.c ---- */
 
@@ -172,6 +188,7 @@ void torc__shard_stop(struct torc__shard *shard);
 struct torc__shard_options {
     const struct torc_options *options;
     struct torc__runtime *runtime;
+    struct torc__pool *pool;
     struct torc__mailbox *mailbox; /* one reference, which becomes the shard's */
     unsigned index;
 };
@@ -194,11 +211,19 @@ void torc__shard_finish(struct torc__shard *shard);
 /* Ask all shards of a runtime to stop. Any thread of it. */
 void torc__runtime_stop(struct torc__runtime *runtime);
 
+/* The options of torc_run(), checked by the shards when they started. */
+const struct torc_options *torc__runtime_options(const struct torc__runtime *runtime);
+
 /* The mailbox of a shard; NULL if there is no such shard. The reference stays the runtime's. */
 struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index);
 
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
+
+/* ---- fork.c ---- */
+
+/* See that the child of a fork() is no shard: once per process. */
+void torc__fork_watch(void);
 
 /* ---- fault.c ---- */
 

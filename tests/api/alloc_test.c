@@ -111,6 +111,54 @@ FIBER_TEST(a_hundred_thousand_echo_rounds_allocate_nothing)
     harness_close_pair(fds);
 }
 
+static int echo_stream(void *arg)
+{
+    struct torc_stream *stream = arg;
+    const void *data;
+    ssize_t count;
+
+    while ((count = torc_stream_peek(stream, &data)) > 0) {
+        EXPECT_INT(torc_stream_write(stream, data, (size_t)count, NULL), ==, 0);
+        torc_stream_consume(stream, (size_t)count);
+    }
+    return (int)count;
+}
+
+static void ask_through_stream(struct torc_stream *stream, unsigned rounds)
+{
+    for (unsigned i = 0; i < rounds; i++) {
+        char data[64];
+
+        harness_pattern_fill(data, sizeof(data), i);
+        EXPECT_INT(torc_stream_write(stream, data, sizeof(data), NULL), ==, 0);
+        EXPECT_INT(torc_stream_read_all(stream, data, sizeof(data), NULL), ==, 0);
+        harness_pattern_check(data, sizeof(data), i);
+    }
+}
+
+FIBER_TEST(a_hundred_thousand_echo_rounds_through_streams_allocate_nothing)
+{
+    struct torc_stream client;
+    struct torc_stream server;
+    struct torc_scope scope;
+    unsigned long before;
+    int fds[2];
+
+    harness_tcp_pair(fds);
+    torc_stream_open(&client, fds[0]);
+    torc_stream_open(&server, fds[1]);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, echo_stream, &server);
+    ask_through_stream(&client, 100); /* The shard's buffers and blocks are made. */
+    before = atomic_load(&allocations);
+    ask_through_stream(&client, harness_scaled(ROUNDS));
+    EXPECT_UINT(atomic_load(&allocations), ==, before);
+    EXPECT_INT(torc_stream_shutdown(&client), ==, 0);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_INT(torc_stream_close(&client), ==, 0);
+    EXPECT_INT(torc_stream_close(&server), ==, 0);
+}
+
 static int sleep_shortly(void *arg)
 {
     struct torc_scope scope;

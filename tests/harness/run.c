@@ -10,12 +10,13 @@
 #include <liburing.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <torc/op.h>
 #include <torc/time.h>
 
 #define YIELDS_MAX 10000000
 
-static bool threads_started;
+static atomic_bool threads_started;
 
 struct run {
     const struct torc_options *options;
@@ -36,11 +37,24 @@ static size_t memory_in_use(void)
     return info.uordblks + info.hblkhd;
 }
 
+/* Torc starts threads as well, for what has to block. */
+static int watched_main(void *arg)
+{
+    const struct run *run = arg;
+    const int result = run->main(run->arg);
+    struct torc_stats stats;
+
+    torc_stats(&stats);
+    if (stats.blocking_threads > 0 || stats.blocking_runs > 0)
+        threads_started = true;
+    return result;
+}
+
 static void *run_thread(void *arg)
 {
     struct run *run = arg;
 
-    run->result = torc_run(run->main, run->arg, run->options);
+    run->result = torc_run(watched_main, run, run->options);
     return NULL;
 }
 

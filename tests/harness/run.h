@@ -20,7 +20,7 @@
     }                                  \
     static void name##_on_shard(void)
 
-/* The same, for a test that starts threads of its own. */
+/* The same, for a test that starts threads of its own, or where torc has to. */
 #define FIBER_TEST_WITH_THREADS(name)  \
     static void name##_on_shard(void); \
     TEST(name)                         \

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """echo_test.py - torc echo sends back what it gets, ends in good order, and says what it did."""
+import json
+import os
 import resource
 import signal
 import socket
 import struct
+import subprocess
+import tempfile
 
 import tool
 
@@ -27,6 +31,22 @@ class Echo(tool.TestCase):
         self.assertEqual(report["bytes"], 1 + 500 + 256 * 64)
         self.assertGreaterEqual(report["messages"], 3)
         self.assertEqual(report["resets"] + report["errors"] + report["accept_failures"], 0)
+
+    def test_a_unix_socket_serves_too_and_its_name_goes_away(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "echo")
+            server = subprocess.Popen([tool.TORC, "echo", "--listen", path], text=True,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            try:
+                self.assertEqual(server.stdout.readline(), f"listening on {path}\n")
+                load = tool.torc("bench", "unix", path, "--connections", 3, "--duration", "50ms",
+                                 "--warmup", 0, "--json")
+            finally:
+                server.terminate()
+                server.communicate(timeout=tool.LIMIT)
+            self.assertEqual(os.listdir(folder), [])
+        self.assertEqual((server.returncode, load.returncode, load.stderr), (0, 0, ""))
+        self.assertGreater(json.loads(load.stdout)["messages"], 0)
 
     def test_more_than_the_buffers_hold_comes_back_whole(self):
         data = bytes(range(256)) * 16 * 1024
@@ -125,9 +145,27 @@ class Echo(tool.TestCase):
                     self.assert_fails(result, 1)
                     self.assertIn("Address already in use", result.stderr)
 
+    def test_where_io_uring_is_denied_it_carries_traffic_all_the_same_and_says_how(self):
+        def deny():
+            os.environ.pop("TORC_DRIVER", None)
+            tool.deny_io_uring()
+
+        data = bytes(range(256)) * 64
+        with tool.Echo("--json", "--shards", 2, preexec=deny) as echo:
+            for _ in range(5):
+                with echo.connect() as connection:
+                    connection.sendall(data)
+                    self.assertEqual(tool.receive(connection, len(data)), data)
+            status, out, err = echo.stop()
+        self.assertEqual(status, 0)
+        self.assertRegex(err, r"\Atorc: using epoll[^\n]*denied[^\n]*torc doctor[^\n]*\n\Z")
+        self.assertEqual(json.loads(out)["bytes"], 5 * len(data))
+
     def test_ipv6_and_every_way_to_run(self):
         ways = (["--forbid", "all"], ["--busy-poll", "off"], ["--busy-poll", "50"],
-                ["--driver", "uring"], ["--listen", "[::1]:0"])
+                ["--driver", "uring"], ["--driver", "epoll"], ["--driver", "auto"],
+                ["--driver", "epoll", "--shards", 3], ["--listen", "[::1]:0"],
+                ["--mode", "stream"], ["--mode", "stream", "--driver", "epoll"])
         for way in ways:
             with self.subTest(way), tool.Echo(*way) as echo:
                 host = "::1" if "[::1]:0" in way else "127.0.0.1"

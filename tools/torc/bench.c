@@ -42,18 +42,25 @@ static int settle(struct bench_options *options, bool churn)
     return -1;
 }
 
-/* The server's address, from what stands behind the options: tcp ADDR:PORT. */
+/* The server's address, from what stands behind the options: tcp ADDR:PORT, or unix PATH. */
 static int take_operands(int count, char **operands, struct torc_address *address)
 {
     if (count == 0)
-        return cli_wrong("torc bench", "what kind of server, and where? tcp ADDR:PORT");
-    if (strcmp(operands[0], "tcp") != 0)
-        return cli_wrong("torc bench", "it knows servers of the kind tcp, not '%s'", operands[0]);
+        return cli_wrong("torc bench", "what kind of server, and where? tcp ADDR:PORT | unix PATH");
+
+    const bool is_unix = strcmp(operands[0], "unix") == 0;
+    if (!is_unix && strcmp(operands[0], "tcp") != 0) {
+        return cli_wrong("torc bench", "it knows servers of the kinds tcp and unix, not '%s'",
+                         operands[0]);
+    }
     if (count == 1)
-        return cli_wrong(name, "where is the server? ADDR:PORT");
+        return cli_wrong(name, "where is the server? %s", is_unix ? "PATH" : "ADDR:PORT");
     if (count > 2)
         return cli_wrong(name, "what is '%s'? (see %s --help)", operands[2], name);
-    if (torc_address_parse(operands[1], address) < 0 || torc_address_port(address) == 0) {
+    const bool valid = torc_address_parse(operands[1], address) == 0;
+    if (is_unix && (!valid || address->any.sa_family != AF_UNIX))
+        return cli_wrong(name, "'%s' is no path such as /tmp/server or @abstract", operands[1]);
+    if (!is_unix && (!valid || torc_address_port(address) == 0)) {
         return cli_wrong(name, "'%s' is no address such as 127.0.0.1:7000 or [::1]:7000",
                          operands[1]);
     }
@@ -136,7 +143,7 @@ int command_bench(int argc, char **argv)
     };
     const struct cli_command command = {
         .name = name,
-        .usage = "ADDR:PORT [options]",
+        .usage = "ADDR:PORT [options], or torc bench unix PATH [options]",
         .summary = "put an echo server under load and measure how it answers",
         .notes = notes,
         .options = known,

@@ -111,7 +111,8 @@ static void report_json(const struct bench_options *options, const struct bench_
 
     torc_address_format(&options->address, address, sizeof(address));
     json_t *report = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:b, s:i}", "command", "bench tcp", "address", address,
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:b, s:i}", "command",
+        options->address.any.sa_family == AF_UNIX ? "bench unix" : "bench tcp", "address", address,
         "mode", bench_mode_name(options->mode), "connections", (json_int_t)options->connections,
         "size", (json_int_t)options->size, "depth", (json_int_t)options->depth, "rate",
         open ? json_real(options->rate) : json_null(), "verified", !options->no_verify, "shards",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * echo.c - torc echo: a TCP server that sends back what it receives.
+ * echo.c - torc echo: a server on TCP or a Unix socket that sends back what it receives.
  *
  * Every shard has a listening socket of its own on the same port, among which the kernel spreads
  * the connections, and a fiber for each connection it accepted. Nothing is shared between shards
@@ -11,20 +11,29 @@
 #include "commands.h"
 #include "counter.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /* The buffer is not on the stack: a large frame there is touched page by page when entered. */
 struct connection {
     struct echo_shard *shard;
     int fd;
-    char buffer[];
+    char buffer[]; /* no bytes of it for streams, which have the shard's */
 };
 
-/* Send back what comes until the peer ends the stream. Returns 0 or the error. */
-static int echo_all(struct connection *connection, size_t buffer_size)
+static void count_message(struct echo_shard *shard, ssize_t size)
 {
-    struct echo_shard *shard = connection->shard;
+    counter_add(&shard->messages, 1);
+    counter_add(&shard->bytes, (uint64_t)size);
+}
+
+/* Send back what comes until the peer ends the stream. Returns 0 or the error. */
+static int echo_by_recv(struct connection *connection)
+{
+    const size_t buffer_size = (size_t)connection->shard->echo->options->buffer_size;
 
     for (;;) {
         const ssize_t count = torc_recv(connection->fd, connection->buffer, buffer_size, 0);
@@ -33,9 +42,33 @@ static int echo_all(struct connection *connection, size_t buffer_size)
         const int error = torc_send_all(connection->fd, connection->buffer, (size_t)count, NULL);
         if (error < 0)
             return error;
-        counter_add(&shard->messages, 1);
-        counter_add(&shard->bytes, (uint64_t)count);
+        count_message(connection->shard, count);
     }
+}
+
+/* The same, from the memory that the stream received in. */
+static int echo_by_stream(struct connection *connection)
+{
+    struct torc_stream stream;
+    int error = 0;
+
+    torc_stream_open(&stream, connection->fd);
+    connection->fd = -1; /* The stream closes it. */
+    while (error == 0) {
+        const void *data;
+        const ssize_t count = torc_stream_peek(&stream, &data);
+
+        if (count <= 0) {
+            error = (int)count;
+            break;
+        }
+        error = torc_stream_write(&stream, data, (size_t)count, NULL);
+        torc_stream_consume(&stream, (size_t)count);
+        if (error == 0)
+            count_message(connection->shard, count);
+    }
+    const int closed = torc_stream_close(&stream);
+    return error < 0 ? error : closed;
 }
 
 /* The fiber of one connection. How a peer behaves is no failure of the server, so it returns 0. */
@@ -45,13 +78,15 @@ static int serve(void *arg)
     struct echo_shard *shard = connection->shard;
 
     torc_fiber_set_name("connection");
-    const int error = echo_all(connection, (size_t)shard->echo->options->buffer_size);
+    const int error =
+        shard->echo->options->by_stream ? echo_by_stream(connection) : echo_by_recv(connection);
     if (error == -ECONNRESET || error == -EPIPE || error == -ETIMEDOUT) {
         counter_add(&shard->resets, 1);
     } else if (error < 0 && error != -ECANCELED) {
         counter_add(&shard->errors, 1);
     }
-    torc_close(connection->fd);
+    if (connection->fd >= 0)
+        torc_close(connection->fd);
     counter_add(&shard->open, (uint64_t)-1);
     free(connection);
     return 0;
@@ -60,14 +95,16 @@ static int serve(void *arg)
 /* Hand an accepted descriptor to a fiber of its own; without memory the connection is dropped. */
 static void start_connection(struct echo_shard *shard, struct torc_scope *scope, int fd)
 {
+    const struct echo_options *options = shard->echo->options;
     struct connection *connection =
-        malloc(sizeof(*connection) + (size_t)shard->echo->options->buffer_size);
+        malloc(sizeof(*connection) + (options->by_stream ? 0 : (size_t)options->buffer_size));
 
     counter_add(&shard->connections, 1);
     if (connection != NULL) {
         connection->shard = shard;
         connection->fd = fd;
-        (void)torc_tcp_set_nodelay(fd, true);
+        if (options->listen.any.sa_family != AF_UNIX)
+            (void)torc_tcp_set_nodelay(fd, true);
         if (torc_scope_spawn(scope, serve, connection) == 0) {
             counter_add(&shard->open, 1);
             return;
@@ -91,13 +128,14 @@ static int wait_after_failure(struct echo_shard *shard, int error, uint64_t *las
 }
 
 /* Accept until the shard is stopped. Returns 0, or what made it impossible. */
-static int accept_all(struct echo_shard *shard, struct torc_scope *scope, int listener)
+static int accept_all(struct echo_shard *shard, struct torc_scope *scope,
+                      struct torc_listener *listener)
 {
     uint64_t last_complaint_ns = 0;
     int result = 0;
 
     while (result == 0) {
-        const int fd = torc_accept(listener, NULL);
+        const int fd = torc_listener_accept(listener, NULL);
         if (fd >= 0) {
             start_connection(shard, scope, fd);
         } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
@@ -183,7 +221,7 @@ static int stop_later(void *arg)
 /* The fibers that only the first shard has. */
 static int start_helpers(struct echo *echo)
 {
-    int error = torc_spawn(signals_watch, &echo->signals);
+    int error = signals_start(&echo->signals);
 
     if (error == 0 && echo->options->duration_ns > 0)
         error = torc_spawn(stop_later, echo);
@@ -192,11 +230,19 @@ static int start_helpers(struct echo *echo)
     return error;
 }
 
+/* A Unix socket leaves its name in the file system; an abstract one has none there. */
+static void remove_socket(const struct torc_address *address)
+{
+    if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
+        (void)unlink(address->local.sun_path);
+}
+
 /* What runs on every shard. */
 static int echo_main(void *arg)
 {
     struct echo *echo = arg;
     struct echo_shard *shard = &echo->shards[torc_shard_index()];
+    struct torc_listener listener;
     struct torc_scope scope;
 
     torc_fiber_set_name("accept");
@@ -205,15 +251,17 @@ static int echo_main(void *arg)
         if (error < 0)
             return error;
     }
-    const int listener = open_listener(echo);
-    if (listener < 0)
-        return listener;
+    const int fd = open_listener(echo);
+    if (fd < 0)
+        return fd;
 
     torc_scope_open(&scope, TORC_SUPERVISE);
-    const int result = accept_all(shard, &scope, listener);
+    torc_listener_adopt(&listener, fd);
+    const int result = accept_all(shard, &scope, &listener);
     torc_scope_cancel(&scope);
     (void)torc_scope_close(&scope); /* Tells of the cancel, which is no news. */
-    torc_close(listener);
+    torc_listener_close(&listener);
+    remove_socket(&echo->options->listen);
     torc_stats(&shard->stats);
     shard->end_ns = torc_now();
     return result;
@@ -233,13 +281,7 @@ static int run(const struct echo_options *options)
     for (unsigned i = 0; i < echo.shard_count; i++)
         echo.shards[i] = (struct echo_shard){.echo = &echo};
 
-    int error = signals_open(&echo.signals);
-    if (error < 0) {
-        free(echo.shards);
-        return cli_failed("torc echo", "cannot receive signals: %s", torc_strerror(error));
-    }
-    error = torc_run(echo_main, &echo, &options->runtime);
-    signals_close(&echo.signals);
+    const int error = torc_run(echo_main, &echo, &options->runtime);
     if (atomic_load(&echo.listening) == echo.shard_count)
         echo_report(&echo);
     if (error < 0 && !atomic_load(&echo.complained))
@@ -248,11 +290,21 @@ static int run(const struct echo_options *options)
     return error < 0 ? CLI_FAILED : 0;
 }
 
+static int parse_mode(const struct cli_option *option, const char *text)
+{
+    bool *by_stream = option->value;
+
+    *by_stream = strcmp(text, "stream") == 0;
+    return *by_stream || strcmp(text, "recv") == 0 ? 0 : -EINVAL;
+}
+
 int command_echo(int argc, char **argv)
 {
     struct echo_options options = {.buffer_size = 16384};
     const struct cli_option known[] = {
-        {"listen", "ADDR:PORT", "where to listen (default 127.0.0.1:7000); port 0: any free one",
+        {"listen", "ADDR:PORT",
+         "where to listen (default 127.0.0.1:7000); port 0: any free one;\n"
+         "with one shard also the path of a Unix socket",
          cli_parse_address, &options.listen, "an address such as 127.0.0.1:7000 or [::1]:0", 0, 0},
         cli_option_shards(&options.runtime),
         cli_option_driver(&options.runtime),
@@ -260,6 +312,10 @@ int command_echo(int argc, char **argv)
         cli_option_busy_poll(&options.runtime),
         {"buffer", "BYTES", "memory per connection for what it sends (default 16k)", cli_parse_size,
          &options.buffer_size, "a size from 1 to 16m", 1, 16 << 20},
+        {"mode", "NAME",
+         "recv: into memory per connection (default); stream: buffered streams,\n"
+         "whose idle connections hold none",
+         parse_mode, &options.by_stream, "recv or stream", 0, 0},
         {"duration", "SEC", "stop after so long (default: on Ctrl-C or SIGTERM)", cli_parse_time,
          &options.duration_ns, "seconds, such as 10 or 0.5", 1,
          365 * UINT64_C(86400) * TORC_SECOND},
@@ -274,7 +330,7 @@ int command_echo(int argc, char **argv)
     const struct cli_command command = {
         .name = "torc echo",
         .usage = "[options]",
-        .summary = "a TCP server that sends back what it receives",
+        .summary = "a server that sends back what it receives",
         .notes =
             "Once all shards listen, it prints 'listening on ADDR:PORT'. A message is what one "
             "receive\nbrings. A second signal ends it at once.",
@@ -289,8 +345,9 @@ int command_echo(int argc, char **argv)
         return cli_wrong(command.name, "what is '%s'? (see torc echo --help)", argv[operand]);
     if (options.listen.length == 0 && torc_address_parse("127.0.0.1:7000", &options.listen) < 0)
         return cli_failed(command.name, "cannot read the default address");
-    if (options.listen.any.sa_family == AF_UNIX)
-        return cli_wrong(command.name, "--listen wants an address of IPv4 or IPv6");
+    if (options.listen.any.sa_family == AF_UNIX && options.runtime.shards != 0 &&
+        options.runtime.shards != 1)
+        return cli_wrong(command.name, "a Unix socket cannot be shared among several --shards");
     cli_raise_file_limit();
     return run(&options);
 }

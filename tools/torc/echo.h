@@ -18,6 +18,7 @@ struct echo_options {
     struct torc_options runtime;
     uint64_t buffer_size;
     uint64_t duration_ns; /* 0: until a signal comes */
+    bool by_stream;
     bool stats;
     bool live;
     bool json;

@@ -5,54 +5,63 @@
 #include "signals.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/signalfd.h>
-#include <torc/torc.h>
-#include <unistd.h>
 
-static sigset_t end_signals(void)
+static const int numbers[] = {SIGINT, SIGTERM};
+
+/*
+ * Let them in. Who blocks them around a run has those that come before it wait for it, and those
+ * that come after it for the next.
+ */
+static void unblock(sigset_t *ret_before)
 {
     sigset_t set;
 
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    return set;
+    for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        sigaddset(&set, numbers[i]);
+    pthread_sigmask(SIG_UNBLOCK, &set, ret_before);
 }
 
-int signals_open(struct signals *signals)
+/* What came between the end of the run and the end of its watch. 0: nothing. */
+static int receive_last(struct signals *signals)
 {
-    const sigset_t set = end_signals();
-    const int error = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    struct torc_scope shield;
 
-    if (error != 0)
-        return -error;
-    const int fd = signalfd(-1, &set, SFD_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    *signals = (struct signals){.fd = fd};
-    return 0;
+    torc_scope_open(&shield, TORC_SHIELD);
+    torc_scope_set_timeout(&shield, TORC_MILLISECOND);
+    const int number = torc_signals_wait(&signals->watch, NULL);
+    (void)torc_scope_close(&shield);
+    return number > 0 ? number : 0;
 }
 
-void signals_close(struct signals *signals)
+static int stop_at_signal(void *arg)
 {
-    close(signals->fd);
-    signals->fd = -1;
-}
-
-int signals_watch(void *arg)
-{
-    const sigset_t set = end_signals();
     struct signals *signals = arg;
-    struct signalfd_siginfo info;
 
     torc_fiber_set_name("signals");
-    const ssize_t length = torc_read(signals->fd, &info, sizeof(info));
-    if (length < 0)
-        return (int)length;
-    signals->received = (int)info.ssi_signo;
-    /* With the block gone, the next signal does what signals do by themselves. */
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    torc_stop();
-    return 0;
+    const int number = torc_signals_wait(&signals->watch, NULL);
+    if (number > 0) {
+        signals->received = number;
+        torc_stop();
+    } else {
+        pthread_sigmask(SIG_SETMASK, &signals->before, NULL);
+        signals->received = receive_last(signals);
+    }
+    /* The next signal does what signals do by themselves. */
+    torc_signals_close(&signals->watch);
+    return number < 0 ? number : 0;
+}
+
+int signals_start(struct signals *signals)
+{
+    signals->received = 0;
+    int error = torc_signals_open(&signals->watch, numbers, sizeof(numbers) / sizeof(numbers[0]));
+    if (error < 0)
+        return error;
+    error = torc_spawn(stop_at_signal, signals);
+    if (error < 0)
+        torc_signals_close(&signals->watch);
+    else
+        unblock(&signals->before);
+    return error;
 }

@@ -9,6 +9,7 @@
 #include "driver/driver.h"
 #include "harness/run.h"
 #include "shard/mailbox.h"
+#include "shard/shard.h"
 #include <errno.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -49,10 +50,9 @@ static struct torc__mailbox *open_mailbox(struct counting_driver *driver)
 /* Whoever takes a chain of messages follows it as the shard does. */
 static struct torc_message *next_of(const struct torc_message *message)
 {
-    struct torc_message *next;
+    const char *field = (const char *)message + offsetof(struct torc_message, _next);
 
-    memcpy(&next, (const char *)message + offsetof(struct torc_message, _next), sizeof(next));
-    return next;
+    return *(struct torc_message *const *)(const void *)field;
 }
 
 static unsigned run_chain(struct torc_message *message)
@@ -304,4 +304,66 @@ TEST(the_last_of_many_references_frees_the_mailbox)
         harness_join(threads[i]);
     EXPECT_UINT(atomic_load(&mailbox->references), ==, 1);
     torc__mailbox_release(mailbox);
+}
+
+/* ---- Wake-ups that a shard has claimed ---- */
+
+/* A driver that notes which driver's shard woke it last, and how often it was woken. */
+struct noting_driver {
+    struct torc__driver base;
+    struct torc__driver *from;
+    unsigned woken;
+};
+
+static void note_wake(struct torc__driver *base, struct torc__driver *from)
+{
+    struct noting_driver *driver = container_of(base, struct noting_driver, base);
+
+    driver->from = from;
+    driver->woken++;
+}
+
+static const struct torc__driver_ops noting_ops = {.name = "noting", .wake = note_wake};
+
+/* Push as that shard would, or as a thread that is none. */
+static void push_as(struct torc__shard *shard, struct torc__mailbox *mailbox,
+                    struct torc_message *message)
+{
+    torc__shard = shard;
+    EXPECT_INT(torc__mailbox_push(mailbox, message), ==, 0);
+    torc__shard = NULL;
+}
+
+/*
+ * The wake-up of a shard leaves when its loop turns, which may take long. So another sender does
+ * not rely on it, whereas the shard itself does.
+ */
+TEST(a_wake_up_claimed_by_one_shard_is_sent_at_once_by_any_other_sender)
+{
+    for (unsigned other_is_shard = 0; other_is_shard < 2; other_is_shard++) {
+        struct noting_driver driver = {.base.ops = &noting_ops};
+        struct noting_driver drivers[2] = {{.base.ops = &noting_ops}, {.base.ops = &noting_ops}};
+        static struct torc__shard shards[2];
+        struct torc__mailbox *mailbox = torc__mailbox_create();
+        struct torc_message messages[4] = {0};
+
+        shards[0].driver = &drivers[0].base;
+        shards[1].driver = &drivers[1].base;
+        torc__mailbox_open(mailbox, &driver.base);
+        EXPECT(torc__mailbox_sleep(mailbox));
+        push_as(&shards[0], mailbox, &messages[0]);
+        EXPECT_UINT(driver.woken, ==, 1);
+        EXPECT(driver.from == &drivers[0].base);
+        push_as(&shards[0], mailbox, &messages[1]);
+        EXPECT_UINT(driver.woken, ==, 1);
+
+        push_as(other_is_shard ? &shards[1] : NULL, mailbox, &messages[2]);
+        EXPECT_UINT(driver.woken, ==, 2);
+        EXPECT(driver.from == NULL);
+        push_as(other_is_shard ? &shards[1] : NULL, mailbox, &messages[3]);
+        EXPECT_UINT(driver.woken, ==, 2);
+
+        EXPECT(torc__mailbox_close(mailbox) == &messages[0]);
+        torc__mailbox_release(mailbox);
+    }
 }

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream_in.c - the reading half of a stream.
+ *
+ * Input stands in order: first what was joined to be in one piece, then the chunks, each where it
+ * was received. A feed (multishot receive) adds chunks whether a fiber waits or not, until too much
+ * is queued. Where there is no feed, or no buffer was free for it, the waiting fiber reads into a
+ * block once the descriptor is readable. The two never overlap, so the bytes keep their order.
+ *
+ * Who waits for more holds no buffer of the ring: what is there is joined first.
+ */
+#include "fiber/sanitizer.h"
+#include "io/stream.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <torc/io.h>
+
+/* Of so much that nobody has consumed, no more is received. */
+#define QUEUED_MAX   (256u * 1024u)
+#define JOINED_LEAST 512u
+
+/* ---- The queue of chunks ---- */
+
+static void wake_reader(struct torc_stream *stream)
+{
+    struct torc_fiber *reader = stream->_reader;
+
+    if (reader == NULL)
+        return;
+    stream->_reader = NULL;
+    torc__wake(torc__shard, reader, 0);
+}
+
+static struct torc__chunk *last_chunk(const struct torc_stream *stream)
+{
+    return stream->_first == NULL ? NULL : container_of(stream->_last, struct torc__chunk, next);
+}
+
+static void append(struct torc_stream *stream, struct torc__memory *memory, char *data,
+                   uint32_t length)
+{
+    struct torc__streams *streams = torc__shard->streams;
+    struct torc__chunk *chunk = last_chunk(stream);
+
+    if (chunk != NULL && chunk->memory == memory && chunk->data + chunk->length == data) {
+        chunk->length += length;
+        stream->_queued += length;
+        return;
+    }
+    chunk = torc__chunk_take(streams);
+    if (chunk == NULL) {
+        torc__memory_release(streams, memory);
+        stream->_input_end = -ENOMEM; /* These bytes are lost, so nothing may follow. */
+        return;
+    }
+    *chunk = (struct torc__chunk){.memory = memory, .data = data, .length = length};
+    memory->chunks++;
+    if (stream->_first == NULL)
+        stream->_last = &stream->_first;
+    *stream->_last = chunk;
+    stream->_last = &chunk->next;
+    stream->_queued += length;
+}
+
+static void consume_chunks(struct torc_stream *stream, size_t count)
+{
+    stream->_queued -= count;
+    while (count > 0) {
+        struct torc__chunk *chunk = stream->_first;
+        const uint32_t part = count < chunk->length ? (uint32_t)count : chunk->length;
+
+        chunk->data += part;
+        chunk->length -= part;
+        count -= part;
+        if (chunk->length == 0) {
+            stream->_first = chunk->next;
+            torc__chunk_release(torc__shard->streams, chunk);
+        }
+    }
+}
+
+/* ---- The feed ---- */
+
+static void take_input(struct torc_stream *stream, int result, uint32_t flags)
+{
+    struct torc__memory *memory;
+    char *data;
+
+    memory = torc__buffer_filled(torc__shard->streams, flags, (uint32_t)result, &data);
+    torc__sanitizer_kernel_wrote(data, result);
+    if (result > 0 && stream->_input_end == 1)
+        append(stream, memory, data, (uint32_t)result);
+    else
+        torc__memory_release(torc__shard->streams, memory);
+}
+
+/* A receive has ended, or would not begin. */
+static void note_end(struct torc_stream *stream, int result)
+{
+    switch (result) {
+    case -ECANCELED:
+        break; /* By us: there is too much, or the stream is being closed. */
+    case -ENOBUFS:
+        torc__buffers_starved(torc__shard->streams, torc__shard->round_time_ns);
+        stream->_may_have_more = true;
+        break;
+    case -ENOTSOCK:
+        stream->_no_socket = true;
+        break;
+    case -EINVAL:
+    case -EOPNOTSUPP:
+        stream->_reads_itself = true; /* No multishot for this kind: a plain read tells more. */
+        break;
+    default:
+        stream->_input_end = result;
+    }
+}
+
+static void fed(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    struct torc_stream *stream = container_of(op, struct torc_stream, _receive);
+
+    if (flags & IORING_CQE_F_BUFFER)
+        take_input(stream, result, flags);
+    if (result <= 0)
+        note_end(stream, result);
+    if (!more) {
+        stream->_feed = FEED_OFF; /* Whatever the result: ends may be silent. */
+    } else if (stream->_feed == FEED_ENDING || stream->_queued > QUEUED_MAX) {
+        stream->_feed = FEED_ENDING;
+        torc__op_hurry_again(torc__shard, op);
+    }
+    wake_reader(stream);
+}
+
+static void start_feed(struct torc_stream *stream, const struct torc__streams *streams)
+{
+    struct io_uring_sqe *sqe = torc__begin_told(&stream->_receive, fed);
+
+    io_uring_prep_recv_multishot(sqe, stream->_fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = streams->ring.group;
+    stream->_feed = FEED_ON;
+}
+
+static void interrupt_reader(struct torc_fiber *fiber, int reason)
+{
+    struct torc_stream *stream = fiber->waits_for;
+
+    stream->_reader = NULL;
+    torc__wake(torc__shard, fiber, reason);
+}
+
+static int wait_for_feed(struct torc_stream *stream, struct torc__shard *shard)
+{
+    if (stream->_feed == FEED_OFF)
+        start_feed(stream, shard->streams);
+    TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
+    stream->_reader = shard->running;
+    return torc__wait(shard, interrupt_reader, stream);
+}
+
+void torc__stream_stop_feed(struct torc_stream *stream)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    TORC_ASSERT(stream->_reader == NULL); /* Another fiber reads. */
+    while (stream->_feed != FEED_OFF) {
+        stream->_feed = FEED_ENDING;
+        torc__op_hurry_again(shard, &stream->_receive);
+        stream->_reader = shard->running;
+        (void)torc__wait(shard, NULL, stream);
+    }
+}
+
+/* ---- Reading without a feed ---- */
+
+/* What is there now. -EAGAIN if nothing is; a file's read may wait. */
+static ssize_t receive_now(struct torc_stream *stream, struct torc__shard *shard, char *bytes)
+{
+    struct torc__control request = {
+        .kind = CONTROL_RECV, .fd = stream->_fd, .data = bytes, .length = STREAM_BLOCK};
+    int result = -ENOTSOCK;
+
+    if (!stream->_no_socket)
+        result = shard->driver->ops->control(shard->driver, &request);
+    if (result != -ENOTSOCK)
+        return result;
+    stream->_no_socket = true;
+    return torc_read(stream->_fd, bytes, STREAM_BLOCK);
+}
+
+static ssize_t read_transport(const struct torc_stream *stream, char *bytes)
+{
+    if (stream->_transport->read == NULL)
+        return -EOPNOTSUPP;
+    return stream->_transport->read(stream->_context, bytes, STREAM_BLOCK);
+}
+
+static int read_into_block(struct torc_stream *stream, struct torc__shard *shard)
+{
+    struct torc__memory *block = torc__block_take(shard->streams);
+    ssize_t count;
+
+    if (block == NULL)
+        return -ENOMEM;
+    if (stream->_transport != NULL)
+        count = read_transport(stream, block->bytes);
+    else
+        count = receive_now(stream, shard, block->bytes);
+    stream->_may_have_more = count == (ssize_t)STREAM_BLOCK;
+    if (count > 0) {
+        append(stream, block, block->bytes, (uint32_t)count);
+        return 0;
+    }
+    torc__block_give(shard->streams, block);
+    if (count == -EAGAIN && stream->_transport == NULL)
+        return 0;
+    if (count < 0 && count == torc__reason(shard))
+        return (int)count;
+    stream->_input_end = (int)count;
+    return 0;
+}
+
+static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
+{
+    if (stream->_transport == NULL && !stream->_may_have_more) {
+        int events = torc_poll(stream->_fd, POLLIN | POLLRDHUP);
+
+        if (events < 0)
+            return events;
+    }
+    return read_into_block(stream, shard);
+}
+
+/* ---- Waiting ---- */
+
+static bool has_feed(const struct torc_stream *stream, const struct torc__streams *streams)
+{
+    if (stream->_feed != FEED_OFF)
+        return true; /* It has to end before anybody else reads. */
+    return streams->can_feed && stream->_transport == NULL && !stream->_no_socket &&
+           !stream->_reads_itself && !stream->_may_have_more;
+}
+
+int torc__stream_fill(struct torc_stream *stream)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct torc__streams *streams = torc__streams_of(shard);
+    const size_t before = stream->_queued;
+    int result = 0;
+
+    if (streams == NULL)
+        return -ENOMEM;
+    /* A transport has no turn of the shard to take with it what was collected. */
+    if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
+        result = torc_stream_flush(stream) == torc__reason(shard) ? torc__reason(shard) : 0;
+    while (result == 0 && stream->_queued == before) {
+        if (stream->_input_end != 1)
+            return stream->_input_end;
+        if (torc__reason(shard) != 0)
+            return torc__refuse(shard, torc__reason(shard));
+        result = has_feed(stream, streams) ? wait_for_feed(stream, shard)
+                                           : read_by_itself(stream, shard);
+    }
+    return result < 0 ? result : 1;
+}
+
+/* ---- Looking ---- */
+
+static size_t joined_count(const struct torc_stream *stream)
+{
+    return stream->_joined_to - stream->_joined_from;
+}
+
+size_t torc_stream_buffered(const struct torc_stream *stream)
+{
+    return joined_count(stream) + stream->_queued;
+}
+
+/* The first piece of input. Returns its length. */
+static size_t first_piece(const struct torc_stream *stream, const void **ret_data)
+{
+    if (joined_count(stream) > 0) {
+        *ret_data = stream->_joined + stream->_joined_from;
+        return joined_count(stream);
+    }
+    if (stream->_first == NULL)
+        return 0;
+    *ret_data = stream->_first->data;
+    return stream->_first->length;
+}
+
+/* Make room for `count` more joined bytes. */
+static int grow_joined(struct torc_stream *stream, size_t count)
+{
+    const size_t there = joined_count(stream);
+    size_t room = stream->_joined_room > 0 ? stream->_joined_room : JOINED_LEAST;
+    char *larger;
+
+    if (stream->_joined_from > 0 && there > 0)
+        memmove(stream->_joined, stream->_joined + stream->_joined_from, there);
+    stream->_joined_from = 0;
+    stream->_joined_to = (uint32_t)there;
+    while (room < there + count)
+        room *= 2;
+    if (room == stream->_joined_room)
+        return 0;
+    larger = realloc(stream->_joined, room);
+    if (larger == NULL)
+        return -ENOMEM;
+    stream->_joined = larger;
+    stream->_joined_room = (uint32_t)room;
+    return 0;
+}
+
+static void copy_chunks(struct torc_stream *stream, char *to, size_t count)
+{
+    const struct torc__chunk *chunk = stream->_first;
+
+    while (count > 0) {
+        const size_t part = count < chunk->length ? count : chunk->length;
+
+        memcpy(to, chunk->data, part);
+        to += part;
+        count -= part;
+        chunk = chunk->next;
+    }
+}
+
+/* Move `count` bytes of the chunks to those that are joined. */
+static int join(struct torc_stream *stream, size_t count)
+{
+    int result = count > 0 ? grow_joined(stream, count) : 0;
+
+    if (result < 0 || count == 0)
+        return result;
+    copy_chunks(stream, stream->_joined + stream->_joined_to, count);
+    stream->_joined_to += (uint32_t)count;
+    consume_chunks(stream, count);
+    return 0;
+}
+
+ssize_t torc_stream_peek(struct torc_stream *stream, const void **ret_data)
+{
+    return torc_stream_peek_at_least(stream, 1, ret_data);
+}
+
+/* Wait until so many bytes are in the stream, or it ends, and have them in one piece. */
+static int gather(struct torc_stream *stream, size_t least)
+{
+    const void *data;
+    int result = 1;
+
+    while (result > 0 && torc_stream_buffered(stream) < least) {
+        result = join(stream, stream->_queued);
+        if (result == 0)
+            result = torc__stream_fill(stream);
+    }
+    if (result < 0)
+        return result;
+    if (torc_stream_buffered(stream) < least)
+        least = torc_stream_buffered(stream);
+    return first_piece(stream, &data) < least ? join(stream, least - joined_count(stream)) : 0;
+}
+
+ssize_t torc_stream_peek_at_least(struct torc_stream *stream, size_t least, const void **ret_data)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    const void *data = NULL;
+    int result;
+
+    if (least > TORC_STREAM_PEEK_MAX)
+        return -EMSGSIZE;
+    if (torc__reason(shard) != 0)
+        return torc__refuse(shard, torc__reason(shard));
+    if (first_piece(stream, &data) < least) {
+        result = gather(stream, least);
+        if (result < 0)
+            return result;
+    }
+    *ret_data = NULL;
+    return (ssize_t)first_piece(stream, ret_data);
+}
+
+/* ---- Consuming ---- */
+
+void torc_stream_consume(struct torc_stream *stream, size_t count)
+{
+    const size_t joined = joined_count(stream);
+    const size_t part = count < joined ? count : joined;
+
+    TORC_ASSERT(count <= torc_stream_buffered(stream));
+    stream->_joined_from += (uint32_t)part;
+    if (stream->_joined != NULL && part == joined) {
+        free(stream->_joined);
+        stream->_joined = NULL;
+        stream->_joined_from = stream->_joined_to = stream->_joined_room = 0;
+    }
+    consume_chunks(stream, count - part);
+}
+
+void torc__stream_drop_input(struct torc_stream *stream)
+{
+    torc_stream_consume(stream, torc_stream_buffered(stream));
+}
+
+ssize_t torc_stream_read(struct torc_stream *stream, void *buffer, size_t length)
+{
+    const void *data;
+    ssize_t count;
+
+    if (length == 0)
+        return 0;
+    count = torc_stream_peek(stream, &data);
+    if (count <= 0)
+        return count;
+    if ((size_t)count > length)
+        count = (ssize_t)length;
+    memcpy(buffer, data, (size_t)count);
+    torc_stream_consume(stream, (size_t)count);
+    return count;
+}
+
+/* Move `length` bytes to `buffer`, or nowhere if that is NULL. */
+static int take_all(struct torc_stream *stream, char *buffer, size_t length, size_t *ret_done)
+{
+    size_t done = 0;
+    ssize_t count = 1;
+
+    while (done < length && count > 0) {
+        const void *data;
+
+        count = torc_stream_peek(stream, &data);
+        if (count <= 0)
+            break;
+        if ((size_t)count > length - done)
+            count = (ssize_t)(length - done);
+        if (buffer != NULL)
+            memcpy(buffer + done, data, (size_t)count);
+        torc_stream_consume(stream, (size_t)count);
+        done += (size_t)count;
+    }
+    if (ret_done != NULL)
+        *ret_done = done;
+    if (done == length)
+        return 0;
+    return count < 0 ? (int)count : -ENODATA;
+}
+
+int torc_stream_read_all(struct torc_stream *stream, void *buffer, size_t length, size_t *ret_done)
+{
+    return take_all(stream, buffer, length, ret_done);
+}
+
+int torc_stream_skip(struct torc_stream *stream, size_t length, size_t *ret_done)
+{
+    return take_all(stream, NULL, length, ret_done);
+}
+
+int torc_stream_unread(struct torc_stream *stream, const void *data, size_t length)
+{
+    const size_t there = joined_count(stream);
+    char *joined;
+
+    if (length == 0)
+        return 0;
+    if (length > TORC_STREAM_PEEK_MAX - there)
+        return -EMSGSIZE;
+    joined = malloc(length + there);
+    if (joined == NULL)
+        return -ENOMEM;
+    memcpy(joined, data, length);
+    if (there > 0)
+        memcpy(joined + length, stream->_joined + stream->_joined_from, there);
+    free(stream->_joined);
+    stream->_joined = joined;
+    stream->_joined_from = 0;
+    stream->_joined_to = stream->_joined_room = (uint32_t)(length + there);
+    return 0;
+}
+
+/* ---- Numbers ---- */
+
+static int read_number(struct torc_stream *stream, unsigned size, bool is_little,
+                       uint64_t *ret_value)
+{
+    const unsigned char *bytes;
+    const void *data;
+    uint64_t value = 0;
+    ssize_t count;
+
+    if (size < 1 || size > 8)
+        return -EINVAL;
+    count = torc_stream_peek_at_least(stream, size, &data);
+    if (count < 0)
+        return (int)count;
+    if ((size_t)count < size)
+        return -ENODATA;
+    bytes = data;
+    for (unsigned i = 0; i < size; i++)
+        value = value << 8 | bytes[is_little ? size - 1 - i : i];
+    torc_stream_consume(stream, size);
+    *ret_value = value;
+    return 0;
+}
+
+int torc_stream_read_be(struct torc_stream *stream, unsigned size, uint64_t *ret_value)
+{
+    return read_number(stream, size, false, ret_value);
+}
+
+int torc_stream_read_le(struct torc_stream *stream, unsigned size, uint64_t *ret_value)
+{
+    return read_number(stream, size, true, ret_value);
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream_out.c - the writing half of a stream.
+ *
+ * Small pieces are collected in a block, which an op of the stream's own sends when the shard turns
+ * to the driver; nobody waits for that. Large ones are sent by the writing fiber from the caller's
+ * memory, behind what was collected. A transport has no ops: its writing is done by fibers, when
+ * the block is full, when they flush, and before they wait for input.
+ */
+#include "io/stream.h"
+#include <errno.h>
+#include <string.h>
+#include <torc/io.h>
+#include <torc/net.h>
+#include <torc/zero_copy.h>
+
+/* From here on a copy costs more than waiting for the send. */
+#define LARGE 2048u
+
+/* ---- What was collected ---- */
+
+static void wake_writer(struct torc_stream *stream)
+{
+    struct torc_fiber *writer = stream->_writer;
+
+    if (writer == NULL)
+        return;
+    stream->_writer = NULL;
+    torc__wake(torc__shard, writer, 0);
+}
+
+static void give_block(struct torc_stream *stream)
+{
+    if (stream->_block != NULL)
+        torc__block_give(torc__shard->streams, stream->_block);
+    stream->_block = NULL;
+    stream->_out_from = stream->_out_to = 0;
+}
+
+/* `count` bytes of the block have left. */
+static void has_left(struct torc_stream *stream, size_t count)
+{
+    stream->_out_from += (uint32_t)count;
+    if (!torc__stream_has_output(stream))
+        give_block(stream);
+}
+
+static void fail_output(struct torc_stream *stream, int error)
+{
+    stream->_output_error = error;
+    give_block(stream);
+}
+
+static void sent(struct torc_op *op, int result, uint32_t flags, int more);
+
+static void start_send(struct torc_stream *stream)
+{
+    struct io_uring_sqe *sqe = torc__begin_told(&stream->_send, sent);
+    const char *data = stream->_block->bytes + stream->_out_from;
+    const uint32_t length = stream->_out_to - stream->_out_from;
+
+    stream->_output = OUTPUT_SENDING;
+    if (stream->_no_socket)
+        io_uring_prep_write(sqe, stream->_fd, data, length, UINT64_MAX);
+    else
+        io_uring_prep_send(sqe, stream->_fd, data, length, MSG_WAITALL | MSG_NOSIGNAL);
+}
+
+static void sent(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    struct torc_stream *stream = container_of(op, struct torc_stream, _send);
+
+    (void)flags;
+    (void)more;
+    stream->_output = OUTPUT_IDLE;
+    if (result == -ENOTSOCK && !stream->_no_socket)
+        stream->_no_socket = true;
+    else if (result > 0)
+        has_left(stream, (size_t)result);
+    else
+        fail_output(stream, result < 0 ? result : -EIO);
+    if (torc__stream_has_output(stream))
+        start_send(stream);
+    wake_writer(stream);
+}
+
+/* The shard is about to turn to the driver: what was collected in this round goes with it. */
+static void prepare_output(struct torc__shard *shard)
+{
+    struct torc_stream *stream = shard->streams->dirty;
+
+    shard->streams->dirty = NULL;
+    shard->before_turn = NULL;
+    for (; stream != NULL; stream = stream->_next_dirty) {
+        stream->_is_dirty = false;
+        if (stream->_output == OUTPUT_IDLE && torc__stream_has_output(stream))
+            start_send(stream);
+    }
+}
+
+static void send_soon(struct torc_stream *stream, struct torc__shard *shard)
+{
+    if (stream->_is_dirty || stream->_transport != NULL || stream->_output != OUTPUT_IDLE)
+        return;
+    stream->_is_dirty = true;
+    stream->_next_dirty = shard->streams->dirty;
+    shard->streams->dirty = stream;
+    shard->before_turn = prepare_output;
+}
+
+static void interrupt_writer(struct torc_fiber *fiber, int reason)
+{
+    struct torc_stream *stream = fiber->waits_for;
+
+    stream->_writer = NULL;
+    torc__wake(torc__shard, fiber, reason);
+}
+
+/* Wait until the op that sends has done something, if there is anything to be sent. */
+static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard,
+                         torc__interrupt_fn *interrupt)
+{
+    const int reason = torc__reason(shard);
+
+    if (interrupt != NULL && reason != 0)
+        return torc__refuse(shard, reason);
+    TORC_ASSERT(stream->_writer == NULL); /* One fiber writes at a time. */
+    send_soon(stream, shard);
+    stream->_writer = shard->running;
+    return torc__wait(shard, interrupt, stream);
+}
+
+/* ---- Sending by the fiber ---- */
+
+static ssize_t send_on_socket(const struct torc_stream *stream, struct iovec pieces[2])
+{
+    const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+    const size_t least = stream->_zero_copy_least;
+    const bool is_one = pieces[0].iov_len == 0;
+
+    if (unlikely(least > 0 && pieces[1].iov_len >= least))
+        return is_one
+                   ? torc_send_zc(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL)
+                   : torc_sendmsg_zc(stream->_fd, &message, MSG_WAITALL);
+    if (is_one)
+        return torc_send(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL);
+    return torc_sendmsg(stream->_fd, &message, MSG_WAITALL);
+}
+
+/* Only pieces with something in them. */
+static ssize_t write_transport(const struct torc_stream *stream, const struct iovec pieces[2])
+{
+    const int first = pieces[0].iov_len > 0 ? 0 : 1;
+    const int end = pieces[1].iov_len > 0 ? 2 : 1;
+
+    if (stream->_transport->writev == NULL)
+        return -EOPNOTSUPP;
+    return stream->_transport->writev(stream->_context, pieces + first, end - first);
+}
+
+/* Send as much as goes at once of two pieces, the first of which may be empty. */
+static ssize_t send_pieces(struct torc_stream *stream, struct iovec pieces[2])
+{
+    ssize_t count = -ENOTSOCK;
+
+    if (stream->_transport != NULL)
+        return write_transport(stream, pieces);
+    if (!stream->_no_socket)
+        count = send_on_socket(stream, pieces);
+    if (count != -ENOTSOCK)
+        return count;
+    stream->_no_socket = true;
+    return torc_writev(stream->_fd, pieces, 2);
+}
+
+/*
+ * Send what was collected, and `length` bytes of the caller's. *ret_done tells how many of these.
+ * What is not sent because of the scope stays collected.
+ */
+static int send_directly(struct torc_stream *stream, struct torc__shard *shard, const char *data,
+                         size_t length, size_t *ret_done)
+{
+    int result = 0;
+
+    *ret_done = 0;
+    stream->_output = OUTPUT_DIRECT;
+    while (result == 0 && (torc__stream_has_output(stream) || *ret_done < length)) {
+        const size_t collected = stream->_out_to - stream->_out_from;
+        struct iovec pieces[2] = {
+            {collected > 0 ? stream->_block->bytes + stream->_out_from : NULL, collected},
+            {(char *)(uintptr_t)data + *ret_done, length - *ret_done},
+        };
+        ssize_t count = send_pieces(stream, pieces);
+
+        if (count <= 0) {
+            result = count < 0 ? (int)count : -EIO;
+            break;
+        }
+        *ret_done += (size_t)count > collected ? (size_t)count - collected : 0;
+        has_left(stream, (size_t)count < collected ? (size_t)count : collected);
+    }
+    stream->_output = OUTPUT_IDLE;
+    if (result < 0 && result != torc__reason(shard))
+        fail_output(stream, result);
+    else if (torc__stream_has_output(stream))
+        send_soon(stream, shard);
+    wake_writer(stream);
+    return result;
+}
+
+/* ---- Writing ---- */
+
+/* Why nothing can be written now; 0 if something can. Sees to it that blocks can be had. */
+static int check_output(const struct torc_stream *stream, struct torc__shard *shard)
+{
+    const int reason = torc__reason(shard);
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    if (stream->_output_error != 0)
+        return stream->_output_error;
+    if (stream->_fd < 0 && stream->_transport == NULL)
+        return -EBADF;
+    return torc__streams_of(shard) != NULL ? 0 : -ENOMEM;
+}
+
+/* Wait until no op sends, nor the reading fiber what was collected for a transport. */
+static int wait_until_idle(struct torc_stream *stream, struct torc__shard *shard)
+{
+    int result = 0;
+
+    while (result == 0 && stream->_output != OUTPUT_IDLE)
+        result = wait_for_send(stream, shard, interrupt_writer);
+    return result < 0 ? result : stream->_output_error;
+}
+
+/* Make room for `length` more collected bytes. */
+static int make_room(struct torc_stream *stream, struct torc__shard *shard, size_t length)
+{
+    size_t none;
+    int result = 0;
+
+    while (result == 0 && stream->_block != NULL && stream->_out_to + length > STREAM_BLOCK) {
+        if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
+            result = send_directly(stream, shard, NULL, 0, &none);
+        else
+            result = wait_for_send(stream, shard, interrupt_writer);
+        if (result == 0)
+            result = stream->_output_error;
+    }
+    if (result == 0 && stream->_block == NULL) {
+        stream->_block = torc__block_take(shard->streams);
+        result = stream->_block != NULL ? 0 : -ENOMEM;
+    }
+    return result;
+}
+
+static int collect(struct torc_stream *stream, struct torc__shard *shard, const void *data,
+                   size_t length)
+{
+    int result = make_room(stream, shard, length);
+
+    if (result < 0)
+        return result;
+    memcpy(stream->_block->bytes + stream->_out_to, data, length);
+    stream->_out_to += (uint32_t)length;
+    send_soon(stream, shard);
+    return 0;
+}
+
+int torc_stream_write(struct torc_stream *stream, const void *data, size_t length, size_t *ret_done)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    size_t done = 0;
+    int result = check_output(stream, shard);
+
+    if (result == 0 && length >= LARGE) {
+        result = wait_until_idle(stream, shard);
+        if (result == 0)
+            result = send_directly(stream, shard, data, length, &done);
+    } else if (result == 0 && length > 0) {
+        result = collect(stream, shard, data, length);
+        done = result == 0 ? length : 0;
+    }
+    if (ret_done != NULL)
+        *ret_done = done;
+    return result;
+}
+
+int torc_stream_writev(struct torc_stream *stream, const struct iovec *vector, int count,
+                       size_t *ret_done)
+{
+    size_t done = 0;
+    int result = count < 0 ? -EINVAL : 0;
+
+    for (int i = 0; i < count && result == 0; i++) {
+        size_t part;
+
+        result = torc_stream_write(stream, vector[i].iov_base, vector[i].iov_len, &part);
+        done += part;
+    }
+    if (ret_done != NULL)
+        *ret_done = done;
+    return result;
+}
+
+static int write_number(struct torc_stream *stream, unsigned size, bool is_little, uint64_t value)
+{
+    unsigned char bytes[8];
+
+    if (size < 1 || size > 8)
+        return -EINVAL;
+    for (unsigned i = 0; i < size; i++, value >>= 8)
+        bytes[is_little ? i : size - 1 - i] = (unsigned char)value;
+    return torc_stream_write(stream, bytes, size, NULL);
+}
+
+int torc_stream_write_be(struct torc_stream *stream, unsigned size, uint64_t value)
+{
+    return write_number(stream, size, false, value);
+}
+
+int torc_stream_write_le(struct torc_stream *stream, unsigned size, uint64_t value)
+{
+    return write_number(stream, size, true, value);
+}
+
+int torc_stream_flush(struct torc_stream *stream)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    size_t none;
+    int result = check_output(stream, shard);
+
+    if (result == 0 && stream->_transport != NULL)
+        result = wait_until_idle(stream, shard);
+    if (result == 0 && stream->_transport != NULL)
+        result = send_directly(stream, shard, NULL, 0, &none);
+    while (result == 0 && torc__stream_has_output(stream))
+        result = wait_for_send(stream, shard, interrupt_writer);
+    return result < 0 ? result : stream->_output_error;
+}
+
+int torc_stream_shutdown(struct torc_stream *stream)
+{
+    int result = torc_stream_flush(stream);
+
+    if (result < 0)
+        return result;
+    if (stream->_transport != NULL)
+        return stream->_transport->shutdown != NULL ? stream->_transport->shutdown(stream->_context)
+                                                    : -EOPNOTSUPP;
+    result = torc_shutdown(stream->_fd, SHUT_WR);
+    return result == -ENOTSOCK ? -EOPNOTSUPP : result;
+}
+
+void torc__stream_drop_output(struct torc_stream *stream)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes. */
+    while (stream->_output == OUTPUT_SENDING) {
+        torc__op_hurry(torc__shard, &stream->_send);
+        (void)wait_for_send(stream, shard, NULL);
+    }
+    give_block(stream);
+    if (stream->_is_dirty) {
+        struct torc_stream **link = &shard->streams->dirty;
+
+        while (*link != stream)
+            link = &(*link)->_next_dirty;
+        *link = stream->_next_dirty;
+        stream->_is_dirty = false;
+    }
+}
+
+/* Whether both ends have the same address, or one that never leaves the machine. */
+static bool is_within_machine(const struct torc_address *local, const struct torc_address *peer)
+{
+    if (peer->any.sa_family == AF_INET)
+        return (ntohl(peer->v4.sin_addr.s_addr) >> 24) == 127 ||
+               peer->v4.sin_addr.s_addr == local->v4.sin_addr.s_addr;
+    return IN6_IS_ADDR_LOOPBACK(&peer->v6.sin6_addr) ||
+           IN6_ARE_ADDR_EQUAL(&peer->v6.sin6_addr, &local->v6.sin6_addr);
+}
+
+int torc_stream_set_zero_copy(struct torc_stream *stream, size_t least)
+{
+    struct torc_address local;
+    struct torc_address peer;
+
+    stream->_zero_copy_least = 0;
+    if (least == 0 || stream->_fd < 0 || torc_peer_address(stream->_fd, &peer) < 0 ||
+        torc_local_address(stream->_fd, &local) < 0)
+        return 0;
+    if ((peer.any.sa_family != AF_INET && peer.any.sa_family != AF_INET6) ||
+        is_within_machine(&local, &peer))
+        return 0;
+    stream->_zero_copy_least = least;
+    return 1;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * zero_copy.c - send without copying.
+ *
+ * Such an op completes twice: with its result, and, when the memory is free, with a notification
+ * (IORING_CQE_F_NOTIF). The second follows a failure too, once the kernel has said so by F_MORE.
+ */
+#include "io/await.h"
+#include <errno.h>
+#include <torc/net.h>
+#include <torc/zero_copy.h>
+
+static bool can_zero_copy(const struct torc__shard *shard)
+{
+    return shard->driver->features & TORC_FEATURE_SEND_ZC;
+}
+
+/* Errors that say no more than that it has to be done with a copy. */
+static bool is_refusal(ssize_t result)
+{
+    switch (result) {
+    case -EOPNOTSUPP: /* Not this kind of socket. */
+    case -EINVAL:     /* An opcode that this kernel does not have: SENDMSG_ZC came after SEND_ZC. */
+    case -ENOMEM:     /* No more memory may be locked. */
+    case -ENOBUFS:    /* net.core.optmem_max, of which notifications are made. */
+        return true;
+    default:
+        return false;
+    }
+}
+
+ssize_t torc_send_zc(int fd, const void *buffer, size_t length, int flags)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe;
+    int result;
+
+    if (!can_zero_copy(torc__shard_of_fiber()))
+        return torc_send(fd, buffer, length, flags);
+    sqe = torc__begin(&op);
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_send_zc(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL, 0);
+    result = torc__await(&op);
+    return is_refusal(result) ? torc_send(fd, buffer, length, flags) : result;
+}
+
+ssize_t torc_sendmsg_zc(int fd, const struct msghdr *message, int flags)
+{
+    struct torc_op op;
+    struct io_uring_sqe *sqe;
+    int result;
+
+    if (!can_zero_copy(torc__shard_of_fiber()))
+        return torc_sendmsg(fd, message, flags);
+    sqe = torc__begin(&op);
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_sendmsg_zc(sqe, fd, message, (unsigned)flags | MSG_NOSIGNAL);
+    result = torc__await(&op);
+    return is_refusal(result) ? torc_sendmsg(fd, message, flags) : result;
+}
+
+/* ---- In two steps ---- */
+
+static void completed(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    struct torc_zero_copy *zero_copy = container_of(op, struct torc_zero_copy, _op);
+    struct torc_fiber *waiter = zero_copy->_waiter;
+
+    if (!(flags & IORING_CQE_F_NOTIF)) {
+        zero_copy->_result = result;
+        zero_copy->_answered = true;
+    }
+    zero_copy->_is_free = !more;
+    zero_copy->_waiter = NULL;
+    if (waiter != NULL)
+        torc__wake(torc__shard, waiter, 0);
+}
+
+static void interrupt_send(struct torc_fiber *fiber, int reason)
+{
+    struct torc_zero_copy *zero_copy = fiber->waits_for;
+
+    (void)reason;
+    torc__op_hurry(torc__shard, &zero_copy->_op);
+}
+
+static void wait_for_completion(struct torc_zero_copy *zero_copy, torc__interrupt_fn *interrupt)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    zero_copy->_waiter = shard->running;
+    (void)torc__wait(shard, interrupt, zero_copy);
+}
+
+static ssize_t send_with_copy(struct torc_zero_copy *zero_copy, int fd, const void *buffer,
+                              size_t length, int flags)
+{
+    zero_copy->_answered = true;
+    zero_copy->_is_free = true;
+    zero_copy->_result = torc_send(fd, buffer, length, flags);
+    return zero_copy->_result;
+}
+
+ssize_t torc_zero_copy_start(struct torc_zero_copy *zero_copy, int fd, const void *buffer,
+                             size_t length, int flags)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    const int reason = torc__reason(shard);
+    struct io_uring_sqe *sqe;
+
+    *zero_copy = (struct torc_zero_copy){._is_free = true};
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    if (!can_zero_copy(shard))
+        return send_with_copy(zero_copy, fd, buffer, length, flags);
+    zero_copy->_is_free = false;
+    sqe = torc__begin_told(&zero_copy->_op, completed);
+    io_uring_prep_send_zc(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL, 0);
+    while (!zero_copy->_answered)
+        wait_for_completion(zero_copy, interrupt_send);
+    if (is_refusal(zero_copy->_result)) {
+        torc_zero_copy_finish(zero_copy);
+        return send_with_copy(zero_copy, fd, buffer, length, flags);
+    }
+    if (zero_copy->_result == -ECANCELED && torc__reason(shard) != 0)
+        zero_copy->_result = torc__reason(shard);
+    return zero_copy->_result;
+}
+
+bool torc_zero_copy_is_free(const struct torc_zero_copy *zero_copy)
+{
+    return zero_copy->_is_free;
+}
+
+void torc_zero_copy_finish(struct torc_zero_copy *zero_copy)
+{
+    while (!zero_copy->_is_free)
+        wait_for_completion(zero_copy, NULL);
+}

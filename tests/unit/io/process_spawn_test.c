@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * process_spawn_test.c - starting a program, on a thread that is no shard.
+ */
+#include "harness/children.h"
+#include "harness/net.h"
+#include "io/process.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const no_environment[] = {NULL};
+
+static int launch(struct torc__launch *launch, const char *const *argv,
+                  const struct torc_process_options *options)
+{
+    *launch = (struct torc__launch){.argv = argv,
+                                    .options = options,
+                                    .path = argv[0],
+                                    .search = "/bin:/usr/bin",
+                                    .environment = no_environment};
+    return torc__process_launch(launch);
+}
+
+static int reap(const struct torc__launch *launch)
+{
+    siginfo_t info;
+
+    EXPECT_INT(waitid(P_PIDFD, (id_t)launch->pidfd, &info, WEXITED), ==, 0);
+    EXPECT_INT(info.si_pid, ==, launch->pid);
+    EXPECT(harness_is_cloexec(launch->pidfd));
+    EXPECT_INT(close(launch->pidfd), ==, 0);
+    EXPECT_INT(info.si_code, ==, CLD_EXITED);
+    return info.si_status;
+}
+
+TEST(a_program_runs_and_is_known_by_its_pidfd)
+{
+    const char *const argv[] = {"sh", "-c", "exit 12", NULL};
+    const struct torc_process_options options = {.output = {.kind = TORC_STDIO_PIPE}};
+    struct torc__launch request;
+
+    EXPECT_INT(launch(&request, argv, &options), ==, 0);
+    EXPECT_INT(request.pipes[STDIN_FILENO], ==, -1);
+    EXPECT_INT(request.pipes[STDOUT_FILENO], >=, 0);
+    EXPECT_INT(request.pipes[STDERR_FILENO], ==, -1);
+    EXPECT_INT(close(request.pipes[STDOUT_FILENO]), ==, 0);
+    EXPECT_INT(reap(&request), ==, 12);
+    harness_expect_no_children();
+}
+
+TEST(a_failure_of_exec_leaves_neither_child_nor_descriptor)
+{
+    const char *const argv[] = {"/no/such/program", NULL};
+    const struct torc_process_options options = {.input = {.kind = TORC_STDIO_PIPE},
+                                                 .output = {.kind = TORC_STDIO_PIPE},
+                                                 .error = {.kind = TORC_STDIO_OUTPUT}};
+    struct torc__launch request;
+
+    EXPECT_INT(launch(&request, argv, &options), ==, -ENOENT);
+    harness_expect_no_children();
+}
+
+TEST(the_lack_of_descriptors_is_told)
+{
+    const char *const argv[] = {"true", NULL};
+    const struct torc_process_options options = {.input = {.kind = TORC_STDIO_PIPE},
+                                                 .output = {.kind = TORC_STDIO_PIPE},
+                                                 .error = {.kind = TORC_STDIO_NULL}};
+    const unsigned used = harness_open_fds();
+    struct torc__launch request;
+    unsigned limit;
+    int result = -EMFILE;
+
+    if (harness_is_valgrind())
+        SKIP("valgrind 3.19 does not survive a clone() that fails");
+    /* With each one more it gets a step further, until it is enough. */
+    for (limit = used; result < 0; limit++) {
+        EXPECT_UINT(limit, <, used + 32);
+        EXPECT_UINT(harness_limit_fds(limit), ==, limit);
+        result = launch(&request, argv, &options);
+        EXPECT_MSG(result == 0 || result == -EMFILE || result == -EINVAL, "result %d", result);
+        if (result < 0)
+            EXPECT_UINT(harness_open_fds(), ==, used);
+    }
+    (void)harness_raise_fd_limit();
+    EXPECT_INT(close(request.pipes[STDIN_FILENO]), ==, 0);
+    EXPECT_INT(close(request.pipes[STDOUT_FILENO]), ==, 0);
+    EXPECT_INT(reap(&request), ==, 0);
+    harness_expect_no_children();
+}
+
+TEST(what_the_caller_has_blocked_stays_blocked)
+{
+    const char *const argv[] = {"true", NULL};
+    static const struct torc_process_options options;
+    struct torc__launch request;
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    EXPECT_INT(sigprocmask(SIG_SETMASK, &set, NULL), ==, 0);
+    EXPECT_INT(launch(&request, argv, &options), ==, 0);
+    EXPECT_INT(reap(&request), ==, 0);
+    EXPECT_INT(sigprocmask(SIG_SETMASK, NULL, &set), ==, 0);
+    EXPECT(sigismember(&set, SIGUSR1));
+    EXPECT(!sigismember(&set, SIGUSR2));
+}
+
+/* From here on this process and its children have the kernel of before 5.9. */
+static bool forbid_close_range(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog filter = {.len = 4, .filter = code};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(without_close_range_nothing_leaks_into_a_child_either)
+{
+    const char *const argv[] = {"ls", "/proc/self/fd", NULL};
+    const struct torc_process_fd passed = {.fd = 0, .child_fd = 60};
+    const struct torc_process_options options = {
+        .output = {.kind = TORC_STDIO_PIPE}, .fds = &passed, .fd_count = 1};
+    int leaky[100]; /* More than one call of getdents() gives. */
+    struct torc__launch request;
+    char text[64] = "";
+
+    if (!forbid_close_range())
+        SKIP("no seccomp filter may be set here");
+    for (int i = 0; i < 100; i++) {
+        leaky[i] = dup(STDERR_FILENO);
+        EXPECT_INT(leaky[i], >=, 0);
+    }
+    EXPECT_INT(launch(&request, argv, &options), ==, 0);
+    EXPECT_INT(reap(&request), ==, 0);
+    EXPECT_INT(read(request.pipes[STDOUT_FILENO], text, sizeof(text) - 1), >, 0);
+    EXPECT_STR(text, "0\n1\n2\n3\n60\n");
+    EXPECT_INT(close(request.pipes[STDOUT_FILENO]), ==, 0);
+    for (int i = 0; i < 100; i++)
+        EXPECT_INT(close(leaky[i]), ==, 0);
+}

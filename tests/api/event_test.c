@@ -58,9 +58,9 @@ static void finish_waited_for(void)
     torc_event_finish(&event);
 }
 
-FIBER_TEST(finishing_an_event_that_is_waited_for_aborts)
+TEST(finishing_an_event_that_is_waited_for_aborts)
 {
-    harness_expect_death(finish_waited_for, SIGABRT, "torc__waiters_empty");
+    harness_expect_fiber_death(finish_waited_for, SIGABRT, "torc__waiters_empty");
 }
 
 /* ---- Once ---- */
@@ -140,9 +140,9 @@ static void finish_a_running_once(void)
     (void)torc_once_run(&once, finish_meanwhile, &once);
 }
 
-FIBER_TEST(finishing_a_once_that_is_being_done_aborts)
+TEST(finishing_a_once_that_is_being_done_aborts)
 {
-    harness_expect_death(finish_a_running_once, SIGABRT, "_runner");
+    harness_expect_fiber_death(finish_a_running_once, SIGABRT, "_runner");
 }
 
 /* ---- Barrier ---- */
@@ -238,7 +238,7 @@ static void finish_one_too_many(void)
     torc_wait_group_done(&group);
 }
 
-FIBER_TEST(ending_more_than_was_begun_aborts)
+TEST(ending_more_than_was_begun_aborts)
 {
-    harness_expect_death(finish_one_too_many, SIGABRT, "_count");
+    harness_expect_fiber_death(finish_one_too_many, SIGABRT, "_count");
 }

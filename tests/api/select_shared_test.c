@@ -262,9 +262,11 @@ static int exchange_on_shard(void *arg)
 TEST(selects_on_two_shards_lose_nothing_and_forget_nobody)
 {
     const struct torc_options options = {.shards = 2, .no_pin = true};
-    struct exchange exchange = {.channels = {create(1), create(2)}, .count = harness_scaled(2000)};
+    struct exchange exchange = {.count = harness_scaled(2000)};
 
     NEEDS_THREADS();
+    exchange.channels[0] = create(1);
+    exchange.channels[1] = create(2);
     atomic_store(&exchange.senders_left, 4);
     EXPECT_INT(torc_run(exchange_on_shard, &exchange, &options), ==, 0);
     EXPECT_UINT(atomic_load(&exchange.sent), ==, 4 * exchange.count);

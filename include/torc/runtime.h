@@ -15,7 +15,7 @@
 #include <torc/fiber.h>
 TORC_BEGIN_C
 
-/* For torc_options.shards: one shard on each CPU the process may use. */
+/* For torc_options.shards: one shard on each CPU the process may use, and `placement` allows. */
 #define TORC_ALL_CPUS (-1)
 
 /* Which driver carries the operations. */
@@ -23,6 +23,12 @@ enum torc_driver_choice {
     TORC_DRIVER_AUTO,  /* io_uring; where that is denied, epoll, of which a message tells */
     TORC_DRIVER_URING, /* io_uring, or fail */
     TORC_DRIVER_EPOLL, /* epoll, and threads for files */
+};
+
+/* Which of the CPUs that the process may use are for shards. */
+enum torc_placement {
+    TORC_PLACE_CPUS,  /* all */
+    TORC_PLACE_CORES, /* one of each core, so that no two shards share one (hyper-threading) */
 };
 
 /* What a shard does before it sleeps. */
@@ -96,6 +102,11 @@ struct torc_options {
     /* Threads for what has to block, see torc/blocking.h; of the whole runtime. */
     unsigned blocking_threads_max; /* 3 to 4,096; 0 = 64 */
     uint64_t blocking_idle_ns;     /* how long one stays without work; at most 1 h; 0 = 10 s */
+
+    /* Where `cpus` says nothing: which CPUs; and only those of these NUMA nodes, a bit for each,
+     * 0 = all. One shard alone is pinned as well if nodes are given. */
+    enum torc_placement placement;
+    uint64_t numa_nodes;
 };
 
 /*
@@ -110,7 +121,8 @@ struct torc_options {
  * The child of a fork() has no shards: it may exec, _exit, or call torc_run() itself; any other
  * call of torc's aborts there. The parent goes on undisturbed.
  *
- * -EINVAL     an option is out of its range, or a CPU does not exist.
+ * -EINVAL     an option is out of its range, or a CPU or a NUMA node does not exist, or none of the
+ *             node's CPUs may be used.
  * -EBUSY      called from a shard.
  * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK on kernels before 5.12.
  * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it, and only that was asked for (a

@@ -7,6 +7,7 @@
 
 #include <torc/api.h>
 #include <torc/blocking.h>
+#include <torc/channel.h>
 #include <torc/datagram.h>
 #include <torc/datagram_feed.h>
 #include <torc/dir.h>
@@ -27,6 +28,9 @@
 #include <torc/process.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
+#include <torc/select.h>
+#include <torc/shard.h>
+#include <torc/shared.h>
 #include <torc/signal.h>
 #include <torc/stream.h>
 #include <torc/sync.h>

@@ -139,6 +139,19 @@ void harness_run(void (*body)(void))
     harness_run_with(NULL, call_plain, &body);
 }
 
+static void (*dying_body)(void);
+
+static void run_dying_body(void)
+{
+    (void)torc_run(call_plain, &dying_body, NULL);
+}
+
+void harness_expect_fiber_death(void (*body)(void), int signal, const char *text)
+{
+    dying_body = body;
+    harness_expect_death(run_dying_body, signal, text);
+}
+
 void harness_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg)
 {
     const int result = scope == NULL ? torc_spawn(body, arg) : torc_scope_spawn(scope, body, arg);

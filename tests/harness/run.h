@@ -45,6 +45,9 @@ void harness_run_with(const struct torc_options *options, torc_fiber_fn *body, v
  */
 int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, void *arg);
 
+/* harness_expect_death() of a body that is the main fiber of a shard. From no shard. */
+void harness_expect_fiber_death(void (*body)(void), int signal, const char *text);
+
 /*
  * Start a thread, and wait for one. Memory that libc keeps for later threads looks like a leak,
  * so a test that starts some is not compared with how it was before.

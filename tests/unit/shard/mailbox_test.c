@@ -2,7 +2,8 @@
 /*
  * mailbox_test.c - messages from many threads: none lost, none after the close, no sleep missed.
  *
- * The driver is one that only counts how often it is woken.
+ * The driver is one that only counts how often it is woken. Every order of the steps of it all is
+ * gone through in tests/interleave/mailbox_test.c.
  */
 #include "base/compiler.h"
 #include "driver/driver.h"
@@ -365,107 +366,4 @@ TEST(a_wake_up_claimed_by_one_shard_is_sent_at_once_by_any_other_sender)
         EXPECT(torc__mailbox_close(mailbox) == &messages[0]);
         torc__mailbox_release(mailbox);
     }
-}
-
-/* ---- All interleavings of the waking protocol ---- */
-
-/*
- * The steps of mailbox.c as a state machine: each touches one shared variable. A shard takes, and
- * goes to sleep; two senders send two messages each. Every order of these steps is gone through.
- */
-struct protocol {
-    unsigned char shard; /* 0 take, 1 awake = false, 2 look, 3 sleeps, 4 awake = true */
-    unsigned char awake;
-    unsigned char mail;
-    unsigned char wakes;   /* sent and not yet seen */
-    unsigned char step[2]; /* of each sender: 0 push, 1 look, 2 claim, 3 wake */
-    unsigned char left[2];
-};
-
-static bool seen[1 << 16];
-static unsigned states;
-
-static struct protocol shard_steps(struct protocol p)
-{
-    switch (p.shard) {
-    case 0:
-        p.mail = 0;
-        p.shard = 1;
-        break;
-    case 1:
-        p.awake = 0;
-        p.shard = 2;
-        break;
-    case 2:
-        p.shard = p.mail == 0 ? 3 : 4;
-        break;
-    case 3:
-        p.wakes = 0; /* As with an eventfd: reading it takes all. */
-        p.shard = 4;
-        break;
-    default:
-        p.awake = 1;
-        p.shard = 0;
-        break;
-    }
-    return p;
-}
-
-static struct protocol sender_steps(struct protocol p, unsigned i)
-{
-    bool done = false;
-
-    switch (p.step[i]) {
-    case 0:
-        p.mail++;
-        p.step[i] = 1;
-        break;
-    case 1:
-        done = p.awake;
-        p.step[i] = 2;
-        break;
-    case 2:
-        done = p.awake;
-        p.awake = 1;
-        p.step[i] = 3;
-        break;
-    default:
-        p.wakes++;
-        done = true;
-        break;
-    }
-    if (done) {
-        p.step[i] = 0;
-        p.left[i]--;
-    }
-    return p;
-}
-
-static void explore(struct protocol p)
-{
-    const unsigned senders = p.step[0] + 4u * (p.step[1] + 4u * (p.left[0] + 3u * p.left[1]));
-    const unsigned key = p.shard + 5u * (p.awake + 2u * (p.mail + 5u * (p.wakes + 5u * senders)));
-    const bool all_sent = p.left[0] == 0 && p.left[1] == 0;
-
-    EXPECT_UINT(key, <, sizeof(seen));
-    if (seen[key])
-        return;
-    seen[key] = true;
-    states++;
-    if (p.shard != 3 || p.wakes > 0)
-        explore(shard_steps(p));
-    else
-        EXPECT(!all_sent || p.mail == 0); /* Else it would sleep for ever, with mail. */
-    for (unsigned i = 0; i < 2; i++) {
-        if (p.left[i] > 0)
-            explore(sender_steps(p, i));
-    }
-}
-
-TEST(no_order_of_steps_lets_a_shard_sleep_while_it_has_mail)
-{
-    const struct protocol begin = {.awake = 1, .left = {2, 2}};
-
-    explore(begin);
-    EXPECT_UINT(states, >, 1000);
 }

@@ -536,13 +536,13 @@ void torc__epoll_serve_event(struct torc__epoll *epoll, const struct epoll_event
     if (unwanted != 0)
         disarm(epoll, watch, unwanted);
     epoll->serving = watch;
+    useful &= serve_pollers(epoll, watch, events); /* Before others take what they look for. */
     if (events & (EPOLLIN | ALWAYS)) {
         watch->drained = false;
         useful &= serve_list(epoll, watch, &watch->readers);
     }
     if (events & (EPOLLOUT | ALWAYS))
         useful &= serve_list(epoll, watch, &watch->writers);
-    useful &= serve_pollers(epoll, watch, events);
     epoll->serving = NULL;
     if (unlikely(!useful))
         note_false_event(epoll, watch);

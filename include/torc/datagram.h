@@ -6,7 +6,8 @@
  * twins of the calls with an address. A struct torc_datagram tells everything there is to know
  * about one datagram, and answers it when it is sent back. Batches move many by one system call.
  *
- * A datagram without bytes is one: 0 is a count here, and no end. What has come for a socket and
+ * A datagram without bytes is one: 0 is a count here, and no end (but after torc_shutdown(), and
+ * then with a peer of length 0). What has come for a socket and
  * is not received stays queued, so cancelling loses nothing. ICMP's answers (nobody listens there)
  * come to connected sockets only, as -ECONNREFUSED of one later call; others need IP_RECVERR.
  */
@@ -93,6 +94,7 @@ TORC_CHECK ssize_t torc_datagram_send(int fd, const struct torc_datagram *datagr
  * 16 of them, and two more where it has to wait.
  *
  * -EINVAL         count is 0.
+ * -ESHUTDOWN      a UDP socket was shut down for receiving, and nothing is left.
  * -EAGAIN         only an error queue that nobody reads (IP_RECVERR) makes the socket ready.
  */
 TORC_CHECK int torc_datagram_recv_batch(int fd, struct torc_datagram *datagrams, unsigned count);

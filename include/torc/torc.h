@@ -9,6 +9,7 @@
 #include <torc/blocking.h>
 #include <torc/channel.h>
 #include <torc/datagram.h>
+#include <torc/datagram_feed.h>
 #include <torc/dir.h>
 #include <torc/dns.h>
 #include <torc/error.h>

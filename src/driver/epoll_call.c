@@ -27,6 +27,16 @@ bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events)
     return poll(&one, 1, 0) > 0;
 }
 
+int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events)
+{
+    struct pollfd one = {.fd = fd, .events = (short)events};
+
+    torc__epoll_count_call(epoll);
+    if (fd < 0 || poll(&one, 1, 0) < 0)
+        return -EBADF;
+    return one.revents & POLLNVAL ? -EBADF : (uint16_t)one.revents;
+}
+
 static ssize_t make_call(torc__epoll_call_fn *call, void *arguments)
 {
     ssize_t result;

@@ -41,17 +41,6 @@ int torc__epoll_poll_file(const struct torc__epoll_note *note)
     return ready != 0 ? (int)ready : -EINVAL;
 }
 
-/* What holds now; 0 if nothing does. */
-static int ask(struct torc__epoll *epoll, int fd, uint32_t events)
-{
-    struct pollfd one = {.fd = fd, .events = (short)events};
-
-    torc__epoll_count_call(epoll);
-    if (fd < 0 || poll(&one, 1, 0) < 0)
-        return -EBADF;
-    return one.revents & POLLNVAL ? -EBADF : (uint16_t)one.revents;
-}
-
 int torc__epoll_try_poll(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
 {
     struct torc__epoll_note *note = torc__epoll_note(op);
@@ -67,7 +56,7 @@ int torc__epoll_try_poll(struct torc__epoll *epoll, struct torc_op *op, struct i
     if (!is_multi || note->retried) {
         result = note->retried && note->result != 0
                      ? note->result & (int)(note->events | POLLERR | POLLHUP)
-                     : ask(epoll, sqe->fd, note->events);
+                     : torc__epoll_ask(epoll, sqe->fd, note->events);
     }
     note->result = 0;
     if (result == 0)

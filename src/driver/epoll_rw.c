@@ -209,26 +209,38 @@ static bool must_wait(struct torc__epoll *epoll, struct torc__epoll_note *note, 
     return !torc__epoll_is_ready(epoll, fd, events);
 }
 
-static bool descriptor_is_file(struct torc__epoll *epoll, int fd)
+static mode_t mode_of(struct torc__epoll *epoll, int fd)
 {
     struct stat about;
 
     torc__epoll_count_call(epoll);
-    return fstat(fd, &about) == 0 && is_file(about.st_mode);
+    return fstat(fd, &about) == 0 ? about.st_mode : 0;
 }
 
-static ssize_t splice_now(const struct io_uring_sqe *sqe)
+static ssize_t splice_now(struct torc__epoll *epoll, const struct io_uring_sqe *sqe)
 {
     loff_t in = (loff_t)sqe->splice_off_in;
     loff_t out = (loff_t)sqe->off;
     ssize_t result;
 
+    torc__epoll_count_call(epoll);
     if (sqe->opcode == IORING_OP_TEE)
         result = tee(sqe->splice_fd_in, sqe->fd, sqe->len, sqe->splice_flags | SPLICE_F_NONBLOCK);
     else
         result = splice(sqe->splice_fd_in, in == -1 ? NULL : &in, sqe->fd, out == -1 ? NULL : &out,
                         sqe->len, sqe->splice_flags | SPLICE_F_NONBLOCK);
     return result < 0 ? -errno : result;
+}
+
+/* One end is not ready. If that is a pipe the call does not block, and tells what is wrong. */
+static int wait_for_end(struct torc__epoll *epoll, const struct torc__epoll_note *note,
+                        const struct io_uring_sqe *sqe, bool may_wait)
+{
+    ssize_t result = -EAGAIN;
+
+    if (S_ISFIFO(mode_of(epoll, note->fd)))
+        result = splice_now(epoll, sqe);
+    return result == -EAGAIN && may_wait ? VERDICT_WATCH : (int)result;
 }
 
 /*
@@ -247,14 +259,13 @@ int torc__epoll_try_splice(struct torc__epoll *epoll, struct torc_op *op, struct
         return 0;
     if (must_wait(epoll, note, sqe->splice_fd_in, EPOLLIN) ||
         must_wait(epoll, note, sqe->fd, EPOLLOUT))
-        return may_wait ? VERDICT_WATCH : -EAGAIN;
-    if (descriptor_is_file(epoll, sqe->splice_fd_in) || descriptor_is_file(epoll, sqe->fd)) {
+        return wait_for_end(epoll, note, sqe, may_wait);
+    if (is_file(mode_of(epoll, sqe->splice_fd_in)) || is_file(mode_of(epoll, sqe->fd))) {
         note->begun = may_wait;
         sqe->splice_flags |= SPLICE_F_NONBLOCK;
         return VERDICT_POOL;
     }
-    torc__epoll_count_call(epoll);
-    result = splice_now(sqe);
+    result = splice_now(epoll, sqe);
     if (result != -EAGAIN || !may_wait)
         return (int)result;
     note->due_ns = torc__time_add(torc__clock_now(), SPLICE_PAUSE_NS);

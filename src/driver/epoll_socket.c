@@ -84,6 +84,15 @@ static bool waits_first(const struct torc__epoll_note *note, const struct io_uri
            !(sqe->msg_flags & MSG_DONTWAIT);
 }
 
+/* A datagram socket that was shut down for reading says so only to calls that may block. */
+static bool is_shut_down(struct torc__epoll *epoll, struct torc_op *op)
+{
+    const struct io_uring_sqe *sqe = torc__epoll_sqe(op);
+
+    return errno == EAGAIN && torc__epoll_note(op)->retried &&
+           (torc__epoll_ask(epoll, sqe->fd, POLLRDHUP) & POLLRDHUP);
+}
+
 int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
 {
     struct torc__epoll_note *note = torc__epoll_note(op);
@@ -97,6 +106,8 @@ int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct i
         return watch(note, sqe, EPOLLIN);
     torc__epoll_count_call(epoll);
     result = recv(sqe->fd, buffer, sqe->len - note->done, flags);
+    if (unlikely(result < 0) && is_shut_down(epoll, op))
+        result = recv(sqe->fd, buffer, sqe->len - note->done, flags & ~MSG_DONTWAIT);
     return settle(epoll, op, result < 0 ? -errno : result, sqe->len, EPOLLIN);
 }
 
@@ -152,6 +163,8 @@ static int try_message(struct torc__epoll *epoll, struct torc_op *op, bool is_se
     }
     torc__epoll_count_call(epoll);
     result = is_send ? sendmsg(sqe->fd, message, flags) : recvmsg(sqe->fd, message, flags);
+    if (unlikely(result < 0) && !is_send && is_shut_down(epoll, op))
+        result = recvmsg(sqe->fd, message, flags & ~MSG_DONTWAIT);
     if (result > 0)
         size = note->done + torc__epoll_vector_size(message->msg_iov, message->msg_iovlen);
     return settle(epoll, op, result < 0 ? -errno : result, size, direction);

@@ -125,6 +125,27 @@ close_fd:
     return error;
 }
 
+int torc__ring_try(struct torc__ring *ring)
+{
+    struct io_uring_sqe *sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
+    int result;
+
+    memset(sqe, 0, sizeof(*sqe)); /* Which is a NOP. */
+    /* In one order with the flag of a polling thread that may just be going to sleep. */
+    __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_SEQ_CST);
+    do {
+        unsigned flags = IORING_ENTER_GETEVENTS;
+
+        if (__atomic_load_n(ring->sq_flags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP)
+            flags |= IORING_ENTER_SQ_WAKEUP;
+        result = ring->enter(ring, torc__ring_queued(ring), 1, flags, NULL);
+    } while (result == -EINTR || (result >= 0 && !torc__ring_has_completion(ring)));
+    if (result < 0)
+        return result;
+    __atomic_store_n(ring->cq_head, *ring->cq_head + 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
 void torc__ring_finish(struct torc__ring *ring)
 {
     struct io_uring_rsrc_update update = {.offset = (uint32_t)ring->enter_fd};

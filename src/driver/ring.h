@@ -57,6 +57,12 @@ struct torc__ring_shape {
 /* Make a ring with exactly these set-up flags. 0, or the error of io_uring_setup() or mmap(). */
 int torc__ring_init(struct torc__ring *ring, const struct torc__ring_shape *shape);
 
+/*
+ * Carry a NOP through a new ring, since a filter may allow rings to be made but not to be used. 0,
+ * or the error of io_uring_enter().
+ */
+int torc__ring_try(struct torc__ring *ring);
+
 /* Unmap and close. The kernel ends what is in flight later: wait for it before. */
 void torc__ring_finish(struct torc__ring *ring);
 

@@ -29,6 +29,10 @@
 #define TASKRUN_REPEATS 8
 #define TASKRUN_FULL    16
 
+/* When ops that were cancelled and have not ended are cancelled again: first, and at last. */
+#define CANCEL_AGAIN_FIRST_NS UINT64_C(1000000)
+#define CANCEL_AGAIN_LAST_NS  UINT64_C(100000000)
+
 /* How often a submission is retried before its ops are failed. */
 #define SUBMIT_RETRIES_AT_ONCE 100
 #define SUBMIT_RETRIES         (SUBMIT_RETRIES_AT_ONCE + 14)
@@ -52,6 +56,33 @@ static int enter(struct torc__uring *uring, unsigned submit, unsigned wait, unsi
     return result;
 }
 
+/* ---- Ops that were cancelled ---- */
+
+/*
+ * A cancel may miss: the kernel does not find an op that it is just about to try again, and that
+ * may go on waiting then. So ops that were cancelled stand in a list until their last completion,
+ * and are cancelled again, less and less often.
+ */
+struct listed {
+    struct torc_op *next;
+    struct torc_op **link; /* what points here */
+};
+_Static_assert(sizeof(struct listed) <= sizeof(((struct torc_op *)NULL)->_note), "it fits");
+
+static struct listed *listed_of(struct torc_op *op)
+{
+    return (struct listed *)(void *)op->_note;
+}
+
+static void forget_cancel(struct torc_op *op)
+{
+    struct listed *listed = listed_of(op);
+
+    *listed->link = listed->next;
+    if (listed->next != NULL)
+        listed_of(listed->next)->link = listed->link;
+}
+
 /* ---- Completions ---- */
 
 static void tell_op(struct torc__uring *uring, uint64_t user_data, int result, uint32_t flags)
@@ -60,6 +91,8 @@ static void tell_op(struct torc__uring *uring, uint64_t user_data, int result, u
     const int more = !!(flags & IORING_CQE_F_MORE);
 
     uring->base.stats.ops_ended += !more;
+    if (unlikely(op->_cancelling == CANCEL_LISTED && !more))
+        forget_cancel(op);
     op->_complete(op, result, flags, more);
 }
 
@@ -273,6 +306,12 @@ static unsigned poller_flags(const struct torc__uring *uring)
                : 0;
 }
 
+/* What a call that waits is made with, after what is queued was published. */
+static unsigned wait_flags(const struct torc__uring *uring)
+{
+    return IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0);
+}
+
 /* Let the kernel's thread empty a full queue. Only its death is an error that stays. */
 static void wait_for_poller(struct torc__uring *uring)
 {
@@ -352,20 +391,60 @@ static struct io_uring_sqe *uring_prepare(struct torc__driver *driver, struct to
     struct io_uring_sqe *sqe = next_sqe(uring);
 
     sqe->user_data = (uint64_t)(uintptr_t)op;
+    op->_cancelling = 0;
     uring->base.stats.ops++;
     return sqe;
+}
+
+/* ---- Cancels ---- */
+
+static void remember_cancel(struct torc__uring *uring, struct torc_op *op)
+{
+    if (uring->cancelled == NULL) {
+        uring->cancel_delay_ns = CANCEL_AGAIN_FIRST_NS;
+        uring->cancel_again_ns = torc__clock_now() + uring->cancel_delay_ns;
+    }
+    *listed_of(op) = (struct listed){.next = uring->cancelled, .link = &uring->cancelled};
+    if (uring->cancelled != NULL)
+        listed_of(uring->cancelled)->link = &listed_of(op)->next;
+    uring->cancelled = op;
+    op->_cancelling = CANCEL_LISTED;
+}
+
+static void queue_cancel(struct torc__uring *uring, const struct torc_op *op)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+
+    /* By address only: by descriptor, or any, costs the kernel a walk over all in flight. */
+    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
+    sqe->user_data = TAG_IGNORE;
+    if (uring->base.features & TORC_FEATURE_CQE_SKIP)
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
 static void uring_cancel(struct torc__driver *driver, struct torc_op *op)
 {
     struct torc__uring *uring = to_uring(driver);
-    struct io_uring_sqe *sqe = next_sqe(uring);
 
-    /* By address only: by descriptor, or any, costs the kernel a walk over all in flight. */
-    io_uring_prep_cancel(sqe, op, 0);
-    sqe->user_data = TAG_IGNORE;
-    if (uring->base.features & TORC_FEATURE_CQE_SKIP)
-        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    if (op->_cancelling != CANCEL_LISTED)
+        remember_cancel(uring, op);
+    queue_cancel(uring, op);
+}
+
+/* There are cancelled ops: see to those whose time has come. Returns when to look again. */
+static uint64_t mind_cancels(struct torc__uring *uring)
+{
+    const uint64_t now_ns = torc__clock_now();
+
+    if (now_ns < uring->cancel_again_ns)
+        return uring->cancel_again_ns;
+    for (struct torc_op *op = uring->cancelled; op != NULL; op = listed_of(op)->next)
+        queue_cancel(uring, op);
+    uring->cancel_delay_ns = 2 * uring->cancel_delay_ns < CANCEL_AGAIN_LAST_NS
+                                 ? 2 * uring->cancel_delay_ns
+                                 : CANCEL_AGAIN_LAST_NS;
+    uring->cancel_again_ns = now_ns + uring->cancel_delay_ns;
+    return uring->cancel_again_ns;
 }
 
 /* ---- The wait ---- */
@@ -456,7 +535,6 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
     const bool has_timeout = until_ns != TORC_FOREVER;
     const bool ext_arg = uring->base.features & TORC_FEATURE_EXT_ARG;
     struct __kernel_timespec timeout;
-    unsigned flags = IORING_ENTER_GETEVENTS;
     unsigned queued;
     int result;
 
@@ -474,10 +552,8 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
         timeout = to_timespec(until_ns > now ? until_ns - now : 0);
     }
     queued = publish(uring);
-    if (uring->sqpoll)
-        flags |= poller_flags(uring);
     uring->base.stats.waits++;
-    result = enter(uring, queued, wait_count(uring, until_ns), flags,
+    result = enter(uring, queued, wait_count(uring, until_ns), wait_flags(uring),
                    has_timeout && ext_arg ? &timeout : NULL);
     if (result == -ETIME || result >= 0)
         return;
@@ -506,6 +582,11 @@ static int uring_turn(struct torc__driver *driver, uint64_t wait_until_ns)
     const unsigned tail = __atomic_load_n(uring->ring.cq_tail, __ATOMIC_ACQUIRE);
     int told;
 
+    if (unlikely(uring->cancelled != NULL)) {
+        const uint64_t again_ns = mind_cancels(uring);
+
+        wait_until_ns = wait_until_ns < again_ns ? wait_until_ns : again_ns;
+    }
     if (wait_until_ns == DRIVER_NO_WAIT || uring->backlog_count > 0)
         enter_now(uring);
     else
@@ -542,24 +623,6 @@ static void uring_wake(struct torc__driver *driver, struct torc__driver *from)
 
 /* ---- Life ---- */
 
-/* A filter may allow rings to be made but not to be used: find out before anybody relies on it. */
-static int try_ring(struct torc__uring *uring)
-{
-    struct io_uring_sqe *sqe = next_sqe(uring);
-    int result;
-
-    io_uring_prep_nop(sqe);
-    sqe->user_data = TAG_IGNORE;
-    do
-        result = enter(uring, publish(uring), 1, IORING_ENTER_GETEVENTS, NULL);
-    while (result == -EINTR);
-    if (result < 0 && !is_passing(result))
-        return result;
-    (void)tell_completions(uring);
-    uring->base.stats = (struct torc__driver_stats){0};
-    return 0;
-}
-
 static int uring_init(struct torc__driver *driver, const struct torc__driver_options *options)
 {
     struct torc__uring *uring = to_uring(driver);
@@ -570,20 +633,13 @@ static int uring_init(struct torc__driver *driver, const struct torc__driver_opt
     if (uring->wake_fd < 0)
         return -errno;
     result = torc__uring_climb(uring, options);
-    if (result < 0)
-        goto close_wake;
-    result = try_ring(uring);
-    if (result < 0)
-        goto finish_ring;
+    if (result < 0) {
+        close(uring->wake_fd);
+        return result;
+    }
     driver->entries = uring->ring.sq_entries;
     driver->completion_entries = uring->ring.cq_entries;
     return 0;
-
-finish_ring:
-    torc__ring_finish(&uring->ring);
-close_wake:
-    close(uring->wake_fd);
-    return result;
 }
 
 static void cancel_own(struct torc__uring *uring, uint64_t user_data)
@@ -614,9 +670,11 @@ static void uring_finish(struct torc__driver *driver)
         cancel_own(uring, TAG_WAKE);
     if (uring->timeout_armed)
         disarm_timeout(uring);
-    while (end_own(uring) > 0)
-        (void)enter(uring, publish(uring), 1,
-                    IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0), NULL);
+    while (end_own(uring) > 0) {
+        const unsigned queued = publish(uring);
+
+        (void)enter(uring, queued, 1, wait_flags(uring), NULL);
+    }
     torc__ring_finish(&uring->ring);
     close(uring->wake_fd);
     free(uring->backlog);

@@ -26,6 +26,9 @@ enum uring_tag {
 /* A wait with min_wait_us ends when so many have completed, or that time is over. */
 #define MIN_WAIT_COUNT 32
 
+/* In torc_op._cancelling, which others set to 1: the op stands in the list of those cancelled. */
+#define CANCEL_LISTED 2
+
 struct torc__uring {
     struct torc__driver base;
     struct torc__ring ring;
@@ -40,6 +43,9 @@ struct torc__uring {
     unsigned backlog_room;
     unsigned backlog_count;
     unsigned backlog_told;
+    struct torc_op *cancelled; /* Ops that were cancelled and have not ended ... */
+    uint64_t cancel_again_ns;  /* ... and when they are cancelled again. */
+    uint64_t cancel_delay_ns;
     uint16_t next_group; /* the group number to try for the next ring of buffers */
     bool finishing;
     uint32_t sqpoll_idle_ms;

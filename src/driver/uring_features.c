@@ -225,7 +225,9 @@ int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_optio
         return result;
     probe_opcodes(uring, options->forbid);
     uring->base.features = probe_rest(uring, (unsigned)result);
-    result = drop_broken(uring);
+    result = torc__ring_try(&uring->ring);
+    if (result >= 0)
+        result = drop_broken(uring);
     if (result < 0) {
         torc__ring_finish(&uring->ring);
         return result;

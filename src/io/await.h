@@ -83,8 +83,10 @@ static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_
  */
 static inline void torc__op_hurry_again(struct torc__shard *shard, struct torc_op *op)
 {
-    op->_cancelling = 0;
-    torc__op_hurry(shard, op);
+    if (op->_cancelling)
+        shard->driver->ops->cancel(shard->driver, op);
+    else
+        torc__op_hurry(shard, op);
 }
 
 /* Prepare an op; NULL, and the scope's reason as the op's result, if there is one. */

@@ -5,6 +5,7 @@
  * All that is known of a datagram beside its bytes travels as control data: written by describe()
  * for what is sent, read by note() from what was received.
  */
+#include "io/datagram.h"
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "io/message.h"
@@ -20,7 +21,7 @@
 
 /* Room for all that note() knows, and all that describe() says. */
 struct control {
-    _Alignas(struct cmsghdr) char bytes[192];
+    _Alignas(struct cmsghdr) char bytes[DATAGRAM_CONTROL_SIZE];
 };
 
 /* ---- What was received ---- */
@@ -109,8 +110,7 @@ static void prepare_receive(struct msghdr *message, struct iovec *vector, struct
     };
 }
 
-/* A datagram of `length` bytes has been received. */
-static void take(struct torc_datagram *datagram, struct msghdr *message, size_t length)
+void torc__datagram_take(struct torc_datagram *datagram, struct msghdr *message, size_t length)
 {
     *datagram = (struct torc_datagram){
         .data = datagram->data,
@@ -207,7 +207,7 @@ ssize_t torc_datagram_recv(int fd, struct torc_datagram *datagram, int flags)
     result = torc__message_receive(fd, &message, flags | MSG_TRUNC);
     if (result < 0)
         return result;
-    take(datagram, &message, (size_t)result);
+    torc__datagram_take(datagram, &message, (size_t)result);
     return (ssize_t)datagram->length;
 }
 
@@ -280,7 +280,7 @@ static int receive_window(int fd, struct torc_datagram *datagrams, unsigned coun
     result = may_wait ? torc__messages_receive(fd, window.messages, count, MSG_TRUNC)
                       : torc__messages_try_receive(fd, window.messages, count, MSG_TRUNC);
     for (int i = 0; i < result; i++)
-        take(&datagrams[i], &window.messages[i].msg_hdr, window.messages[i].msg_len);
+        torc__datagram_take(&datagrams[i], &window.messages[i].msg_hdr, window.messages[i].msg_len);
     return result;
 }
 

@@ -49,7 +49,9 @@ static int repeat(try_fn *attempt, unsigned event, int fd, struct mmsghdr *messa
         result = attempt(fd, messages, count, flags);
         if (result != -EAGAIN || (flags & MSG_DONTWAIT) || !(ready & (int)event))
             return result;
-        ready = torc_poll(fd, event);
+        if (event == POLLIN && (ready & POLLRDHUP))
+            return -ESHUTDOWN; /* Of which a call that does not wait says nothing, for UDP. */
+        ready = torc_poll(fd, event == POLLIN ? POLLIN | POLLRDHUP : event);
         result = ready < 0 ? ready : 0;
     }
     return result;
@@ -82,6 +84,12 @@ ssize_t torc__message_receive(int fd, struct msghdr *message, int flags)
     if (result != -EINVAL || one.msg_hdr.msg_controllen == 0)
         return result;
     result = torc__messages_receive(fd, &one, 1, flags);
+    if (result == -ESHUTDOWN) {
+        message->msg_namelen = 0;
+        message->msg_controllen = 0;
+        message->msg_flags = 0;
+        return 0;
+    }
     if (result < 0)
         return result;
     *message = one.msg_hdr;

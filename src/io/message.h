@@ -21,6 +21,7 @@ ssize_t torc__message_send(int fd, struct msghdr *message, int flags);
  * messages have been received or sent, at least 1, or an error of the first.
  *
  * -EAGAIN     only an error queue that is not read keeps the socket ready (IP_RECVERR).
+ * -ESHUTDOWN  the socket is shut down for receiving, and has no bytes left: UDP only.
  */
 int torc__messages_receive(int fd, struct mmsghdr *messages, unsigned count, int flags);
 int torc__messages_send(int fd, struct mmsghdr *messages, unsigned count, int flags);

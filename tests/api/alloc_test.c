@@ -6,9 +6,12 @@
  */
 #include "harness/net.h"
 #include "harness/run.h"
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <torc/torc.h>
+#include <unistd.h>
 
 #define ROUNDS 100000
 
@@ -184,4 +187,58 @@ FIBER_TEST(fibers_scopes_and_timers_allocate_nothing_either)
         EXPECT_INT(torc_scope_close(&scope), ==, 0);
     }
     EXPECT_UINT(atomic_load(&allocations), ==, before);
+}
+
+/* ---- The pool ---- */
+
+#define TOGETHER 4
+
+static int meet_others(void *arg)
+{
+    pthread_barrier_wait(arg);
+    return 0;
+}
+
+static int call_meet_others(void *arg)
+{
+    return torc_blocking(meet_others, arg);
+}
+
+/* So many threads there are then, more than calls one after the other ever need. */
+static void start_threads(void)
+{
+    struct torc_scope scope;
+    pthread_barrier_t barrier;
+
+    pthread_barrier_init(&barrier, NULL, TOGETHER);
+    torc_scope_open(&scope, 0);
+    for (int i = 0; i < TOGETHER; i++)
+        harness_spawn(&scope, call_meet_others, &barrier);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    pthread_barrier_destroy(&barrier);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+FIBER_TEST_WITH_THREADS(calls_of_threads_that_are_there_and_files_allocate_nothing)
+{
+    const int file = memfd_create("file", MFD_CLOEXEC);
+    unsigned long before;
+    char data[8];
+
+    start_threads();
+    before = atomic_load(&allocations);
+    for (int i = 0; i < 200; i++) {
+        EXPECT_INT(torc_blocking(nothing, NULL), ==, 0);
+        EXPECT_INT(torc_pwrite(file, "data", 4, i), ==, 4);
+        EXPECT_INT(torc_pread(file, data, 4, i), ==, 4);
+        EXPECT_INT(torc_ftruncate(file, 0), ==, 0);
+        EXPECT_INT(torc_seek(file, 0, SEEK_END), ==, 0);
+    }
+    EXPECT_UINT(atomic_load(&allocations), ==, before);
+    EXPECT_INT(torc_close(file), ==, 0);
 }

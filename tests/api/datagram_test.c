@@ -267,21 +267,27 @@ FIBER_TEST(that_nobody_listens_is_told_to_a_connected_socket_once)
 
 FIBER_TEST(shutting_a_socket_down_ends_the_receive_of_another_fiber)
 {
+    static torc_fiber_fn *const ways[] = {receive_one, receive_described, receive_batch};
+    static const int results[] = {0, 0, -ESHUTDOWN};
     struct torc_address address;
-    struct receiver receiver;
-    struct torc_scope scope;
     const int other = open_at("127.0.0.1:0", NULL, &address);
 
-    receiver.fd = torc_udp_connect(&address, NULL);
-    EXPECT_INT(receiver.fd, >=, 0);
-    torc_scope_open(&scope, 0);
-    harness_spawn(&scope, receive_one, &receiver);
-    harness_pass_kernel();
-    EXPECT_INT(torc_shutdown(receiver.fd, SHUT_RD), ==, 0);
-    EXPECT_INT(torc_scope_close(&scope), ==, 0);
-    EXPECT_INT(receiver.result, ==, 0);
-    EXPECT_UINT(receiver.peer.length, ==, 0); /* Nobody has sent that. */
-    torc_close(receiver.fd);
+    for (int i = 0; i < 3; i++) {
+        struct receiver receiver = {.fd = torc_udp_connect(&address, NULL)};
+        struct torc_scope scope;
+
+        EXPECT_INT(receiver.fd, >=, 0);
+        torc_scope_open(&scope, 0);
+        harness_spawn(&scope, ways[i], &receiver);
+        harness_pass_kernel();
+        EXPECT_INT(torc_shutdown(receiver.fd, SHUT_RD), ==, 0);
+        EXPECT_INT(torc_scope_close(&scope), ==, 0);
+        EXPECT_INT(receiver.result, ==, results[i]);
+        EXPECT_UINT(receiver.peer.length, ==, 0); /* Nobody has sent that. */
+        ways[i](&receiver);
+        EXPECT_INT(receiver.result, ==, results[i]);
+        torc_close(receiver.fd);
+    }
     torc_close(other);
 }
 

@@ -106,6 +106,35 @@ TEST(a_wait_ends_at_its_timeout)
     torc__ring_finish(&ring);
 }
 
+static int refuse(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                  const struct __kernel_timespec *timeout)
+{
+    (void)ring;
+    (void)submit;
+    (void)wait;
+    (void)flags;
+    (void)timeout;
+    return -EPERM;
+}
+
+TEST(a_ring_is_tried_and_is_as_new_if_it_works)
+{
+    const unsigned flags[] = {0, IORING_SETUP_SQPOLL};
+    struct torc__ring ring;
+
+    for (unsigned i = 0; i < 2; i++) {
+        if (init(&ring, 16, 32, flags[i]) < 0)
+            continue; /* A polling thread is not for everyone. */
+        for (unsigned j = 0; j < 100; j++)
+            EXPECT_INT(torc__ring_try(&ring), ==, 0);
+        EXPECT_UINT(torc__ring_queued(&ring), ==, 0);
+        EXPECT(!torc__ring_has_completion(&ring));
+        ring.enter = refuse;
+        EXPECT_INT(torc__ring_try(&ring), ==, -EPERM);
+        torc__ring_finish(&ring);
+    }
+}
+
 TEST(op_codes_are_known_to_the_kernel_or_not)
 {
     struct torc__ring ring;

@@ -229,7 +229,8 @@ static void uncancel(struct torc__ring *ring)
 
 TEST(a_kernel_that_cannot_cancel_is_refused)
 {
-    static const struct torc_options options = {.forbid = TORC_FEATURE_ALL};
+    static const struct torc_options options = {.driver = TORC_DRIVER_URING,
+                                                .forbid = TORC_FEATURE_ALL};
     struct torc_driver_report report;
 
     begin();

@@ -138,3 +138,48 @@ TEST(turns_with_nothing_but_refused_cancels_do_not_spin)
         stop(&uring);
     }
 }
+
+/* ---- Cancels that miss ---- */
+
+static unsigned misses; /* cancels that are still to miss */
+
+static int enter_missing(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                         const struct __kernel_timespec *timeout)
+{
+    const unsigned head = __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
+
+    for (unsigned i = head; i != ring->sq_tail && misses > 0; i++) {
+        struct io_uring_sqe *sqe = &ring->sqes[i & ring->sq_mask];
+
+        if (sqe->opcode == IORING_OP_ASYNC_CANCEL && sqe->addr != 8) {
+            sqe->addr = 8; /* No op of ours is there. */
+            misses--;
+        }
+    }
+    return fault.real(ring, submit, wait, flags, timeout);
+}
+
+TEST(an_op_whose_cancel_misses_is_cancelled_again)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op reads[3];
+        int ends[2];
+
+        harness_pipe(ends);
+        start_sized(&uring, rungs[rung], 16, 8192);
+        fault.real = uring.ring.enter;
+        uring.ring.enter = enter_missing;
+        begin_reads(&uring, ends[0], reads, 3);
+        misses = 5; /* All three, and two of them again. */
+        for (unsigned i = 0; i < 3; i++)
+            torc__uring_ops.cancel(&uring.base, &reads[i].op);
+        while (torc__driver_in_flight(&uring.base) > 0)
+            turn(&uring, torc__clock_now() + NS_PER_SECOND);
+        EXPECT_UINT(misses, ==, 0);
+        expect_each_told_once(reads, 3, -ECANCELED);
+        EXPECT(uring.cancelled == NULL);
+        harness_close_pair(ends);
+        stop(&uring);
+    }
+}

@@ -16,8 +16,8 @@
  *
  * Input is looked at where it was received, and consumed when it is done with: nothing is copied
  * but what has to be joined. An idle stream holds no memory: bytes come in a buffer of the shard's
- * (multishot receive and buffer rings, Linux 6.0; elsewhere memory is taken when the descriptor is
- * readable).
+ * (multishot receive and buffer rings, Linux 6.0; elsewhere, and for streams of large pieces, memory
+ * is taken when the descriptor is readable).
  *
  * Output of less than some KiB is collected, and leaves, all of a round in one send, when the shard
  * turns to the kernel. Larger pieces are sent from the caller's memory, together with what was
@@ -70,6 +70,8 @@ struct torc_stream {
     bool _no_socket;
     bool _reads_itself; /* no feed: it takes memory when there is something to be read */
     bool _may_have_more;
+    bool _is_bulk;       /* large pieces come of late ... */
+    uint8_t _small_ones; /* ... but for the last so many */
     bool _is_dirty;
     size_t _zero_copy_least; /* pieces of so many bytes go without a copy; 0: none does */
     /* Input: what was joined, then chunks as they were received. */

@@ -7,6 +7,9 @@
  * is queued. Where there is no feed, or no buffer was free for it, the waiting fiber reads into a
  * block once the descriptor is readable. The two never overlap, so the bytes keep their order.
  *
+ * The latter is better for large pieces, whose cost is that of copying: the block is hot, and what
+ * is written from it at once does not leave the cache in between.
+ *
  * Who waits for more holds no buffer of the ring: what is there is joined first.
  */
 #include "fiber/sanitizer.h"
@@ -20,6 +23,9 @@
 /* Of so much that nobody has consumed, no more is received. */
 #define QUEUED_MAX   (256u * 1024u)
 #define JOINED_LEAST 512u
+/* A piece of so many bytes is large; a stream is one of large pieces until so many are not. */
+#define BULK_LEAST 8192u
+#define SMALL_ONES 16u
 
 /* ---- The queue of chunks ---- */
 
@@ -81,6 +87,18 @@ static void consume_chunks(struct torc_stream *stream, size_t count)
     }
 }
 
+/* A piece of `count` bytes has been received. */
+static void note_size(struct torc_stream *stream, size_t count)
+{
+    stream->_may_have_more = count == STREAM_BLOCK;
+    if (count >= BULK_LEAST) {
+        stream->_is_bulk = true;
+        stream->_small_ones = 0;
+    } else if (stream->_is_bulk && ++stream->_small_ones == SMALL_ONES) {
+        stream->_is_bulk = false;
+    }
+}
+
 /* ---- The feed ---- */
 
 static void take_input(struct torc_stream *stream, int result, uint32_t flags)
@@ -124,11 +142,14 @@ static void fed(struct torc_op *op, int result, uint32_t flags, int more)
 
     if (flags & IORING_CQE_F_BUFFER)
         take_input(stream, result, flags);
+    if (result >= (int)BULK_LEAST)
+        note_size(stream, (size_t)result);
     if (result <= 0)
         note_end(stream, result);
     if (!more) {
         stream->_feed = FEED_OFF; /* Whatever the result: ends may be silent. */
-    } else if (stream->_feed == FEED_ENDING || stream->_queued > QUEUED_MAX) {
+    } else if (stream->_feed == FEED_ENDING || stream->_queued > QUEUED_MAX ||
+               result >= (int)BULK_LEAST) {
         stream->_feed = FEED_ENDING;
         torc__op_hurry_again(torc__shard, op);
     }
@@ -210,7 +231,7 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
         count = read_transport(stream, block->bytes);
     else
         count = receive_now(stream, shard, block->bytes);
-    stream->_may_have_more = count == (ssize_t)STREAM_BLOCK;
+    note_size(stream, count > 0 ? (size_t)count : 0);
     if (count > 0) {
         append(stream, block, block->bytes, (uint32_t)count);
         return 0;
@@ -226,13 +247,12 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
 
 static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 {
-    if (stream->_transport == NULL && !stream->_may_have_more) {
-        int events = torc_poll(stream->_fd, POLLIN | POLLRDHUP);
+    int result = 0;
 
-        if (events < 0)
-            return events;
-    }
-    return read_into_block(stream, shard);
+    /* Who always finds something would keep the shard to himself. */
+    if (stream->_transport == NULL)
+        result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);
+    return result < 0 ? result : read_into_block(stream, shard);
 }
 
 /* ---- Waiting ---- */
@@ -242,7 +262,7 @@ static bool has_feed(const struct torc_stream *stream, const struct torc__stream
     if (stream->_feed != FEED_OFF)
         return true; /* It has to end before anybody else reads. */
     return streams->can_feed && stream->_transport == NULL && !stream->_no_socket &&
-           !stream->_reads_itself && !stream->_may_have_more;
+           !stream->_reads_itself && !stream->_may_have_more && !stream->_is_bulk;
 }
 
 int torc__stream_fill(struct torc_stream *stream)

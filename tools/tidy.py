@@ -29,6 +29,7 @@ MAY_ALLOCATE = {
     "src/shard/mailbox.c": "once per shard; a mailbox outlives its shard",
     "src/shard/runtime.c": "once per run",
     "src/shard/shard.c": "once per shard",
+    "src/sync/shared_channel.c": "when a channel between shards is made; it outlives its makers",
     "src/shard/token.c": "when a scope's token is first asked for; a token outlives its scope",
 }
 
@@ -62,7 +63,18 @@ NO_UNIT_TEST = {
     "src/shard/thread_stack.c": "needs the loop: tests/api/fiber_test.c",
     "src/shard/token.c": "its rules are public: tests/api/rules_rest_test.c",
     "src/shard/wait.c": "its rules are public: tests/api/rules_wait_test.c",
-    "src/sync/event.c": "needs a shard: tests/api/rules_wait_test.c",
+    "src/io/select.c": "needs a shard: tests/api/select_test.c",
+    "src/sync/broadcast.c": "needs a shard: tests/api/broadcast_test.c",
+    "src/sync/call.c": "needs several shards: tests/api/call_test.c",
+    "src/sync/channel.c": "needs a shard: tests/api/channel_test.c",
+    "src/sync/event.c": "needs a shard: tests/api/event_test.c",
+    "src/sync/lock.c": "needs a shard: tests/api/lock_test.c",
+    "src/sync/parked.c": "all calls and shared locks wait with it: tests/api/call_test.c",
+    "src/sync/shared_channel.c": "tests/api/shared_channel_test.c, and tests/interleave/",
+    "src/sync/shared_lock.c": "tests/api/shared_lock_test.c, and tests/interleave/",
+    "src/sync/shared_waiters.c": "all of shared.h waits with it; and tests/interleave/",
+    "src/sync/queue.c": "needs a shard: tests/api/channel_test.c",
+    "src/sync/waiters.c": "all of sync/ waits with it: tests/api/lock_test.c and others",
 }
 
 COLUMNS_MAX = 100

@@ -6,6 +6,7 @@
 #define TORC_TORC_H
 
 #include <torc/api.h>
+#include <torc/channel.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
 #include <torc/frame.h>
@@ -16,6 +17,9 @@
 #include <torc/op.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
+#include <torc/select.h>
+#include <torc/shard.h>
+#include <torc/shared.h>
 #include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>

@@ -42,6 +42,13 @@ static inline void torc__op_take_result(struct torc_op *op, int result, uint32_t
     op->_flags = flags;
 }
 
+/* A public op has had its last completion. */
+static inline void torc__op_retire(struct torc_op *op)
+{
+    op->_state = OP_DONE;
+    op->_fiber->ops_open--;
+}
+
 /* The completion of an op whose fiber waits for just that. */
 void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more);
 

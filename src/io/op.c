@@ -24,8 +24,7 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
     torc__op_take_result(op, result, flags);
     if (more)
         return;
-    op->_state = OP_DONE;
-    op->_fiber->ops_open--;
+    torc__op_retire(op);
     if (group == NULL)
         return; /* Nobody waits yet. */
     group->open--;

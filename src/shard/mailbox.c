@@ -20,6 +20,7 @@ struct torc__mailbox *torc__mailbox_create(void)
     atomic_init(&mailbox->sleep, MAILBOX_AWAKE);
     atomic_init(&mailbox->wakers, 0);
     atomic_init(&mailbox->references, 1);
+    atomic_init(&mailbox->load, 0);
     mailbox->driver = NULL;
     return mailbox;
 }

@@ -38,6 +38,7 @@ struct torc__mailbox {
     struct torc__driver *driver; /* whom to wake; while open */
     atomic_uint wakers;          /* senders that may be using `driver` just now */
     atomic_uint references;
+    atomic_uint load; /* how many fibers the shard has, for others to see */
 };
 
 /* A new mailbox with one reference; NULL without memory. Closed until it is opened. */
@@ -67,6 +68,19 @@ static inline bool torc__mailbox_has_mail(struct torc__mailbox *mailbox)
     struct torc_message *last = atomic_load_explicit(&mailbox->last, memory_order_relaxed);
 
     return last != NULL && last != &torc__mailbox_closed;
+}
+
+/* Tell others how many fibers the shard has. Its own thread. */
+static inline void torc__mailbox_set_load(struct torc__mailbox *mailbox, unsigned load)
+{
+    /* Others read this line, so it is not written without need. */
+    if (atomic_load_explicit(&mailbox->load, memory_order_relaxed) != load)
+        atomic_store_explicit(&mailbox->load, load, memory_order_relaxed);
+}
+
+static inline unsigned torc__mailbox_load(struct torc__mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->load, memory_order_relaxed);
 }
 
 /* The shard is going to sleep. False if it must not, since a message has come. */

@@ -100,6 +100,11 @@ void torc__runtime_stop(struct torc__runtime *runtime)
     }
 }
 
+struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index)
+{
+    return index < runtime->count ? runtime->slots[index].mailbox : NULL;
+}
+
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime)
 {
     return runtime->count;

@@ -262,6 +262,7 @@ static void run_loop(struct torc__shard *shard)
         serve_mail(shard);
         torc__shard_serve_timers(shard);
         run_fibers(shard);
+        torc__mailbox_set_load(shard->mailbox, shard->fibers.alive);
     }
 }
 

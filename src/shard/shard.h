@@ -59,6 +59,7 @@ struct torc__shard {
     uint64_t rounds;
     uint64_t spawns;
     uint64_t messages;
+    uint64_t random; /* for torc__random() */
     int main_result;
     bool closing;           /* All fibers have ended; only operations are left. */
     struct torc_timer warn; /* names what refuses to end */
@@ -130,6 +131,14 @@ static inline void torc__make_ready(struct torc__shard *shard, struct torc_fiber
     shard->ready_last = &fiber->next;
 }
 
+/* A number below `limit`, at random but the same in every run: to treat equals alike. */
+static inline uint32_t torc__random(struct torc__shard *shard, uint32_t limit)
+{
+    /* Knuth's linear congruential generator; its upper bits are good enough for that. */
+    shard->random = shard->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)((shard->random >> 32) * limit >> 32);
+}
+
 /* ---- spawn.c: begin and end of fibers ---- */
 
 int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_fn *body, void *arg,
@@ -195,6 +204,9 @@ void torc__runtime_stop(struct torc__runtime *runtime);
 
 /* The options of torc_run(), checked by the shards when they started. */
 const struct torc_options *torc__runtime_options(const struct torc__runtime *runtime);
+
+/* The mailbox of a shard; NULL if there is no such shard. The reference stays the runtime's. */
+struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index);
 
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);

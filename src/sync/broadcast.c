@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * broadcast.c - one value for many readers: each value for each (broadcast), or the latest (watch).
+ */
+#include "sync/waiters.h"
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+/* ---- Broadcast ---- */
+
+void torc_broadcast_init(struct torc_broadcast *broadcast, void *slots, size_t element_size,
+                         uint32_t capacity)
+{
+    TORC_ASSERT(capacity > 0);
+    TORC_ASSERT(slots != NULL || element_size == 0);
+    *broadcast = (struct torc_broadcast){
+        ._slots = slots, ._element_size = element_size, ._capacity = capacity};
+}
+
+static char *slot_of(const struct torc_broadcast *broadcast, uint64_t number)
+{
+    return broadcast->_slots + number % broadcast->_capacity * broadcast->_element_size;
+}
+
+static void copy(size_t size, void *to, const void *from)
+{
+    if (size > 0)
+        memcpy(to, from, size);
+}
+
+int torc_broadcast_send(struct torc_broadcast *broadcast, const void *value)
+{
+    if (broadcast->_closed)
+        return -EPIPE;
+    copy(broadcast->_element_size, slot_of(broadcast, broadcast->_sent), value);
+    broadcast->_sent++;
+    /* Who waits has had all the others: it gets this one now, however late it runs. */
+    while (!torc__waiters_empty(&broadcast->_readers)) {
+        struct torc_waiter *waiter = broadcast->_readers._first;
+        struct torc_broadcast_reader *reader = waiter->_object;
+
+        reader->_next = broadcast->_sent;
+        copy(broadcast->_element_size, waiter->_value, value);
+        torc__waiter_grant(waiter, 0);
+    }
+    return 0;
+}
+
+void torc_broadcast_subscribe(struct torc_broadcast *broadcast,
+                              struct torc_broadcast_reader *reader)
+{
+    *reader = (struct torc_broadcast_reader){._broadcast = broadcast, ._next = broadcast->_sent};
+}
+
+int torc_broadcast_try_receive(struct torc_broadcast_reader *reader, void *ret_value)
+{
+    const struct torc_broadcast *broadcast = reader->_broadcast;
+    const uint64_t behind = broadcast->_sent - reader->_next;
+    uint64_t missed = 0;
+
+    if (behind == 0)
+        return broadcast->_closed ? -EPIPE : -EAGAIN;
+    if (behind > broadcast->_capacity)
+        missed = behind - broadcast->_capacity;
+    reader->_next += missed;
+    copy(broadcast->_element_size, ret_value, slot_of(broadcast, reader->_next));
+    reader->_next++;
+    return missed < INT_MAX ? (int)missed : INT_MAX;
+}
+
+int torc_broadcast_receive(struct torc_broadcast_reader *reader, void *ret_value)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    int reason = torc__reason(shard);
+    int result;
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    result = torc_broadcast_try_receive(reader, ret_value);
+    if (result != -EAGAIN)
+        return result;
+    return torc__waiters_wait_for_value(shard, &reader->_broadcast->_readers, reader, ret_value);
+}
+
+void torc_broadcast_close(struct torc_broadcast *broadcast)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    broadcast->_closed = true;
+    torc__waiters_grant_all(&broadcast->_readers, -EPIPE);
+}
+
+void torc_broadcast_finish(struct torc_broadcast *broadcast)
+{
+    TORC_ASSERT(torc__waiters_empty(&broadcast->_readers));
+}
+
+static int attempt_broadcast(struct torc_case *one)
+{
+    return torc_broadcast_try_receive(one->_waiter._object, one->_waiter._value);
+}
+
+struct torc_case torc_case_broadcast(struct torc_broadcast_reader *reader, void *ret_value)
+{
+    return torc__case_of(attempt_broadcast, &reader->_broadcast->_readers, reader, ret_value);
+}
+
+/* ---- Watch ---- */
+
+void torc_watch_init(struct torc_watch *watch, void *slot, size_t size)
+{
+    TORC_ASSERT(slot != NULL || size == 0);
+    *watch = (struct torc_watch){._slot = slot, ._size = size, ._version = 1};
+}
+
+int torc_watch_set(struct torc_watch *watch, const void *value)
+{
+    if (watch->_closed)
+        return -EPIPE;
+    copy(watch->_size, watch->_slot, value);
+    watch->_version++;
+    while (!torc__waiters_empty(&watch->_watchers)) {
+        struct torc_waiter *waiter = watch->_watchers._first;
+
+        *(uint64_t *)waiter->_object = watch->_version;
+        copy(watch->_size, waiter->_value, value);
+        torc__waiter_grant(waiter, 0);
+    }
+    return 0;
+}
+
+uint64_t torc_watch_get(const struct torc_watch *watch, void *ret_value)
+{
+    copy(watch->_size, ret_value, watch->_slot);
+    return watch->_version;
+}
+
+/* The value, if it has changed. */
+static int look(struct torc_watch *watch, uint64_t *version, void *ret_value)
+{
+    if (watch->_version == *version)
+        return watch->_closed ? -EPIPE : -EAGAIN;
+    *version = torc_watch_get(watch, ret_value);
+    return 0;
+}
+
+int torc_watch_wait(struct torc_watch *watch, uint64_t *version, void *ret_value)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    int reason = torc__reason(shard);
+    int result;
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    result = look(watch, version, ret_value);
+    if (result != -EAGAIN)
+        return result;
+    return torc__waiters_wait_for_value(shard, &watch->_watchers, version, ret_value);
+}
+
+void torc_watch_close(struct torc_watch *watch)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    watch->_closed = true;
+    torc__waiters_grant_all(&watch->_watchers, -EPIPE);
+}
+
+void torc_watch_finish(struct torc_watch *watch)
+{
+    TORC_ASSERT(torc__waiters_empty(&watch->_watchers));
+}
+
+static int attempt_watch(struct torc_case *one)
+{
+    struct torc_watch *watch = container_of(one->_queue, struct torc_watch, _watchers);
+
+    return look(watch, one->_waiter._object, one->_waiter._value);
+}
+
+struct torc_case torc_case_watch(struct torc_watch *watch, uint64_t *version, void *ret_value)
+{
+    return torc__case_of(attempt_watch, &watch->_watchers, version, ret_value);
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.c - mutex, condition, read-write lock, semaphore.
+ *
+ * All hand over: what is given back belongs to the first waiter before its fiber runs. So whenever
+ * something is free nobody waits for it, which is what the fast paths look at.
+ */
+#include "sync/waiters.h"
+#include <errno.h>
+
+/* ---- Mutex ---- */
+
+int torc_mutex_lock(struct torc_mutex *mutex)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    if (unlikely(torc__reason(shard) != 0 || mutex->_owner != NULL)) {
+        TORC_ASSERT(mutex->_owner != shard->running); /* It holds it already. */
+        return torc__waiters_wait_plainly(shard, &mutex->_waiters);
+    }
+    mutex->_owner = shard->running;
+    return 0;
+}
+
+int torc_mutex_try_lock(struct torc_mutex *mutex)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    if (mutex->_owner != NULL)
+        return -EBUSY;
+    mutex->_owner = shard->running;
+    return 0;
+}
+
+void torc_mutex_unlock(struct torc_mutex *mutex)
+{
+    TORC_ASSERT(torc_mutex_is_mine(mutex));
+    if (likely(torc__waiters_empty(&mutex->_waiters))) {
+        mutex->_owner = NULL;
+        return;
+    }
+    mutex->_owner = mutex->_waiters._first->_fiber;
+    torc__waiter_grant(mutex->_waiters._first, 0);
+}
+
+bool torc_mutex_is_mine(const struct torc_mutex *mutex)
+{
+    return mutex->_owner == torc__shard_of_fiber()->running;
+}
+
+void torc_mutex_finish(struct torc_mutex *mutex)
+{
+    TORC_ASSERT(mutex->_owner == NULL);
+}
+
+/* ---- Condition ---- */
+
+/* Take the mutex whatever the scope says: the caller's caller will give it back. */
+static void lock_shielded(struct torc__shard *shard, struct torc_mutex *mutex)
+{
+    struct torc_waiter waiter;
+
+    if (mutex->_owner == NULL)
+        mutex->_owner = shard->running;
+    else
+        (void)torc__waiters_wait(shard, &mutex->_waiters, &waiter, NULL);
+}
+
+int torc_condition_wait(struct torc_condition *condition, struct torc_mutex *mutex)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct torc_waiter waiter;
+    int reason = torc__reason(shard);
+    int result;
+
+    TORC_ASSERT(mutex->_owner == shard->running);
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    torc_mutex_unlock(mutex);
+    result = torc__waiters_wait(shard, &condition->_waiters, &waiter, torc__waiter_interrupt);
+    lock_shielded(shard, mutex);
+    return result;
+}
+
+void torc_condition_signal(struct torc_condition *condition)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    if (!torc__waiters_empty(&condition->_waiters))
+        torc__waiter_grant(condition->_waiters._first, 0);
+}
+
+void torc_condition_broadcast(struct torc_condition *condition)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    torc__waiters_grant_all(&condition->_waiters, 0);
+}
+
+void torc_condition_finish(struct torc_condition *condition)
+{
+    TORC_ASSERT(torc__waiters_empty(&condition->_waiters));
+}
+
+/* ---- Read-write lock ---- */
+
+/* A waiter for a lock or for units, which lets others in when it gives up. */
+struct request {
+    struct torc_waiter waiter;
+    struct torc_rwlock *lock;
+    struct torc_semaphore *semaphore;
+    bool writes;
+    uint32_t units;
+};
+
+static struct request *first_request(const struct torc_waiters *waiters)
+{
+    return container_of(waiters->_first, struct request, waiter);
+}
+
+/* Let in whom the lock can take now. */
+static void admit(struct torc_rwlock *lock)
+{
+    while (!torc__waiters_empty(&lock->_waiters) && lock->_writer == NULL) {
+        struct request *request = first_request(&lock->_waiters);
+
+        if (request->writes && lock->_readers > 0)
+            return;
+        if (request->writes)
+            lock->_writer = request->waiter._fiber;
+        else
+            lock->_readers++;
+        torc__waiter_grant(&request->waiter, 0);
+    }
+}
+
+static void interrupt_rwlock(struct torc_fiber *fiber, int reason)
+{
+    struct request *request = fiber->waits_for;
+
+    torc__waiter_interrupt(fiber, reason);
+    admit(request->lock); /* Readers may have stood behind this writer. */
+}
+
+static int wait_for_lock(struct torc__shard *shard, struct torc_rwlock *lock, bool writes)
+{
+    struct request request = {.lock = lock, .writes = writes};
+    int reason = torc__reason(shard);
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    return torc__waiters_wait(shard, &lock->_waiters, &request.waiter, interrupt_rwlock);
+}
+
+int torc_rwlock_try_read_lock(struct torc_rwlock *lock)
+{
+    if (lock->_writer != NULL || !torc__waiters_empty(&lock->_waiters))
+        return -EBUSY;
+    lock->_readers++;
+    return 0;
+}
+
+int torc_rwlock_try_write_lock(struct torc_rwlock *lock)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    if (lock->_writer != NULL || lock->_readers > 0)
+        return -EBUSY;
+    lock->_writer = shard->running;
+    return 0;
+}
+
+int torc_rwlock_read_lock(struct torc_rwlock *lock)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    TORC_ASSERT(lock->_writer != shard->running);
+    if (torc__reason(shard) != 0 || torc_rwlock_try_read_lock(lock) < 0)
+        return wait_for_lock(shard, lock, false);
+    return 0;
+}
+
+int torc_rwlock_write_lock(struct torc_rwlock *lock)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    TORC_ASSERT(lock->_writer != shard->running);
+    if (torc__reason(shard) != 0 || torc_rwlock_try_write_lock(lock) < 0)
+        return wait_for_lock(shard, lock, true);
+    return 0;
+}
+
+void torc_rwlock_read_unlock(struct torc_rwlock *lock)
+{
+    TORC_ASSERT(lock->_readers > 0);
+    lock->_readers--;
+    admit(lock);
+}
+
+void torc_rwlock_write_unlock(struct torc_rwlock *lock)
+{
+    TORC_ASSERT(lock->_writer == torc__shard_of_fiber()->running);
+    lock->_writer = NULL;
+    admit(lock);
+}
+
+void torc_rwlock_downgrade(struct torc_rwlock *lock)
+{
+    TORC_ASSERT(lock->_writer == torc__shard_of_fiber()->running);
+    lock->_writer = NULL;
+    lock->_readers = 1;
+    admit(lock);
+}
+
+void torc_rwlock_finish(struct torc_rwlock *lock)
+{
+    TORC_ASSERT(lock->_writer == NULL);
+    TORC_ASSERT(lock->_readers == 0);
+}
+
+/* ---- Semaphore ---- */
+
+void torc_semaphore_init(struct torc_semaphore *semaphore, uint32_t units)
+{
+    *semaphore = (struct torc_semaphore){._units = units};
+}
+
+static void hand_out(struct torc_semaphore *semaphore)
+{
+    while (!torc__waiters_empty(&semaphore->_waiters)) {
+        struct request *request = first_request(&semaphore->_waiters);
+
+        if (request->units > semaphore->_units)
+            return;
+        semaphore->_units -= request->units;
+        torc__waiter_grant(&request->waiter, 0);
+    }
+}
+
+static void interrupt_semaphore(struct torc_fiber *fiber, int reason)
+{
+    struct request *request = fiber->waits_for;
+
+    torc__waiter_interrupt(fiber, reason);
+    hand_out(request->semaphore); /* Smaller requests may have stood behind this one. */
+}
+
+int torc_semaphore_try_acquire(struct torc_semaphore *semaphore, uint32_t units)
+{
+    if (units > semaphore->_units || !torc__waiters_empty(&semaphore->_waiters))
+        return -EAGAIN;
+    semaphore->_units -= units;
+    return 0;
+}
+
+int torc_semaphore_acquire(struct torc_semaphore *semaphore, uint32_t units)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct request request = {.semaphore = semaphore, .units = units};
+    int reason = torc__reason(shard);
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    if (torc_semaphore_try_acquire(semaphore, units) == 0)
+        return 0;
+    return torc__waiters_wait(shard, &semaphore->_waiters, &request.waiter, interrupt_semaphore);
+}
+
+void torc_semaphore_release(struct torc_semaphore *semaphore, uint32_t units)
+{
+    TORC_ASSERT(torc__shard != NULL);
+    TORC_ASSERT(units <= UINT32_MAX - semaphore->_units);
+    semaphore->_units += units;
+    hand_out(semaphore);
+}
+
+uint32_t torc_semaphore_units(const struct torc_semaphore *semaphore)
+{
+    return semaphore->_units;
+}
+
+void torc_semaphore_finish(struct torc_semaphore *semaphore)
+{
+    TORC_ASSERT(torc__waiters_empty(&semaphore->_waiters));
+}

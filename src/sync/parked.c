@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * parked.c - wait for other threads, and wake who waits.
+ */
+#include "sync/parked.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void message_arrived(struct torc_message *message)
+{
+    struct torc__parked *parked = container_of(message, struct torc__parked, message);
+
+    torc__wake(torc__shard, parked->fiber, 0);
+}
+
+int torc__parked_init(struct torc__parked *parked)
+{
+    *parked = (struct torc__parked){.message = {.run = message_arrived}};
+    if (torc__shard == NULL)
+        return 0;
+    parked->shard = torc__shard_of_fiber();
+    parked->fiber = parked->shard->running;
+    parked->mailbox = parked->shard->mailbox;
+    return parked->shard->closing ? -ESHUTDOWN : 0;
+}
+
+int torc__parked_reason(const struct torc__parked *parked)
+{
+    return parked->shard != NULL ? torc__reason(parked->shard) : 0;
+}
+
+static void wait_for_futex(atomic_uint *word)
+{
+    const int saved = errno;
+
+    while (atomic_load_explicit(word, memory_order_acquire) == 0)
+        (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    errno = saved;
+}
+
+int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt)
+{
+    if (parked->shard != NULL)
+        return torc__wait(parked->shard, interrupt, parked);
+    wait_for_futex(&parked->woken);
+    return 0;
+}
+
+void torc__parked_wake(struct torc__parked *parked)
+{
+    if (parked->shard == NULL) {
+        const int saved = errno;
+
+        /* Once it has read the word the thread goes on, so the call may name what is no futex any
+         * more. Then it wakes nobody, or somebody who looks again. */
+        atomic_store_explicit(&parked->woken, 1, memory_order_release);
+        (void)syscall(SYS_futex, &parked->woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        errno = saved;
+    } else if (parked->shard == torc__shard) {
+        torc__wake(torc__shard, parked->fiber, 0);
+    } else {
+        int result = torc__mailbox_push(parked->mailbox, &parked->message);
+
+        TORC_ASSERT(result == 0); /* A shard with a fiber that waits takes messages. */
+    }
+}

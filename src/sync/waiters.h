@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * waiters.h - fibers in a queue: what everything in this layer waits with.
+ *
+ * A waiter stands on the stack of its fiber. Whoever has something for the first of a queue grants
+ * it: the waiter leaves the queue in the same moment and its fiber becomes ready, so from then on
+ * no reason of a scope can take back what was granted. A reason that comes first takes the waiter
+ * out of the queue. So a queue holds only fibers that still wait.
+ *
+ * A fiber that selects stands in several queues at once. Its waiters have a `_granted` of their
+ * own, which takes the others out of their queues before it wakes the fiber.
+ */
+#ifndef SYNC_WAITERS_H
+#define SYNC_WAITERS_H
+
+#include "shard/shard.h"
+#include <torc/select.h>
+#include <torc/sync.h>
+
+static inline bool torc__waiters_empty(const struct torc_waiters *waiters)
+{
+    return waiters->_first == NULL;
+}
+
+/* Stand at the end of the queue. */
+void torc__waiters_append(struct torc_waiters *waiters, struct torc_waiter *waiter);
+
+/* Leave the queue. */
+void torc__waiters_leave(struct torc_waiter *waiter);
+
+/* Give the waiter what it waits for: it leaves its queue and its wait returns `result`. */
+void torc__waiter_grant(struct torc_waiter *waiter, int result);
+
+/* Grant the same to all in the queue. */
+void torc__waiters_grant_all(struct torc_waiters *waiters, int result);
+
+/* Leave the queue and wake the fiber with the reason: how most waits here are interrupted. */
+void torc__waiter_interrupt(struct torc_fiber *fiber, int reason);
+
+/*
+ * Wait at the end of the queue until granted. Returns what was granted, or the scope's reason. The
+ * caller has seen that there is none yet; `interrupt` as torc__wait().
+ */
+int torc__waiters_wait(struct torc__shard *shard, struct torc_waiters *waiters,
+                       struct torc_waiter *waiter, torc__interrupt_fn *interrupt);
+
+/* The plain wait of the running fiber: returns 0 when granted, or the reason, also at the entry. */
+int torc__waiters_wait_plainly(struct torc__shard *shard, struct torc_waiters *waiters);
+
+/* The same for a value: `object` and `value` are for the one who grants. */
+int torc__waiters_wait_for_value(struct torc__shard *shard, struct torc_waiters *waiters,
+                                 void *object, void *value);
+
+/* A case of a select that waits in `queue`; `attempt` commits it if that needs no waiting. */
+struct torc_case torc__case_of(int (*attempt)(struct torc_case *one), struct torc_waiters *queue,
+                               void *object, void *value);
+
+#endif

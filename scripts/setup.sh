@@ -15,10 +15,13 @@ wanted=() # Without these some tests or peers are skipped, but nothing fails.
 
 case "${1:-build}" in
 build) ;;
-bench) wanted=(fio strace) ;;
-test) wanted=(clang gdb valgrind qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu) ;;
+bench) wanted=(fio strace redis-server redis-tools) ;;
+test)
+    wanted=(libc-ares-dev clang gdb valgrind redis-server redis-tools
+        qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
+    ;;
 ci)
-    needed+=(clang gdb valgrind clang-format clang-tidy)
+    needed+=(clang gdb valgrind clang-format clang-tidy libc-ares-dev)
     wanted=(qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
     ;;
 *)
@@ -50,6 +53,7 @@ have()
     liburing-dev) pkg-config --exists 'liburing >= 2.3' ;;
     libjansson-dev) pkg-config --exists jansson ;;
     libuv1-dev) pkg-config --exists libuv ;;
+    libc-ares-dev) pkg-config --exists 'libcares >= 1.18' ;;
     check) pkg-config --exists check ;;
     qemu-user) has_commands qemu-aarch64 qemu-riscv64 ;;
     "gcc-$(uname -m)-linux-gnu") true ;;

@@ -83,6 +83,10 @@ struct torc_options {
                                      0 = 256, or 1,024 of 16 KiB */
     uint64_t shutdown_warn_ns;    /* name the fibers that did not end after so long;
                                   0 = 5 s */
+
+    /* Threads for what has to block, see torc/blocking.h; of the whole runtime. */
+    unsigned blocking_threads_max; /* 3 to 4,096; 0 = 64 */
+    uint64_t blocking_idle_ns;     /* how long one stays without work; at most 1 h; 0 = 10 s */
 };
 
 /*
@@ -139,6 +143,10 @@ struct torc_stats {
     uint64_t stacks_used;             /* in use now */
     uint64_t receive_buffers;         /* that streams have for receiving */
     uint64_t receive_buffers_starved; /* times the kernel found none free (ENOBUFS) */
+
+    /* Of the whole runtime: threads for what has to block. */
+    uint64_t blocking_threads; /* alive now */
+    uint64_t blocking_runs;    /* how often one has done something */
 };
 
 /* The counters of this shard. From a fiber or a loop callback. */

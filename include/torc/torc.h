@@ -6,7 +6,9 @@
 #define TORC_TORC_H
 
 #include <torc/api.h>
+#include <torc/blocking.h>
 #include <torc/channel.h>
+#include <torc/dns.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
 #include <torc/frame.h>
@@ -15,11 +17,13 @@
 #include <torc/mailbox.h>
 #include <torc/net.h>
 #include <torc/op.h>
+#include <torc/process.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
 #include <torc/select.h>
 #include <torc/shard.h>
 #include <torc/shared.h>
+#include <torc/signal.h>
 #include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>

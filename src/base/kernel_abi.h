@@ -27,6 +27,15 @@ _Static_assert(IORING_SETUP_TASKRUN_FLAG == 1U << 9, "kernel ABI");
 _Static_assert(IORING_REGISTER_RING_FDS == 20, "kernel ABI");
 _Static_assert(IORING_OP_MSG_RING == 40, "kernel ABI");
 
+/* Operations that liburing 2.3 does not know; those that it does are enumerators, which no
+ * preprocessor sees, so these have names of their own. */
+#define KERNEL_OP_WAITID    50 /* 6.7 */
+#define KERNEL_OP_FTRUNCATE 55 /* 6.9 */
+#define KERNEL_OP_BIND      56 /* 6.11 */
+#define KERNEL_OP_LISTEN    57 /* 6.11 */
+#define KERNEL_OP_PIPE      62 /* 6.16 */
+_Static_assert(IORING_OP_SENDMSG_ZC == 48, "kernel ABI");
+
 /* Flags of completions and of the wait. */
 _Static_assert(IORING_CQE_F_NOTIF == 1U << 3, "kernel ABI");
 _Static_assert(IORING_ENTER_REGISTERED_RING == 1U << 4, "kernel ABI");

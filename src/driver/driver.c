@@ -5,6 +5,7 @@
 #include "driver/driver.h"
 #include "base/compiler.h"
 #include "base/log.h"
+#include "driver/pool.h"
 #include "driver/uring.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -89,6 +90,8 @@ int torc__driver_read_options(const struct torc_options *options,
         return -EINVAL;
     if (options->driver > TORC_DRIVER_URING || (options->forbid & ~(unsigned)TORC_FEATURE_ALL))
         return -EINVAL;
+    if (!torc__pool_options_valid(options))
+        return -EINVAL;
     ret_options->entries = entries;
     ret_options->completion_entries = completions;
     ret_options->forbid = options->forbid | forbidden_by_environment();
@@ -115,7 +118,8 @@ static const char *explain(int error)
     }
 }
 
-static int create_quietly(const struct torc_options *options, struct torc__driver **ret_driver)
+static int create_quietly(const struct torc_options *options, struct torc__pool *pool,
+                          struct torc__driver **ret_driver)
 {
     struct torc__driver_options chosen;
     struct torc__uring *uring;
@@ -128,6 +132,7 @@ static int create_quietly(const struct torc_options *options, struct torc__drive
         return -ENOMEM;
     uring->base.ops = &torc__uring_ops;
     uring->base.forbid = chosen.forbid;
+    uring->base.pool = pool;
     result = torc__uring_ops.init(&uring->base, &chosen);
     if (result < 0) {
         free(uring);
@@ -144,7 +149,8 @@ static bool environment_names_a_driver(void)
     return name == NULL || *name == '\0' || strcmp(name, "auto") == 0 || strcmp(name, "uring") == 0;
 }
 
-int torc__driver_create(const struct torc_options *options, struct torc__driver **ret_driver)
+int torc__driver_create(const struct torc_options *options, struct torc__pool *pool,
+                        struct torc__driver **ret_driver)
 {
     int result;
 
@@ -152,7 +158,7 @@ int torc__driver_create(const struct torc_options *options, struct torc__driver 
         torc__log("TORC_DRIVER: there is no driver \"%s\"", getenv("TORC_DRIVER"));
         return -EINVAL;
     }
-    result = create_quietly(options, ret_driver);
+    result = create_quietly(options, pool, ret_driver);
     if (result < 0 && result != -EINVAL)
         torc__log("cannot start: %s", explain(result));
     return result;
@@ -230,7 +236,7 @@ int torc__driver_report(const struct torc_options *options, struct torc_driver_r
     if (result < 0)
         return result;
     memset(ret_report, 0, sizeof(*ret_report));
-    result = create_quietly(options, &driver);
+    result = create_quietly(options, NULL, &driver);
     ret_report->error = result;
     ret_report->driver = result < 0 ? "none" : driver->ops->name;
     ret_report->reason =

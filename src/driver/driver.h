@@ -22,6 +22,7 @@
 struct torc__driver;
 struct torc__control;
 struct torc__buffer_ring;
+struct torc__pool;
 
 /* For turn(): do not wait. Any time in the past would do. */
 #define DRIVER_NO_WAIT 0
@@ -77,13 +78,28 @@ struct torc__driver_ops {
     void (*close_buffers)(struct torc__driver *driver, struct torc__buffer_ring *buffers);
 };
 
+/* Operation codes are below this; the newest of Linux 6.18 is 64. */
+#define DRIVER_OPCODES 128
+
 /* Head of every driver's own struct. */
 struct torc__driver {
     const struct torc__driver_ops *ops;
     struct torc__driver_stats stats;
     unsigned features; /* The torc_feature bits in use. */
     unsigned forbid;   /* Those that options or the environment forbid. */
+    uint64_t
+        opcodes[DRIVER_OPCODES / 64]; /* What prepare() may be given: see torc__driver_has(). */
+    struct torc__pool *pool;          /* the runtime's; NULL for a driver that is only tried */
 };
+
+/*
+ * Whether a driver carries out an operation. One that it does not may be done by torc__execute()
+ * on a thread of the pool.
+ */
+static inline bool torc__driver_has(const struct torc__driver *driver, unsigned opcode)
+{
+    return driver->opcodes[opcode / 64] & (UINT64_C(1) << (opcode % 64));
+}
 
 /* How many ops have been prepared and not completed. */
 static inline uint64_t torc__driver_in_flight(const struct torc__driver *driver)
@@ -95,9 +111,10 @@ extern const struct torc__driver_ops torc__uring_ops;
 
 /*
  * Make the driver that `options` and the environment (TORC_DRIVER, TORC_FORBID) ask for. Allocates.
- * 0, or the reason why none works, of which the log has told.
+ * 0, or the reason why none works, of which the log has told. `pool` must outlive it.
  */
-int torc__driver_create(const struct torc_options *options, struct torc__driver **ret_driver);
+int torc__driver_create(const struct torc_options *options, struct torc__pool *pool,
+                        struct torc__driver **ret_driver);
 
 /* Finish a driver and free it. NULL is ignored. */
 void torc__driver_destroy(struct torc__driver *driver);

@@ -147,7 +147,7 @@ int torc__ring_register_fd(struct torc__ring *ring)
     return 0;
 }
 
-bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode)
+void torc__ring_probe(struct torc__ring *ring, uint64_t *opcodes, unsigned words)
 {
     union {
         struct io_uring_probe probe;
@@ -155,10 +155,21 @@ bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode)
     } answer;
 
     memset(&answer, 0, sizeof(answer));
+    memset(opcodes, 0, words * sizeof(opcodes[0]));
     if (sys_register(ring->fd, IORING_REGISTER_PROBE, &answer, 256) < 0)
-        return false;
-    return opcode <= answer.probe.last_op &&
-           (answer.probe.ops[opcode].flags & IO_URING_OP_SUPPORTED);
+        return;
+    for (unsigned i = 0; i <= answer.probe.last_op && i < 64 * words; i++) {
+        if (answer.probe.ops[i].flags & IO_URING_OP_SUPPORTED)
+            opcodes[i / 64] |= UINT64_C(1) << (i % 64);
+    }
+}
+
+bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode)
+{
+    uint64_t opcodes[4];
+
+    torc__ring_probe(ring, opcodes, 4);
+    return opcode < 256 && (opcodes[opcode / 64] & (UINT64_C(1) << (opcode % 64)));
 }
 
 int torc__ring_register_buffers(struct torc__ring *ring, struct io_uring_buf_ring *buffers,

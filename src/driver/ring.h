@@ -55,7 +55,11 @@ void torc__ring_finish(struct torc__ring *ring);
 /* Register the ring's own descriptor, which saves a lookup per call. 0, or why not. */
 int torc__ring_register_fd(struct torc__ring *ring);
 
-/* Whether the kernel knows an operation code (IORING_REGISTER_PROBE, 5.6). */
+/* Set the bit of each operation code below 64 * words that the kernel knows, clear the others
+ * (IORING_REGISTER_PROBE, 5.6). */
+void torc__ring_probe(struct torc__ring *ring, uint64_t *opcodes, unsigned words);
+
+/* Whether the kernel knows an operation code below 256. */
 bool torc__ring_has_opcode(struct torc__ring *ring, unsigned opcode);
 
 /*

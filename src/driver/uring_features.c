@@ -12,6 +12,8 @@
 /* Those that are the ring's; the others are the stacks'. */
 #define RING_FEATURES (TORC_FEATURE_ALL & ~(unsigned)TORC_FEATURE_GUARD_REGIONS)
 
+#define LAST_OPCODE_OF_56 IORING_OP_EPOLL_CTL
+
 static const struct {
     unsigned feature;
     unsigned flags;
@@ -74,6 +76,15 @@ static unsigned probe_buffers(struct torc__ring *ring, unsigned features)
     if ((features & TORC_FEATURE_BUFFER_RING) && torc__ring_takes_buffers(ring, false))
         return features & ~(unsigned)TORC_FEATURE_BUFFER_INC;
     return features & ~both;
+
+/* Operations that came after Linux 5.6 are done without where all that came later is forbidden. */
+static void probe_opcodes(struct torc__uring *uring, unsigned forbid)
+{
+    torc__ring_probe(&uring->ring, uring->base.opcodes, ARRAY_LENGTH(uring->base.opcodes));
+    if ((forbid & TORC_FEATURE_ALL) == TORC_FEATURE_ALL) {
+        uring->base.opcodes[0] &= (UINT64_C(2) << LAST_OPCODE_OF_56) - 1;
+        uring->base.opcodes[1] = 0;
+    }
 }
 
 static unsigned probe_rest(struct torc__uring *uring, unsigned features)
@@ -84,7 +95,7 @@ static unsigned probe_rest(struct torc__uring *uring, unsigned features)
         features &= ~(unsigned)TORC_FEATURE_EXT_ARG;
     if (!(ring->features & IORING_FEAT_CQE_SKIP))
         features &= ~(unsigned)TORC_FEATURE_CQE_SKIP;
-    if ((features & TORC_FEATURE_MSG_RING) && !torc__ring_has_opcode(ring, IORING_OP_MSG_RING))
+    if (!torc__driver_has(&uring->base, IORING_OP_MSG_RING))
         features &= ~(unsigned)TORC_FEATURE_MSG_RING;
     /* Multishot receive has no mark of its own; SEND_ZC came in the same release. */
     if (!torc__ring_has_opcode(ring, IORING_OP_SEND_ZC))
@@ -108,6 +119,7 @@ int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_optio
     }
     if (result < 0)
         return result;
+    probe_opcodes(uring, options->forbid);
     uring->base.features = probe_rest(uring, features);
     return 0;
 }

@@ -3,6 +3,8 @@
  * await.c - one operation, one wait.
  */
 #include "io/await.h"
+#include "driver/execute.h"
+#include "io/blocking.h"
 #include <errno.h>
 
 void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more)
@@ -42,4 +44,23 @@ int torc__await_shielded(struct torc_op *op)
 {
     (void)torc__wait(torc__shard, NULL, op);
     return op->_result;
+}
+
+static int execute(void *op)
+{
+    return torc__execute(torc__op_own_sqe(op));
+}
+
+int torc__await_for(struct torc_op *op)
+{
+    if (unlikely(op->_complete == NULL))
+        return torc__blocking(LANE_FILES, execute, op);
+    return torc__await(op);
+}
+
+int torc__await_for_shielded(struct torc_op *op)
+{
+    if (unlikely(op->_complete == NULL))
+        return torc__blocking_shielded(LANE_FILES, execute, op);
+    return torc__await_shielded(op);
 }

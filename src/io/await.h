@@ -15,6 +15,7 @@
 
 #include "base/kernel_abi.h"
 #include "shard/shard.h"
+#include <string.h>
 #include <torc/op.h>
 
 /* Values of torc_op._state. */
@@ -97,6 +98,41 @@ int torc__await(struct torc_op *op);
 
 /* torc__await() that is not to be interrupted. */
 int torc__await_shielded(struct torc_op *op);
+
+/* ---- Operations that not every driver has ---- */
+
+/* The operation of an op that torc__begin_for() did not give to the driver. */
+static inline struct io_uring_sqe *torc__op_own_sqe(struct torc_op *op)
+{
+    return (struct io_uring_sqe *)(void *)op->_sqe;
+}
+
+static inline struct io_uring_sqe *torc__begin_for_always(struct torc_op *op, unsigned opcode)
+{
+    if (likely(torc__driver_has(torc__shard_of_fiber()->driver, opcode)))
+        return torc__begin_always(op);
+    op->_complete = NULL; /* Nobody completes it: torc__await_for() carries it out. */
+    memset(op->_sqe, 0, sizeof(op->_sqe));
+    return torc__op_own_sqe(op);
+}
+
+/*
+ * torc__begin(), of an operation that is newer than Linux 5.6: the caller prepares one with
+ * `opcode` in the SQE, and waits by torc__await_for(). Where the driver does not have it, it is
+ * carried out by system calls on a thread of the pool.
+ */
+static inline struct io_uring_sqe *torc__begin_for(struct torc_op *op, unsigned opcode)
+{
+    if (likely(torc__driver_has(torc__shard_of_fiber()->driver, opcode)))
+        return torc__begin(op);
+    return torc__begin_for_always(op, opcode);
+}
+
+/* torc__await(), for torc__begin_for(). */
+int torc__await_for(struct torc_op *op);
+
+/* torc__await_shielded(), for torc__begin_for_always(). */
+int torc__await_for_shielded(struct torc_op *op);
 
 /* The result of an op; the scope's reason, from now on, if that is what ended the op. */
 int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op);

@@ -10,9 +10,11 @@ void torc_stats(struct torc_stats *ret_stats)
 {
     const struct torc__shard *shard = torc__shard;
     const struct torc__driver_stats *driver;
+    struct torc__pool_stats pool;
 
     TORC_ASSERT(shard != NULL);
     driver = &shard->driver->stats;
+    torc__pool_stats(shard->pool, &pool);
     *ret_stats = (struct torc_stats){
         .rounds = shard->rounds,
         .switches = shard->switches,
@@ -35,6 +37,8 @@ void torc_stats(struct torc_stats *ret_stats)
         .stacks_used = shard->stacks.used,
         .receive_buffers = shard->receive_buffers,
         .receive_buffers_starved = shard->receive_buffers_starved,
+        .blocking_threads = pool.threads,
+        .blocking_runs = pool.runs,
     };
 }
 

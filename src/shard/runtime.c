@@ -28,6 +28,7 @@ struct shard_slot {
 
 struct torc__runtime {
     const struct torc_options *options;
+    struct torc__pool *pool;
     torc_fiber_fn *main;
     void *arg;
     pthread_mutex_t mutex; /* of all below, but for the slots */
@@ -117,28 +118,32 @@ const struct torc_options *torc__runtime_options(const struct torc__runtime *run
 
 /* ---- Threads ---- */
 
-/* SIGPIPE is for programs that do not look at results. Blocked, not ignored: that a child would
- * inherit through exec(). */
-static void block_sigpipe(sigset_t *ret_before)
+/* For programs that do not look at results: EPIPE, and EFBIG at RLIMIT_FSIZE. */
+static const int write_signals[] = {SIGPIPE, SIGXFSZ};
+
+/* Blocked, not ignored: that a child would inherit through exec(). */
+static void block_write_signals(sigset_t *ret_before)
 {
     sigset_t set;
 
     sigemptyset(&set);
-    sigaddset(&set, SIGPIPE);
+    for (unsigned i = 0; i < ARRAY_LENGTH(write_signals); i++)
+        sigaddset(&set, write_signals[i]);
     pthread_sigmask(SIG_BLOCK, &set, ret_before);
 }
 
-static void restore_sigpipe(const sigset_t *before)
+static void restore_write_signals(const sigset_t *before)
 {
     const struct timespec no_time = {0};
     sigset_t set;
 
-    if (sigismember(before, SIGPIPE))
-        return;
     sigemptyset(&set);
-    sigaddset(&set, SIGPIPE);
-    while (sigtimedwait(&set, NULL, &no_time) == SIGPIPE)
-        ; /* One that was raised meanwhile. */
+    for (unsigned i = 0; i < ARRAY_LENGTH(write_signals); i++) {
+        if (!sigismember(before, write_signals[i]))
+            sigaddset(&set, write_signals[i]);
+    }
+    while (sigtimedwait(&set, NULL, &no_time) > 0)
+        ; /* Those that were raised meanwhile. */
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
@@ -156,6 +161,7 @@ static int start(struct shard_slot *slot, struct torc__shard **ret_shard)
     const struct torc__shard_options options = {
         .options = slot->runtime->options,
         .runtime = slot->runtime,
+        .pool = slot->runtime->pool,
         .mailbox = torc__mailbox_acquire(slot->mailbox),
         .index = slot->index,
     };
@@ -178,7 +184,7 @@ static void live(struct shard_slot *slot)
     sigset_t before;
     int result;
 
-    block_sigpipe(&before);
+    block_write_signals(&before);
     result = start(slot, &shard);
     if (catch_faults)
         torc__fault_catch(&signal_stack);
@@ -196,7 +202,7 @@ static void live(struct shard_slot *slot)
         torc__fault_release(signal_stack);
     if (shard != NULL)
         torc__shard_finish(shard);
-    restore_sigpipe(&before);
+    restore_write_signals(&before);
 }
 
 static void *thread_main(void *arg)
@@ -260,6 +266,7 @@ static int place(struct torc__runtime *runtime)
 
 static void destroy(struct torc__runtime *runtime)
 {
+    torc__pool_destroy(runtime->pool);
     for (unsigned i = 0; i < runtime->count; i++)
         torc__mailbox_release(runtime->slots[i].mailbox);
     pthread_cond_destroy(&runtime->met);
@@ -275,6 +282,8 @@ static int create(const struct torc_options *options, struct torc__runtime **ret
 
     if (count < 0)
         return count;
+    if (!torc__pool_options_valid(options))
+        return -EINVAL;
     runtime = calloc(1, sizeof(*runtime) + (size_t)count * sizeof(runtime->slots[0]));
     if (runtime == NULL)
         return -ENOMEM;
@@ -283,6 +292,10 @@ static int create(const struct torc_options *options, struct torc__runtime **ret
     pthread_mutex_init(&runtime->mutex, NULL);
     pthread_cond_init(&runtime->met, NULL);
     result = place(runtime);
+    /* Here, where the calling thread is not pinned yet: it is asked where threads may run. */
+    runtime->pool = torc__pool_create(options);
+    if (result == 0 && runtime->pool == NULL)
+        result = -ENOMEM;
     for (unsigned i = 0; i < runtime->count && result == 0; i++) {
         runtime->slots[i].runtime = runtime;
         runtime->slots[i].index = i;

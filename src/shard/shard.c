@@ -324,6 +324,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
         return -ENOMEM;
     memset(shard, 0, sizeof(*shard));
     shard->runtime = options->runtime;
+    shard->pool = options->pool;
     shard->index = options->index;
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
@@ -334,7 +335,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->loop.sp = &shard->loop; /* Anything but NULL, which is for fibers that never ran. */
     result = read_options(shard, options->options);
     if (result == 0)
-        result = torc__driver_create(options->options, &shard->driver);
+        result = torc__driver_create(options->options, shard->pool, &shard->driver);
     if (result < 0) {
         free(shard);
         return result;
@@ -430,6 +431,8 @@ void torc__shard_finish(struct torc__shard *shard)
     torc__timer_stop(&shard->timers, &shard->trim);
     if (shard->finish_streams != NULL)
         shard->finish_streams(shard);
+    if (shard->resolver != NULL)
+        shard->destroy_resolver(shard->resolver);
     torc__driver_destroy(shard->driver);
     torc__stacks_finish(&shard->stacks);
     torc__fibers_finish(&shard->fibers);

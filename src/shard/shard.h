@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "driver/driver.h"
+#include "driver/pool.h"
 #include "fiber/fiber.h"
 #include "shard/mailbox.h"
 #include "shard/poll_policy.h"
@@ -19,6 +20,7 @@
 struct torc__runtime;
 struct torc__thread_call;
 struct torc__streams;
+struct torc_resolver;
 
 struct torc__shard {
     /* What every switch touches. */
@@ -39,7 +41,9 @@ struct torc__shard {
     struct torc__timers timers;
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
-    struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc_op *feeds;          /* ops whose completions wake no fiber */
+    struct torc_resolver *resolver; /* of names, once one was needed, and how to end it */
+    void (*destroy_resolver)(struct torc_resolver *resolver);
 
     /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
     struct torc__streams *streams;
@@ -50,6 +54,7 @@ struct torc__shard {
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
+    struct torc__pool *pool; /* the runtime's */
     unsigned index;
     uint32_t budget_full; /* what a round may switch; learnt, see shard.c */
     uint64_t round_ops;   /* the driver's count of ops when the round began */
@@ -180,6 +185,7 @@ void torc__shard_stop(struct torc__shard *shard);
 struct torc__shard_options {
     const struct torc_options *options;
     struct torc__runtime *runtime;
+    struct torc__pool *pool;
     struct torc__mailbox *mailbox; /* one reference, which becomes the shard's */
     unsigned index;
 };

@@ -20,12 +20,13 @@
     }                                  \
     static void name##_on_shard(void)
 
-/* The same, for a test that starts threads of its own. */
+/* The same, for a test that starts threads of its own, or has torc start some. */
 #define FIBER_TEST_WITH_THREADS(name)  \
     static void name##_on_shard(void); \
     TEST(name)                         \
     {                                  \
         NEEDS_THREADS();               \
+        harness_expect_threads();      \
         harness_run(name##_on_shard);  \
     }                                  \
     static void name##_on_shard(void)
@@ -50,6 +51,7 @@ int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, 
  * so a test that starts some is not compared with how it was before.
  */
 pthread_t harness_thread(void *(*body)(void *), void *arg);
+void harness_expect_threads(void); /* that torc starts */
 void harness_join(pthread_t thread);
 
 /* Start a fiber in `scope`, or, if that is NULL, in the root scope. */

@@ -129,7 +129,7 @@ static int shard_main(void *arg)
 
     torc_fiber_set_name("bench");
     if (shard->index == 0)
-        error = torc_spawn(signals_watch, &run->signals);
+        error = signals_start(&run->signals);
     if (error == 0 && run->bench.options->mode != BENCH_CHURN)
         error = connect_all(shard);
     if (error == 0)
@@ -290,10 +290,7 @@ int bench_run(const struct bench_options *options, struct bench_result *ret_resu
     /* Messages go out when they are due, and not together with the next ones. */
     if (options->mode == BENCH_OPEN)
         runtime.timer_slack_ns = 1;
-    int error = signals_open(&run.signals);
-    if (error < 0)
-        return error;
-    error = prepare(&run.bench);
+    int error = prepare(&run.bench);
     if (error == 0) {
         error = torc_run(shard_main, &run, &runtime);
         if (error == -ECANCELED || atomic_load(&run.bench.connect_error) != 0)
@@ -304,6 +301,5 @@ int bench_run(const struct bench_options *options, struct bench_result *ret_resu
     if (error == 0)
         ret_result->interrupted = run.signals.received;
     release(&run.bench);
-    signals_close(&run.signals);
     return error;
 }

@@ -221,7 +221,7 @@ static int stop_later(void *arg)
 /* The fibers that only the first shard has. */
 static int start_helpers(struct echo *echo)
 {
-    int error = torc_spawn(signals_watch, &echo->signals);
+    int error = signals_start(&echo->signals);
 
     if (error == 0 && echo->options->duration_ns > 0)
         error = torc_spawn(stop_later, echo);
@@ -281,13 +281,7 @@ static int run(const struct echo_options *options)
     for (unsigned i = 0; i < echo.shard_count; i++)
         echo.shards[i] = (struct echo_shard){.echo = &echo};
 
-    int error = signals_open(&echo.signals);
-    if (error < 0) {
-        free(echo.shards);
-        return cli_failed("torc echo", "cannot receive signals: %s", torc_strerror(error));
-    }
-    error = torc_run(echo_main, &echo, &options->runtime);
-    signals_close(&echo.signals);
+    const int error = torc_run(echo_main, &echo, &options->runtime);
     if (atomic_load(&echo.listening) == echo.shard_count)
         echo_report(&echo);
     if (error < 0 && !atomic_load(&echo.complained))

@@ -95,7 +95,7 @@ static int create(void)
 {
     const struct torc_options options = {0};
     struct torc__driver *driver = NULL;
-    int result = torc__driver_create(&options, &driver);
+    int result = torc__driver_create(&options, NULL, &driver);
 
     EXPECT(result == 0 || driver == NULL);
     torc__driver_destroy(driver);
@@ -188,7 +188,7 @@ TEST(the_report_agrees_with_the_driver_that_is_created)
 
     forget_environment();
     EXPECT_INT(torc__driver_report(&options, &report), ==, 0);
-    EXPECT_INT(torc__driver_create(&options, &driver), ==, 0);
+    EXPECT_INT(torc__driver_create(&options, NULL, &driver), ==, 0);
 
     EXPECT_INT(report.error, ==, 0);
     EXPECT_STR(report.driver, driver->ops->name);
@@ -217,7 +217,7 @@ static void create_and_destroy(unsigned count)
     struct torc__driver *driver;
 
     for (unsigned i = 0; i < count; i++) {
-        EXPECT_INT(torc__driver_create(&options, &driver), ==, 0);
+        EXPECT_INT(torc__driver_create(&options, NULL, &driver), ==, 0);
         (void)driver->ops->turn(driver, 1); /* So that the read for wake-ups is in flight. */
         torc__driver_destroy(driver);
     }

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * blocking.c - wait for a function that runs on a thread of the pool.
+ *
+ * The call stands in the frame of the waiting fiber. The thread posts its message to the shard's
+ * mailbox as the last thing it does with it, and only that message wakes the fiber; or the call is
+ * withdrawn before it ran.
+ */
+#include "io/blocking.h"
+#include "shard/shard.h"
+#include <torc/blocking.h>
+
+struct call {
+    struct torc__job job;
+    struct torc_message message;
+    struct torc__shard *shard;
+    struct torc_fiber *fiber;
+    int (*fn)(void *arg);
+    void *arg;
+    int result;
+};
+
+static void arrived(struct torc_message *message)
+{
+    struct call *call = container_of(message, struct call, message);
+
+    torc__wake(call->shard, call->fiber, 0);
+}
+
+static void run(struct torc__job *job)
+{
+    struct call *call = container_of(job, struct call, job);
+    int posted;
+
+    call->result = call->fn(call->arg);
+    posted = torc__mailbox_push(call->shard->mailbox, &call->message);
+    TORC_ASSERT(posted == 0); /* It is open for as long as a fiber waits here. */
+}
+
+static void interrupt_call(struct torc_fiber *fiber, int reason)
+{
+    struct call *call = fiber->waits_for;
+
+    if (torc__pool_withdraw(call->shard->pool, &call->job))
+        torc__wake(call->shard, fiber, reason);
+}
+
+static int call_on_pool(enum torc__lane lane, int (*fn)(void *arg), void *arg,
+                        torc__interrupt_fn *interrupt)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    struct call call = {.job = {.run = run},
+                        .message = {.run = arrived},
+                        .shard = shard,
+                        .fiber = shard->running,
+                        .fn = fn,
+                        .arg = arg};
+    int result;
+
+    /* At the very end the mailbox is closed, and nothing else wants the shard any more. */
+    if (shard->closing)
+        return torc_on_thread_stack(fn, arg);
+    result = torc__pool_submit(shard->pool, lane, &call.job);
+    if (result == 0)
+        result = torc__wait(shard, interrupt, &call);
+    return result < 0 ? result : call.result;
+}
+
+int torc__blocking(enum torc__lane lane, int (*fn)(void *arg), void *arg)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    int reason = torc__reason(shard);
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
+    return call_on_pool(lane, fn, arg, interrupt_call);
+}
+
+int torc__blocking_shielded(enum torc__lane lane, int (*fn)(void *arg), void *arg)
+{
+    return call_on_pool(lane, fn, arg, NULL);
+}
+
+int torc_blocking(int (*fn)(void *arg), void *arg)
+{
+    return torc__blocking(LANE_CALLS, fn, arg);
+}

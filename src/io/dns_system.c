@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dns_system.c - names as the system knows them: getaddrinfo() and its like, on the blocking pool.
+ */
+#include "base/compiler.h"
+#include "io/blocking.h"
+#include "io/dns.h"
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+int torc__names_error(int eai, int error)
+{
+    switch (eai) {
+    case 0:
+        return 0;
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+    case EAI_SERVICE:
+        return -ENXIO;
+    case EAI_AGAIN:
+        return -EAGAIN;
+    case EAI_FAMILY:
+        return -EAFNOSUPPORT;
+    case EAI_MEMORY:
+        return -ENOMEM;
+    case EAI_OVERFLOW:
+        return -ENOBUFS;
+    case EAI_SYSTEM:
+        return error > 0 ? -error : -EREMOTEIO;
+    default:
+        return -EREMOTEIO;
+    }
+}
+
+/* ---- Addresses ---- */
+
+struct query {
+    const char *host;
+    struct torc__names_answer *answer;
+};
+
+static int run_getaddrinfo(void *arg)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    const struct query *query = arg;
+    struct torc__names_answer *answer = query->answer;
+    struct addrinfo *found = NULL;
+    int result = getaddrinfo(query->host, NULL, &hints, &found);
+
+    if (result != 0)
+        return torc__names_error(result, errno);
+    answer->count = 0;
+    for (const struct addrinfo *one = found;
+         one != NULL && answer->count < ARRAY_LENGTH(answer->addresses); one = one->ai_next) {
+        struct torc_address *address = &answer->addresses[answer->count];
+
+        if (one->ai_family != AF_INET && one->ai_family != AF_INET6)
+            continue;
+        memset(address, 0, sizeof(*address));
+        address->length = one->ai_addrlen;
+        memcpy(&address->any, one->ai_addr, one->ai_addrlen);
+        answer->count++;
+    }
+    freeaddrinfo(found);
+    answer->ttl_ns = UINT64_MAX;
+    return answer->count > 0 ? (int)answer->count : -ENXIO;
+}
+
+static int system_open(struct torc_resolver *resolver, const struct torc_resolver_options *options)
+{
+    (void)resolver;
+    (void)options;
+    return 0;
+}
+
+static void system_close(struct torc_resolver *resolver)
+{
+    (void)resolver;
+}
+
+static int system_addresses(struct torc_resolver *resolver, const char *host,
+                            struct torc__names_answer *ret_answer)
+{
+    struct query query = {.host = host, .answer = ret_answer};
+
+    (void)resolver;
+    return torc__blocking(LANE_NAMES, run_getaddrinfo, &query);
+}
+
+static int system_places(struct torc_resolver *resolver, const char *name,
+                         struct torc_service *ret_places, unsigned capacity)
+{
+    (void)resolver;
+    (void)name;
+    (void)ret_places;
+    (void)capacity;
+    return -EOPNOTSUPP;
+}
+
+const struct torc__names_backend torc__names_system = {
+    .open = system_open,
+    .close = system_close,
+    .addresses = system_addresses,
+    .places = system_places,
+};
+
+/* ---- Services ---- */
+
+struct service_query {
+    const char *service;
+    int type;
+    int protocol;
+};
+
+static int run_service(void *arg)
+{
+    const struct service_query *query = arg;
+    const struct addrinfo hints = {
+        .ai_family = AF_INET, .ai_socktype = query->type, .ai_protocol = query->protocol};
+    struct addrinfo *found = NULL;
+    int result = getaddrinfo(NULL, query->service, &hints, &found);
+
+    if (result != 0)
+        return torc__names_error(result, errno);
+    result = ntohs(((const struct sockaddr_in *)(const void *)found->ai_addr)->sin_port);
+    freeaddrinfo(found);
+    return result;
+}
+
+/* The number that a text is, if it is one: -1 if not, -EINVAL if that is no port. */
+static int parse_number(const char *text)
+{
+    int number = 0;
+
+    for (; *text >= '0' && *text <= '9' && number <= UINT16_MAX; text++)
+        number = number * 10 + (*text - '0');
+    if (*text != '\0' && number <= UINT16_MAX)
+        return -1;
+    return number <= UINT16_MAX ? number : -EINVAL;
+}
+
+int torc_lookup_service(const char *service, const char *protocol)
+{
+    const bool is_tcp = strcmp(protocol, "tcp") == 0;
+    struct service_query query = {.service = service,
+                                  .type = is_tcp ? SOCK_STREAM : SOCK_DGRAM,
+                                  .protocol = is_tcp ? IPPROTO_TCP : IPPROTO_UDP};
+    int number;
+
+    if ((!is_tcp && strcmp(protocol, "udp") != 0) || *service == '\0')
+        return -EINVAL;
+    number = parse_number(service);
+    if (number != -1)
+        return number;
+    return strlen(service) < TORC_HOST_NAME_SIZE ? torc__blocking(LANE_NAMES, run_service, &query)
+                                                 : -ENAMETOOLONG;
+}
+
+/* ---- Names of addresses ---- */
+
+struct name_query {
+    const struct torc_address *address;
+    char host[NI_MAXHOST];
+};
+
+static int run_getnameinfo(void *arg)
+{
+    struct name_query *query = arg;
+    const int result = getnameinfo(&query->address->any, query->address->length, query->host,
+                                   sizeof(query->host), NULL, 0, NI_NAMEREQD);
+
+    return torc__names_error(result, errno);
+}
+
+int torc_lookup_name(const struct torc_address *address, char *ret_host, size_t size)
+{
+    struct name_query query = {.address = address};
+    size_t length;
+    int result;
+
+    if (address->length == 0 ||
+        (address->any.sa_family != AF_INET && address->any.sa_family != AF_INET6))
+        return -EAFNOSUPPORT;
+    result = torc__blocking(LANE_NAMES, run_getnameinfo, &query);
+    if (result < 0)
+        return result;
+    length = strlen(query.host);
+    if (length >= size)
+        return -ENOBUFS;
+    memcpy(ret_host, query.host, length + 1);
+    return 0;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * process.c - children: start, wait, stop, close.
+ *
+ * A child is waited for by polling its pidfd, and then reaped by a waitid() that does not wait: the
+ * same on every kernel and driver, and with what the child has used, of which the ring's own WAITID
+ * does not tell.
+ */
+#include "io/process.h"
+#include "io/blocking.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <torc/io.h>
+#include <torc/scope.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* ---- Starting ---- */
+
+static size_t name_length(const char *entry)
+{
+    return strcspn(entry, "=");
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    const size_t length = name_length(a);
+
+    return length == name_length(b) && memcmp(a, b, length) == 0;
+}
+
+static bool is_named_in(const char *const *list, const char *entry)
+{
+    for (; *list != NULL; list++) {
+        if (same_name(*list, entry))
+            return true;
+    }
+    return false;
+}
+
+static size_t count_of(const char *const *list)
+{
+    size_t count = 0;
+
+    while (list[count] != NULL)
+        count++;
+    return count;
+}
+
+/* What we have of an environment, but for what `changes` name, and then what these set. */
+static int change_environment(const char *const *present, const char *const *changes,
+                              const char ***ret_environment)
+{
+    const char **list = malloc((count_of(present) + count_of(changes) + 1) * sizeof(*list));
+    size_t count = 0;
+
+    if (list == NULL)
+        return -ENOMEM;
+    for (; *present != NULL; present++) {
+        if (!is_named_in(changes, *present))
+            list[count++] = *present;
+    }
+    for (; *changes != NULL; changes++) { /* Of several the last counts. */
+        if ((*changes)[name_length(*changes)] == '=' && !is_named_in(changes + 1, *changes))
+            list[count++] = *changes;
+    }
+    list[count] = NULL;
+    *ret_environment = list;
+    return 0;
+}
+
+static bool names_are_right(const char *const *environment)
+{
+    for (; environment != NULL && *environment != NULL; environment++) {
+        if (name_length(*environment) == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool stdio_is_right(const struct torc_process_options *options)
+{
+    return options->input.kind < TORC_STDIO_OUTPUT && options->output.kind < TORC_STDIO_OUTPUT &&
+           options->error.kind <= TORC_STDIO_OUTPUT;
+}
+
+static int check_options(const struct torc_process_options *options)
+{
+    if (!stdio_is_right(options) || options->fd_count > PROCESS_FDS_MAX || options->group < 0 ||
+        (options->flags >= TORC_PROCESS_KEEP_IGNORED << 1) ||
+        !names_are_right(options->environment))
+        return -EINVAL;
+    for (unsigned i = 0; i < options->fd_count; i++) {
+        if (options->fds[i].child_fd < 0 || options->fds[i].child_fd > PROCESS_FD_MAX)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int launch_there(void *arg)
+{
+    return torc__process_launch(arg);
+}
+
+/* Launch on the pool, with the environment that the options ask for. */
+static int launch(struct torc__launch *launch)
+{
+    const struct torc_process_options *options = launch->options;
+    const char *const *present = (const char *const *)(void *)environ;
+    const char **changed = NULL;
+    int result;
+
+    launch->environment = present;
+    if (options->flags & TORC_PROCESS_ENVIRONMENT) {
+        static const char *const nothing[] = {NULL};
+
+        launch->environment = options->environment != NULL ? options->environment : nothing;
+    } else if (options->environment != NULL) {
+        result = change_environment(present, options->environment, &changed);
+        if (result < 0)
+            return result;
+        launch->environment = changed;
+    }
+    result = torc__blocking(LANE_FILES, launch_there, launch);
+    free(changed);
+    return result;
+}
+
+int torc_process_spawn(const char *const *argv, const struct torc_process_options *options,
+                       struct torc_process *ret_process)
+{
+    static const struct torc_process_options defaults;
+    struct torc__launch request = {.argv = argv, .options = options != NULL ? options : &defaults};
+    const char *search = getenv("PATH");
+    int result;
+
+    if (argv == NULL || argv[0] == NULL)
+        return -EINVAL;
+    result = check_options(request.options);
+    if (result < 0)
+        return result;
+    request.path = request.options->path != NULL ? request.options->path : argv[0];
+    request.search = search != NULL ? search : "/bin:/usr/bin";
+    result = launch(&request);
+    if (result < 0)
+        return result;
+    *ret_process = (struct torc_process){
+        .pid = request.pid,
+        .input = request.pipes[STDIN_FILENO],
+        .output = request.pipes[STDOUT_FILENO],
+        .error = request.pipes[STDERR_FILENO],
+        ._pidfd = request.pidfd,
+        ._leads_group =
+            request.options->flags & (TORC_PROCESS_NEW_GROUP | TORC_PROCESS_NEW_SESSION),
+    };
+    return 0;
+}
+
+/* ---- Signals ---- */
+
+/* While the child has not been reaped, nobody else can have its number, nor its group's. */
+static int kill_raw(const struct torc_process *process, int signal, bool group)
+{
+    const int saved = errno; /* The caller's: no torc call changes it. */
+    const long sent = group ? kill(-process->pid, signal)
+                            : syscall(SYS_pidfd_send_signal, process->_pidfd, signal, NULL, 0);
+    const int result = sent < 0 ? -errno : 0;
+
+    errno = saved;
+    return result;
+}
+
+int torc_process_kill(struct torc_process *process, int signal)
+{
+    return process->_ended ? -ESRCH : kill_raw(process, signal, false);
+}
+
+int torc_process_kill_group(struct torc_process *process, int signal)
+{
+    if (!process->_leads_group)
+        return -EINVAL;
+    return process->_ended ? -ESRCH : kill_raw(process, signal, true);
+}
+
+/* ---- Waiting ---- */
+
+static void note_status(struct torc_process *process, const siginfo_t *info)
+{
+    const bool exited = info->si_code == CLD_EXITED;
+
+    process->_status.exit_code = exited ? info->si_status : -1;
+    process->_status.signal = exited ? 0 : info->si_status;
+    process->_status.core_dumped = info->si_code == CLD_DUMPED;
+}
+
+/* The child has ended: take what is left of it. 0, or -ECHILD if somebody else has. */
+static int reap(struct torc_process *process)
+{
+    const int saved = errno;
+    siginfo_t info = {0};
+    int result = 0;
+
+    if (syscall(SYS_waitid, P_PIDFD, process->_pidfd, &info, WEXITED | WNOHANG,
+                &process->_status.usage) < 0)
+        result = -errno;
+    errno = saved;
+    if (result == 0 && info.si_pid == 0)
+        return -EAGAIN; /* It has not. */
+    process->_ended = true;
+    if (result == 0) {
+        note_status(process, &info);
+    } else {
+        process->_status = (struct torc_process_status){.exit_code = -1};
+    }
+    return result;
+}
+
+/* How the child ended; a child whose end was lost has neither a code nor a signal. */
+static int tell_status(const struct torc_process *process, struct torc_process_status *ret_status)
+{
+    if (process->_status.exit_code < 0 && process->_status.signal == 0)
+        return -ECHILD;
+    if (ret_status != NULL)
+        *ret_status = process->_status;
+    return 0;
+}
+
+/* Wait until the child has ended, and is there to be reaped. */
+static int await_end(const struct torc_process *process)
+{
+    const int events = torc_poll(process->_pidfd, POLLIN);
+
+    return events < 0 ? events : 0;
+}
+
+int torc_process_wait(struct torc_process *process, struct torc_process_status *ret_status)
+{
+    while (!process->_ended) {
+        const int result = await_end(process);
+
+        if (result < 0)
+            return result;
+        if (!process->_ended) /* Another fiber that waits for it may have been first. */
+            (void)reap(process);
+    }
+    return tell_status(process, ret_status);
+}
+
+/* ---- Stopping ---- */
+
+/* End it, and its group, now. Its number is its own until it has been reaped. */
+static void end_and_reap(struct torc_process *process)
+{
+    if (process->_ended)
+        return;
+    (void)kill_raw(process, SIGKILL, false);
+    if (process->_leads_group)
+        (void)kill_raw(process, SIGKILL, true);
+    while (!process->_ended && await_end(process) == 0)
+        (void)reap(process);
+}
+
+static void ask_to_end(const struct torc_process *process)
+{
+    (void)kill_raw(process, SIGTERM, process->_leads_group);
+    (void)kill_raw(process, SIGCONT, process->_leads_group);
+}
+
+int torc_process_stop(struct torc_process *process, uint64_t grace_ns,
+                      struct torc_process_status *ret_status)
+{
+    struct torc_scope shield;
+    struct torc_scope grace;
+
+    torc_scope_open(&shield, TORC_SHIELD);
+    if (!process->_ended) {
+        ask_to_end(process);
+        torc_scope_open(&grace, 0);
+        torc_scope_set_timeout(&grace, grace_ns);
+        (void)await_end(process);
+        (void)torc_scope_close(&grace);
+    }
+    end_and_reap(process);
+    (void)torc_scope_close(&shield);
+    return tell_status(process, ret_status);
+}
+
+int torc_process_wait_or_stop(struct torc_process *process, uint64_t grace_ns,
+                              struct torc_process_status *ret_status)
+{
+    const int result = torc_process_wait(process, ret_status);
+
+    if (result < 0 && result != -ECHILD)
+        (void)torc_process_stop(process, grace_ns, ret_status);
+    return result;
+}
+
+void torc_process_close(struct torc_process *process)
+{
+    int *const fds[] = {&process->input, &process->output, &process->error, &process->_pidfd};
+    struct torc_scope shield;
+
+    torc_scope_open(&shield, TORC_SHIELD);
+    end_and_reap(process);
+    (void)torc_scope_close(&shield);
+    for (unsigned i = 0; i < ARRAY_LENGTH(fds); i++) {
+        if (*fds[i] >= 0)
+            (void)torc_close(*fds[i]);
+        *fds[i] = -1;
+    }
+}

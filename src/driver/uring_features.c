@@ -76,6 +76,7 @@ static unsigned probe_buffers(struct torc__ring *ring, unsigned features)
     if ((features & TORC_FEATURE_BUFFER_RING) && torc__ring_takes_buffers(ring, false))
         return features & ~(unsigned)TORC_FEATURE_BUFFER_INC;
     return features & ~both;
+}
 
 /* Operations that came after Linux 5.6 are done without where all that came later is forbidden. */
 static void probe_opcodes(struct torc__uring *uring, unsigned forbid)

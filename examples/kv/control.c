@@ -50,9 +50,9 @@ int control_select(struct connection *connection, const struct args *args)
 {
     int64_t number;
 
-    if (!parse_integer(arg(args, 1), &number)) {
-        reply_error(&connection->reply, "invalid DB index");
-    } else if (number != 0) {
+    if (!argument_integer(args, 1, &connection->reply, &number))
+        return 0;
+    if (number != 0) {
         reply_error(&connection->reply, "DB index is out of range");
     } else {
         reply_ok(&connection->reply);
@@ -313,9 +313,27 @@ int control_flush(struct connection *connection, const struct args *args)
     return result;
 }
 
+/* The first argument that means a setting, by its name or a pattern; 0 if there is none. */
+static unsigned find_pattern(const struct args *args, const char *setting)
+{
+    for (unsigned i = 2; i < args->count; i++) {
+        const struct slice word = arg(args, i);
+        char pattern[64];
+
+        (void)snprintf(pattern, sizeof(pattern), "%.*s", (int)strnlen(word.at, word.length),
+                       word.at);
+        if (fnmatch(pattern, setting, FNM_CASEFOLD) == 0)
+            return i;
+    }
+    return 0;
+}
+
 int control_config_get(struct connection *connection, const struct args *args)
 {
     const struct options *options = &connection->shard->server->options;
+    struct reply *reply = &connection->reply;
+    struct reply found = {.protocol = reply->protocol};
+    size_t count = 0;
     char clients[24];
     char value[24];
     const char *const settings[][2] = {
@@ -325,30 +343,26 @@ int control_config_get(struct connection *connection, const struct args *args)
         {"maxclients", clients},
         {"proto-max-bulk-len", value},
     };
-    const size_t count = sizeof(settings) / sizeof(settings[0]);
-    bool wanted[sizeof(settings) / sizeof(settings[0])] = {false};
-    size_t found = 0;
 
     (void)snprintf(clients, sizeof(clients), "%u", options->clients_max);
     (void)snprintf(value, sizeof(value), "%zu", options->limits.argument);
-    for (size_t i = 0; i < count; i++) {
-        for (unsigned k = 2; k < args->count && !wanted[i]; k++) {
-            const struct slice word = arg(args, k);
-            char pattern[64];
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        const unsigned at = find_pattern(args, settings[i][0]);
 
-            (void)snprintf(pattern, sizeof(pattern), "%.*s",
-                           (int)strnlen(word.at, word.length < 64 ? word.length : 63), word.at);
-            wanted[i] = fnmatch(pattern, settings[i][0], FNM_CASEFOLD) == 0;
-        }
-        found += wanted[i];
-    }
-    reply_map(&connection->reply, found);
-    for (size_t i = 0; i < count; i++) {
-        if (!wanted[i])
+        if (at == 0)
             continue;
-        reply_bulk_string(&connection->reply, settings[i][0]);
-        reply_bulk_string(&connection->reply, settings[i][1]);
+        count++;
+        if (argument_is(args, at, settings[i][0])) { /* Then it is called as the client does. */
+            reply_bulk(&found, arg(args, at));
+        } else {
+            reply_bulk_string(&found, settings[i][0]);
+        }
+        reply_bulk_string(&found, settings[i][1]);
     }
+    reply_map(reply, count);
+    reply_raw(reply, found.bytes, found.used);
+    reply->failed |= found.failed;
+    reply_finish(&found);
     return 0;
 }
 

@@ -30,7 +30,7 @@ int connection_write(struct connection *connection)
 
 /* ---- Input ---- */
 
-/* Do the requests at `data`. Of a part of one, which may be left, the parser knows how it goes on. */
+/* Do the requests at `data`. A part of one may be left: the parser knows how it goes on. */
 static int serve_input(struct connection *connection, const char *data, size_t length,
                        size_t *ret_used)
 {

@@ -48,7 +48,7 @@ void dict_tend(struct dict *dict);
 /*
  * Look at the entries of up to `buckets` buckets from *cursor on, which is 0 again at the end. An
  * entry for which `drop` says true is taken out and given to `drop_entry`. Returns how many were.
- * Everything is looked at unless the size changes in between; then some may be missed, or met twice.
+ * While the size changes some may be missed, or met twice.
  */
 size_t dict_sweep(struct dict *dict, size_t *cursor, size_t buckets,
                   bool (*drop)(const struct entry *entry, const void *arg), const void *arg,

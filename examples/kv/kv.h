@@ -206,7 +206,7 @@ int64_t now_ms(void);
 /* The entry of a key that has not expired; NULL if there is none. */
 struct entry *store_find(struct store *store, struct slice key);
 
-/* Let a key have this value. Returns its entry, or NULL without memory. It stays as mortal as it is. */
+/* Let a key have this value; it stays as mortal as it is. Its entry, or NULL without memory. */
 struct entry *store_set(struct store *store, struct slice key, struct slice value);
 
 bool store_delete(struct store *store, struct slice key);

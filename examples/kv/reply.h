@@ -65,12 +65,12 @@ void reply_text(struct reply *reply, struct text *text); /* NULL: null */
 /* A long text for people, which version 3 calls verbatim. */
 void reply_verbatim(struct reply *reply, struct slice bytes);
 
-/* The head of `count` elements; of a map of so many pairs; of what comes without being asked for. */
+/* The head of `count` elements; of a map of so many pairs; of what comes unasked. */
 void reply_array(struct reply *reply, size_t count);
 void reply_map(struct reply *reply, size_t count);
 void reply_push(struct reply *reply, size_t count);
 
-/* An error; "-ERR " goes before it unless the format begins with a dash. Line ends become blanks. */
+/* An error; "-ERR " goes before it unless it begins with a dash. Line ends become blanks. */
 void reply_error(struct reply *reply, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

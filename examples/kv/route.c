@@ -84,7 +84,7 @@ static void begin_answer(const struct command *command, unsigned keys, struct re
         reply_array(reply, keys);
 }
 
-/* A part is in the reply: write the rest of the answer if it was the last; and all if it is much. */
+/* A part is in the reply: add what follows the last of an answer; write all if it is much. */
 static int end_answer(struct connection *connection, const struct command *command, bool is_last)
 {
     struct reply *reply = &connection->reply;

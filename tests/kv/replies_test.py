@@ -22,32 +22,40 @@ REDIS = kv.need_redis()
 SCRIPT = """
 PING | PING hello | PING a b | ECHO hi | ECHO | ECHO a b | PiNg
 GET none | SET k v | GET k | get k | GET | GET a b | SET k | SET
-SET k v2 NX | SET k v3 XX | GET k | SET n v NX | SET x v XX | GET x | SET k v NX XX | SET k v XX NX
+SET k v2 NX | SET k v3 XX | GET k | SET n v NX | SET x v XX | GET x | SET k v NX XX
+SET k v XX NX
 SET k old | SET k new GET | SET fresh new GET | SET k v NX GET | SET k v XX GET | GET k
-SET k v EX 100000 | TTL k | SET k w KEEPTTL | TTL k | SET k w | TTL k | PTTL k | TTL none | PTTL none
+SET k v EX 100000 | TTL k | SET k w KEEPTTL | TTL k | SET k w | TTL k | PTTL k | TTL none
+PTTL none
 SET k v PX 100000000 | TTL k | SET k v EXAT 99999999999 | PERSIST k | PERSIST k | PERSIST none
 SET k v PXAT 99999999999999 | PERSIST k | SET k v EXAT 1 | GET k | SET k v PXAT 1 | EXISTS k
 SET k v EX 0 | SET k v EX -1 | SET k v PX 0 | SET k v EX abc | SET k v EX | SET k v EX 1.5
 SET k v EX 9223372036854775807 | SET k v PX 9223372036854775807 | SET k v EX 9223372036854775
 SET k v EX 9223372036854775808 | SET k v EXAT 9223372036854775807
-SET k v EX 10000 PX 10000000 | SET k v EX 10000 KEEPTTL | SET k v KEEPTTL EX 10000 | SET k v EX 10000 EX 20000 | TTL k
+SET k v EX 10000 PX 10000000 | SET k v EX 10000 KEEPTTL | SET k v KEEPTTL EX 10000
+SET k v EX 10000 EX 20000 | TTL k
 SET k v KEEPTTL KEEPTTL | SET k v bogus | SET k v GET GET | SET k v NX NX | SET k v PERSIST
 SET k v EX 10000 EXAT 20 | SET k v nx | SET k v Ex 100000 gEt | TTL k
 DEL k | DEL k | SET a 1 | SET b 2 | DEL a b c a | DEL | UNLINK a | EXISTS a | EXISTS
 MSET a 1 b 2 c 3 | MGET a b c d | MGET d | MGET | MSET a | MSET a 1 b | MSET | EXISTS a b c d a
 MSET a 1 a 2 | GET a | MGET a a a | MSET {t}a 1 {t}b 2 | MGET {t}a {t}b {}a {t
-INCR i | INCR i | DECR i | INCRBY i 10 | INCRBY i -3 | DECRBY i 5 | GET i | INCRBY i | INCRBY i x
+INCR i | INCR i | DECR i | INCRBY i 10 | INCRBY i -3 | DECRBY i 5 | GET i | INCRBY i
+INCRBY i x
 INCRBY i 1.5 | DECRBY i abc | INCR | DECR a b | SET i 9223372036854775807 | INCR i | GET i
 SET i -9223372036854775808 | DECR i | DECRBY i 1 | DECRBY i -9223372036854775808 | GET i
 INCRBY i 9223372036854775807 | SET i 007 | INCR i | SET i +5 | INCR i | SET i abc | DECR i
 SET i 0 | INCR i | SET i -0 | INCR i | SET i - | INCR i | SET i 1x | INCR i | SET i -7 | INCR i
 INCRBY i 9223372036854775808 | INCRBY i 00 | INCRBY i 99999999999999999999999
 SET i 5 EX 1000000 | INCR i | TTL i
-APPEND ap one | APPEND ap two | GET ap | STRLEN ap | STRLEN none | APPEND ap | APPEND a b c | STRLEN
-EXPIRE none 10000 | SET e v | EXPIRE e 100000 | TTL e | EXPIRE e 200000 NX | EXPIRE e 200000 XX | TTL e
+APPEND ap one | APPEND ap two | GET ap | STRLEN ap | STRLEN none | APPEND ap | APPEND a b c
+STRLEN
+EXPIRE none 10000 | SET e v | EXPIRE e 100000 | TTL e | EXPIRE e 200000 NX
+EXPIRE e 200000 XX | TTL e
 EXPIRE e 100000 GT | EXPIRE e 300000 GT | TTL e | EXPIRE e 400000 LT | EXPIRE e 50000 LT | TTL e
-PERSIST e | EXPIRE e 10000 GT | EXPIRE e 10000 XX | EXPIRE e 10000 LT | TTL e | EXPIRE e 10000 NX XX
-EXPIRE e 10000 GT LT | EXPIRE e 10000 NX GT | EXPIRE e 10000 bogus | EXPIRE e abc | EXPIRE e abc bogus
+PERSIST e | EXPIRE e 10000 GT | EXPIRE e 10000 XX | EXPIRE e 10000 LT | TTL e
+EXPIRE e 10000 NX XX
+EXPIRE e 10000 GT LT | EXPIRE e 10000 NX GT | EXPIRE e 10000 bogus | EXPIRE e abc
+EXPIRE e abc bogus
 EXPIRE e 9223372036854775807 | EXPIRE e -9223372036854775807 | EXPIRE e 9223372036854775
 PEXPIRE e 9223372036854775807 | PEXPIRE e 100000000 | TTL e | EXPIRE e -1 | EXISTS e | SET e v
 PEXPIRE e 0 | GET e | EXPIRE e | EXPIRE | PEXPIRE e x | EXPIRE none 9223372036854775807 XX XX
@@ -67,7 +75,8 @@ DBSIZE x | FLUSHALL SYNC | FLUSHDB ASYNC | DBSIZE | GET z
 BROKEN = [
     b"*abc\r\n", b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*1\r\nx\r\n", b"*1\r\n*1\r\n", b"*+1\r\n",
     b"*1\r\n:1\r\n", b"*99999999999\r\n", b"* 1\r\n", b"*1\r\n$\r\n", b"*01\r\n", b"*\r\n",
-    b"*2\r\n$3\r\nGET\r\n$16777217\r\n", b"*1\r\n$99999999999999999999\r\n", b"*1\r\n$04\r\n",
+    b"*2\r\n$3\r\nGET\r\n$16777217\r\n", b"*1\r\n$99999999999999999999\r\n",
+    b"*1\r\n$04\r\n",
     b'GET "abc\r\n', b"GET 'abc\r\n", b'GET "a"b\r\n', b"PING\r\nGET 'a'b\r\nPING\r\n",
     b"*1\r\n$4\r\nPING\r\n*x\r\n*1\r\n$4\r\nPING\r\n", b"QUIT\r\n", b"*1\r\n$4\r\nquit\r\n",
     b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\nv\r\n", b"SET k v\r\nQUIT\r\nGET k\r\n", b"QUIT now\r\n",

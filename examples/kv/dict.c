@@ -165,7 +165,7 @@ struct entry *dict_add(struct dict *dict, struct slice key)
     struct entry *entry;
     struct entry **bucket;
 
-    if (!is_moving(dict) && dict->count >= dict->tables[0].size)
+    if (!is_moving(dict) && 2 * dict->count >= dict->tables[0].size)
         resize(dict, dict->tables[0].size > 0 ? 2 * dict->tables[0].size : SIZE_LEAST);
     if (dict->tables[0].size == 0)
         return NULL;

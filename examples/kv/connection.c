@@ -168,7 +168,8 @@ int connection_main(void *arg)
 {
     struct connection *connection = arg;
     struct shard *shard = connection->shard;
-    const unsigned share = shard->server->options.clients_max / shard->server->shard_count + 1;
+    const unsigned shards = shard->server->shard_count;
+    const unsigned share = (shard->server->options.clients_max + shards - 1) / shards;
 
     torc_fiber_set_name("connection");
     enter(connection);

@@ -15,8 +15,8 @@
  *     main.c         options, listeners, the end
  *
  * A key belongs to one shard, by its slot as in a Redis Cluster. All that is done to it happens
- * there, by one thread: no locks. A command on keys never suspends, so that it is atomic, and can
- * be run by the shard's loop for a connection of another shard.
+ * there, by one thread: no locks. What is done to a key never suspends, so that it is atomic, and
+ * can be done by the shard's loop for a connection of another shard.
  */
 #ifndef KV_KV_H
 #define KV_KV_H

@@ -109,6 +109,17 @@ static const struct command *find_name(const char *name, size_t length)
     return NULL;
 }
 
+/* The command with the name that a request begins with; of a subcommand that is not the name. */
+static const struct command *find_first(const struct args *args)
+{
+    const struct slice name = arg(args, 0);
+    const struct command *command = find_name(name.at, name.length);
+
+    if (command != NULL && command->control != NULL && memchr(name.at, '|', name.length) != NULL)
+        return NULL;
+    return command;
+}
+
 /* A command with subcommands, of which only COMMAND means something without one. */
 static bool is_container(const struct command *command)
 {
@@ -119,7 +130,7 @@ static bool is_container(const struct command *command)
 static const struct command *find(const struct args *args)
 {
     const struct slice first = arg(args, 0);
-    const struct command *command = find_name(first.at, first.length);
+    const struct command *command = find_first(args);
     char name[NAME_MAX_LENGTH];
     struct slice second;
 
@@ -171,7 +182,7 @@ void command_refuse(const struct args *args, struct reply *reply)
         refuse_arity(reply, command->name);
         return;
     }
-    if (find_name(first.at, first.length) != NULL) {
+    if (find_first(args) != NULL) {
         const struct slice second = arg(args, 1);
         char name[NAME_MAX_LENGTH] = "";
 

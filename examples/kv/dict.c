@@ -11,12 +11,12 @@
 
 /* ---- SipHash-1-3 ---- */
 
-static uint64_t rotate(uint64_t value, unsigned by)
+static inline uint64_t rotate(uint64_t value, unsigned by)
 {
     return value << by | value >> (64 - by);
 }
 
-static void sip_round(uint64_t v[4])
+static inline __attribute__((always_inline)) void sip_round(uint64_t v[4])
 {
     v[0] += v[1];
     v[2] += v[3];
@@ -29,7 +29,7 @@ static void sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
-static void sip_word(uint64_t v[4], uint64_t word)
+static inline __attribute__((always_inline)) void sip_word(uint64_t v[4], uint64_t word)
 {
     v[3] ^= word;
     sip_round(v);

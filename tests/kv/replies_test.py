@@ -89,6 +89,7 @@ ODD = [
     b"*-1\r\nPING\r\n", b"*-10\r\nPING\r\n", b"SET k \"a\\x41\\n\\\"b\"\r\nGET k\r\n",
     b"SET k 'it\\'s \\n'\r\nGET k\r\n", b"SET k \"\"\r\nGET k\r\n",
     b"set k \"\\xzz\\q\\a\"\r\nget k\r\n",
+    b"config|get x save\r\nclient|id x\r\n",
     b"ECHO a\"b c\"\r\n", b"\t ECHO \t x\r\n", b"ECHO \"\\\\\"\r\n", b"ECHO caf\xc3\xa9\r\n",
     b"*2\r\n$4\r\nECHO\r\n$5\r\na\r\nb\0\r\n", b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n",
     b"*1\r\n$0\r\n\r\nPING\r\n", b"*2\r\n$4\r\nECHO\r\n$1\r\nxyzPING\r\n",

@@ -6,7 +6,7 @@
  *     torc_queue       unbounded, of elements that the sender owns; warns when it grows large
  *     torc_oneshot     one value, once
  *     torc_broadcast   every reader gets every value, unless it lags behind
- *     torc_watch       the latest value
+ *     torc_latest      the latest value
  *
  * No locks, no allocation: slots and elements are the caller's memory, and values are copied. What
  * torc/sync.h says of its things holds for these as well: not moved while in use, first come first
@@ -249,43 +249,43 @@ TORC_API void torc_broadcast_close(struct torc_broadcast *broadcast);
 /* The broadcast is not used any more. Aborts if readers wait. */
 TORC_API void torc_broadcast_finish(struct torc_broadcast *broadcast);
 
-/* ---- Watch ---- */
+/* ---- Latest ---- */
 
 /* A value that changes, of which only the latest counts. All fields are private. */
-struct torc_watch {
-    struct torc_waiters _watchers;
+struct torc_latest {
+    struct torc_waiters _waiters;
     void *_slot;
     size_t _size;
     uint64_t _version; /* 1 for the first value */
     bool _closed;
 };
 
-/* Prepare a watch on a value of `size` bytes: that which is in `slot`, and is the watch's now. */
-TORC_API void torc_watch_init(struct torc_watch *watch, void *slot, size_t size);
+/* Prepare it for a value of `size` bytes: that which is in `slot`, which belongs to it now. */
+TORC_API void torc_latest_init(struct torc_latest *latest, void *slot, size_t size);
 
 /*
  * Change the value and wake all who wait for that. From a fiber or a loop callback.
  *
- * -EPIPE      the watch is closed.
+ * -EPIPE      it is closed.
  */
-TORC_CHECK int torc_watch_set(struct torc_watch *watch, const void *value);
+TORC_CHECK int torc_latest_set(struct torc_latest *latest, const void *value);
 
 /* The value now, also after the close. Returns its version, which is at least 1. */
-TORC_API uint64_t torc_watch_get(const struct torc_watch *watch, void *ret_value);
+TORC_API uint64_t torc_latest_get(const struct torc_latest *latest, void *ret_value);
 
 /*
- * Wait until the version is not *version, at first 0 or what torc_watch_get() returned; then update
- * it, and the value. Suspends. A change that is overtaken by a later one is never seen.
+ * Wait until the version is not *version, at first 0 or what torc_latest_get() returned; then
+ * update it, and the value. Suspends. A change that is overtaken by a later one is never seen.
  *
  * -EPIPE      closed, and *version is that of the last value.
  */
-TORC_CHECK int torc_watch_wait(struct torc_watch *watch, uint64_t *version, void *ret_value);
+TORC_CHECK int torc_latest_wait(struct torc_latest *latest, uint64_t *version, void *ret_value);
 
-/* Close the watch: the value will not change any more. */
-TORC_API void torc_watch_close(struct torc_watch *watch);
+/* Close it: the value will not change any more. */
+TORC_API void torc_latest_close(struct torc_latest *latest);
 
-/* The watch is not used any more. Aborts if fibers wait. */
-TORC_API void torc_watch_finish(struct torc_watch *watch);
+/* It is not used any more. Aborts if fibers wait. */
+TORC_API void torc_latest_finish(struct torc_latest *latest);
 
 TORC_END_C
 #endif

@@ -38,7 +38,8 @@ struct torc_resolver;
 /* Whom a resolver asks. */
 enum torc_resolver_kind {
     TORC_RESOLVER_SYSTEM, /* getaddrinfo(3), on the blocking pool */
-    TORC_RESOLVER_DNS,    /* DNS servers and /etc/hosts, on the shard itself; needs c-ares */
+    TORC_RESOLVER_DNS,    /* DNS servers and /etc/hosts, on the shard itself; needs c-ares,
+                             and fibers with at least 64 KiB of stack, on which it runs */
 };
 
 /* How to resolve. All zero is a good default. */

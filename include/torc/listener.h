@@ -3,9 +3,10 @@
  * torc/listener.h - accept connections as they come, many for one operation.
  *
  * A listener accepts by itself while somebody waits for connections (multishot accept, Linux 5.19;
- * one after the other elsewhere), and keeps those that come faster than they are asked for: at most
- * about `TORC_LISTENER_QUEUE_MAX`; the others wait in the kernel's queue. No connection is lost but
- * by closing the listener.
+ * one after the other elsewhere), and keeps those that come faster than they are asked for. When it
+ * has TORC_LISTENER_QUEUE_MAX the others wait in the kernel's queue; but the kernel hands out a
+ * queue that is full already in one go, so that the backlog is the limit of what may be kept. No
+ * connection is lost but by closing the listener.
  *
  *     struct torc_listener listener;
  *

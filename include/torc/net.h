@@ -52,7 +52,8 @@ TORC_CHECK int torc_address_parse(const char *text, struct torc_address *ret_add
  * "localhost" gives ::1 and 127.0.0.1, "*" and "" give :: and 0.0.0.0. At most `capacity` are
  * stored. Any thread. Returns how many.
  *
- * -EINVAL     the name is empty of meaning, too long, or not a literal address.
+ * -EINVAL     the name is empty of meaning, too long, or not a literal address. (Names are looked
+ *             up by torc_lookup(), torc/dns.h.)
  */
 TORC_CHECK int torc_resolve(const char *host, uint16_t port, struct torc_address *ret_addresses,
                             unsigned capacity);
@@ -119,7 +120,11 @@ TORC_CHECK int torc_recv_all(int fd, void *buffer, size_t length, size_t *ret_do
 /* Send exactly `length` bytes. Suspends. As torc_recv_all(). */
 TORC_CHECK int torc_send_all(int fd, const void *buffer, size_t length, size_t *ret_done);
 
-/* recvmsg(2). Suspends. The count, 0 at the end, or an error; `message` is updated as there. */
+/*
+ * recvmsg(2). Suspends. The count, 0 at the end, or an error; `message` is updated as there.
+ * Descriptors that come with it are close-on-exec. Linux before 5.14 gives -EINVAL where there is
+ * room for control data: torc/datagram.h and torc/unix.h have functions that know a way round.
+ */
 TORC_CHECK ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags);
 
 /* sendmsg(2). Suspends. The count, which may be short, or an error. */

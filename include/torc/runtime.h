@@ -15,13 +15,20 @@
 #include <torc/fiber.h>
 TORC_BEGIN_C
 
-/* For torc_options.shards: one shard on each CPU the process may use. */
+/* For torc_options.shards: one shard on each CPU the process may use, and `placement` allows. */
 #define TORC_ALL_CPUS (-1)
 
 /* Which driver carries the operations. */
 enum torc_driver_choice {
-    TORC_DRIVER_AUTO,  /* the best that works here */
+    TORC_DRIVER_AUTO,  /* io_uring; where that is denied, epoll, of which a message tells */
     TORC_DRIVER_URING, /* io_uring, or fail */
+    TORC_DRIVER_EPOLL, /* epoll, and threads for files */
+};
+
+/* Which of the CPUs that the process may use are for shards. */
+enum torc_placement {
+    TORC_PLACE_CPUS,  /* all */
+    TORC_PLACE_CORES, /* one of each core, so that no two shards share one (hyper-threading) */
 };
 
 /* What a shard does before it sleeps. */
@@ -83,10 +90,23 @@ struct torc_options {
                                      0 = 256, or 1,024 of 16 KiB */
     uint64_t shutdown_warn_ns;    /* name the fibers that did not end after so long;
                                   0 = 5 s */
+    /* For special machines, all off by default: see docs/guide/tuning.md before. */
+    uint32_t sqpoll_idle_ms; /* a thread of the kernel takes what is submitted, and sleeps
+                                when there was nothing for so long; at most 10,000;
+                                0 = TORC_SQPOLL in the environment, or none */
+    uint32_t napi_poll_us;   /* waits poll the network devices for so long (6.9); at most
+                                1,000,000; 0 = TORC_NAPI in the environment, or not */
+    uint32_t min_wait_us;    /* waits collect completions for so long (6.12); at most
+                                1,000,000; 0 = TORC_MIN_WAIT in the environment, or not */
 
     /* Threads for what has to block, see torc/blocking.h; of the whole runtime. */
     unsigned blocking_threads_max; /* 3 to 4,096; 0 = 64 */
     uint64_t blocking_idle_ns;     /* how long one stays without work; at most 1 h; 0 = 10 s */
+
+    /* Where `cpus` says nothing: which CPUs; and only those of these NUMA nodes, a bit for each,
+     * 0 = all. One shard alone is pinned as well if nodes are given. */
+    enum torc_placement placement;
+    uint64_t numa_nodes;
 };
 
 /*
@@ -98,10 +118,15 @@ struct torc_options {
  * fibers have. If main fails, all shards are stopped. Returns the first failure of a main, else the
  * first failure of a fiber in a root scope, else 0; the cancellation itself is no failure.
  *
- * -EINVAL     an option is out of its range, or a CPU does not exist.
+ * The child of a fork() has no shards: it may exec, _exit, or call torc_run() itself; any other
+ * call of torc's aborts there. The parent goes on undisturbed.
+ *
+ * -EINVAL     an option is out of its range, or a CPU or a NUMA node does not exist, or none of the
+ *             node's CPUs may be used.
  * -EBUSY      called from a shard.
  * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK on kernels before 5.12.
- * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it (a message tells which).
+ * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it, and only that was asked for (a
+ *             message tells which).
  */
 TORC_CHECK int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options);
 
@@ -136,8 +161,11 @@ struct torc_stats {
     uint64_t timers_fired;
     uint64_t wakeups_sent; /* to other shards */
     uint64_t wakeups_received;
-    uint64_t messages; /* taken out of the mailbox */
-    uint64_t fibers;   /* alive now */
+    uint64_t messages;      /* taken out of the mailbox */
+    uint64_t ops_in_flight; /* prepared and not completed */
+    uint64_t ready;         /* fibers in the run queue now, without the caller */
+    uint64_t round_ns_max;  /* the longest that fibers have run between two turns of the driver */
+    uint64_t fibers;        /* alive now */
     uint64_t fibers_peak;
     uint64_t stacks;                  /* in use or pooled */
     uint64_t stacks_used;             /* in use now */
@@ -168,11 +196,15 @@ struct torc_feature_report {
 
 /* The driver a shard with these options would use. */
 struct torc_driver_report {
-    const char *driver; /* "uring", or "none" */
+    const char *driver; /* "uring", "epoll", or "none" */
     int error;          /* 0, or why there is none */
     const char *reason; /* a line about the choice */
-    uint32_t entries;
+    uint32_t entries;   /* of the rings; 0 without */
     uint32_t completion_entries;
+    uint32_t sqpoll_idle_ms; /* as in use: 0 also where it was asked for and is not to be had */
+    uint32_t napi_poll_us;
+    uint32_t min_wait_us;
+    const char *self_test; /* how the self-test of the kernel ended, one line */
     struct torc_feature_report features[TORC_FEATURE_COUNT];
 };
 

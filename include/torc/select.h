@@ -25,6 +25,7 @@
 #include <stdint.h>
 #include <torc/channel.h>
 #include <torc/op.h>
+#include <torc/shared.h>
 #include <torc/sync.h>
 #include <torc/time.h>
 TORC_BEGIN_C
@@ -48,6 +49,7 @@ struct torc_case {
     int (*_attempt)(struct torc_case *one); /* NULL: never ready */
     struct torc_waiters *_queue;            /* where to wait; NULL: nowhere */
     struct torc_op *_op;
+    struct torc_shared_channel *_shared;
     struct torc__selection *_selection;
     struct torc_waiter _waiter;
     struct torc_timer _timer;
@@ -71,12 +73,23 @@ TORC_API struct torc_case torc_case_oneshot(struct torc_oneshot *oneshot, void *
 TORC_API struct torc_case torc_case_broadcast(struct torc_broadcast_reader *reader,
                                               void *ret_value);
 
-/* As torc_watch_wait(). */
-TORC_API struct torc_case torc_case_watch(struct torc_watch *watch, uint64_t *version,
-                                          void *ret_value);
+/* As torc_latest_wait(). */
+TORC_API struct torc_case torc_case_latest(struct torc_latest *latest, uint64_t *version,
+                                           void *ret_value);
 
 /* As torc_event_wait(). */
 TORC_API struct torc_case torc_case_event(struct torc_event *event);
+
+/* At most so many cases of one select may be ends of shared channels. */
+#define TORC_SELECT_SHARED_MAX 8
+
+/* As torc_shared_channel_send(); `value` must stay as it is until the select returns. */
+TORC_API struct torc_case torc_case_shared_send(struct torc_shared_channel *channel,
+                                                const void *value);
+
+/* As torc_shared_channel_receive(). */
+TORC_API struct torc_case torc_case_shared_receive(struct torc_shared_channel *channel,
+                                                   void *ret_value);
 
 /* The time has come; result 0. TORC_FOREVER never comes. */
 TORC_API struct torc_case torc_case_deadline(uint64_t deadline_ns);
@@ -89,7 +102,10 @@ TORC_API struct torc_case torc_case_op(struct torc_op *op);
  * Returns its index, or the scope's reason, and then none was committed. But an op that completes
  * with success in spite of the reason is committed all the same.
  *
- * -EINVAL     there is no case but zeroed ones: nothing would ever end the wait.
+ * -EINVAL     there is no case but zeroed ones: nothing would ever end the wait; or too many are
+ *             ends of shared channels.
+ * -ESHUTDOWN  it would have to wait for a shared channel, and this shard is ending; see
+ *             torc/shared.h.
  */
 TORC_CHECK int torc_select(struct torc_case *cases, unsigned count);
 

@@ -19,8 +19,9 @@
  * signal closes, the action from before is put back; unless somebody else has set another one,
  * which then stays.
  *
- * This is done by a handler, so it does not matter which thread of the program a signal hits, and
- * no signal has to be blocked anywhere. System calls of other threads are restarted (SA_RESTART).
+ * This is done by a handler, so it does not matter which thread of the program a signal hits. No
+ * signal has to be blocked anywhere; one that all threads have blocked is not received. System
+ * calls of other threads are restarted (SA_RESTART).
  */
 #ifndef TORC_SIGNAL_H
 #define TORC_SIGNAL_H

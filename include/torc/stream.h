@@ -51,7 +51,7 @@ struct torc_fiber;
 struct torc_transport {
     /* The count, 0 at the end, or an error. */
     ssize_t (*read)(void *context, void *buffer, size_t length);
-    /* The count, which may be short, or an error. */
+    /* The count, which may be short, or an error. Of up to two buffers, none of them empty. */
     ssize_t (*writev)(void *context, const struct iovec *vector, int count);
     /* No more will be written: the peer reads the end. */
     int (*shutdown)(void *context);
@@ -99,7 +99,10 @@ struct torc_stream {
  */
 TORC_API void torc_stream_open(struct torc_stream *stream, int fd);
 
-/* Make a stream of something else. `transport` and `context` must live as long as the stream. */
+/*
+ * Make a stream of something else. `transport` and `context` must live as long as the stream. What
+ * is collected for it leaves when a fiber flushes, writes more than fits, or waits for its input.
+ */
 TORC_API void torc_stream_open_transport(struct torc_stream *stream,
                                          const struct torc_transport *transport, void *context);
 
@@ -165,6 +168,7 @@ TORC_CHECK int torc_stream_skip(struct torc_stream *stream, size_t length, size_
  * Put bytes in front of the input, to be read next: those of another protocol that were read to
  * find out which it is, say. They are copied. Allocates.
  *
+ * -EMSGSIZE   with what stands in one piece already they are more than TORC_STREAM_PEEK_MAX.
  * -ENOMEM     no memory for them.
  */
 TORC_CHECK int torc_stream_unread(struct torc_stream *stream, const void *data, size_t length);

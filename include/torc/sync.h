@@ -206,6 +206,9 @@ TORC_CHECK int torc_once_run(struct torc_once *once, torc_fiber_fn *body, void *
 /* Whether it has been done. */
 TORC_API bool torc_once_is_done(const struct torc_once *once);
 
+/* It is not used any more. Aborts if a fiber is doing it, or waits for that. */
+TORC_API void torc_once_finish(struct torc_once *once);
+
 /* ---- Barrier ---- */
 
 /* Where `count` fibers wait for each other, again and again. Never zeroed: needs its count. */

@@ -8,15 +8,23 @@
 #include <torc/api.h>
 #include <torc/blocking.h>
 #include <torc/channel.h>
+#include <torc/datagram.h>
+#include <torc/datagram_feed.h>
+#include <torc/dir.h>
 #include <torc/dns.h>
 #include <torc/error.h>
 #include <torc/fiber.h>
+#include <torc/file.h>
+#include <torc/file_stream.h>
 #include <torc/frame.h>
+#include <torc/fs.h>
+#include <torc/fs_watch.h>
 #include <torc/io.h>
 #include <torc/listener.h>
 #include <torc/mailbox.h>
 #include <torc/net.h>
 #include <torc/op.h>
+#include <torc/pipe.h>
 #include <torc/process.h>
 #include <torc/runtime.h>
 #include <torc/scope.h>
@@ -27,6 +35,9 @@
 #include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>
+#include <torc/udp.h>
+#include <torc/unix.h>
+#include <torc/watch.h>
 #include <torc/zero_copy.h>
 
 #endif

@@ -48,9 +48,12 @@ int torc__uring_open_buffers(struct torc__driver *driver, struct torc__buffer_ri
     buffers->mask = entries - 1;
     buffers->tail = 0;
     result = register_somewhere(uring, buffers, entries);
-    if (result < 0)
+    if (result < 0) {
         munmap(memory, ring_size(entries));
-    return result < 0 ? result : 0;
+        buffers->ring = NULL;
+        return result;
+    }
+    return 0;
 }
 
 void torc__uring_close_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers)

@@ -6,8 +6,10 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "driver/pool.h"
+#include "driver/selftest.h"
 #include "driver/uring.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <torc/error.h>
@@ -88,14 +90,14 @@ int torc__driver_read_options(const struct torc_options *options,
     if (completions < COMPLETION_ENTRIES_MIN || completions < entries ||
         completions > 2 * ENTRIES_MAX)
         return -EINVAL;
-    if (options->driver > TORC_DRIVER_URING || (options->forbid & ~(unsigned)TORC_FEATURE_ALL))
+    if (options->driver > TORC_DRIVER_EPOLL || (options->forbid & ~(unsigned)TORC_FEATURE_ALL))
         return -EINVAL;
     if (!torc__pool_options_valid(options))
         return -EINVAL;
     ret_options->entries = entries;
     ret_options->completion_entries = completions;
     ret_options->forbid = options->forbid | forbidden_by_environment();
-    return 0;
+    return torc__uring_read_options(options, ret_options);
 }
 
 /* ---- Choice ---- */
@@ -110,6 +112,8 @@ static const char *explain(int error)
         return "io_uring is denied: see the sysctl kernel.io_uring_disabled, and seccomp filters";
     case -ENOMEM:
         return "no memory for the rings: raise RLIMIT_MEMLOCK (ulimit -l), or use fewer entries";
+    case -EOPNOTSUPP:
+        return "this kernel has a bug: a cancel does not end the operation it names";
     case -EMFILE:
     case -ENFILE:
         return "no free descriptor: raise RLIMIT_NOFILE (ulimit -n)";
@@ -118,50 +122,123 @@ static const char *explain(int error)
     }
 }
 
-static int create_quietly(const struct torc_options *options, struct torc__pool *pool,
-                          struct torc__driver **ret_driver)
+/* Whether `error` says that there are no rings here, and not that something else is wanting. */
+static bool means_no_rings(int error)
 {
-    struct torc__driver_options chosen;
-    struct torc__uring *uring;
-    int result = torc__driver_read_options(options, &chosen);
-
-    if (result < 0)
-        return result;
-    uring = calloc(1, sizeof(*uring));
-    if (uring == NULL)
-        return -ENOMEM;
-    uring->base.ops = &torc__uring_ops;
-    uring->base.forbid = chosen.forbid;
-    uring->base.pool = pool;
-    result = torc__uring_ops.init(&uring->base, &chosen);
-    if (result < 0) {
-        free(uring);
-        return result;
+    switch (error) {
+    case -ENOSYS:
+    case -EPERM:
+    case -EACCES:
+    case -ENOMEM:
+    case -EOPNOTSUPP:
+    case -EINVAL: /* Before Linux 5.6 the flags are not known that all rings are made with. */
+        return true;
+    default:
+        return false;
     }
-    *ret_driver = &uring->base;
+}
+
+/* What is asked for: by the program, or, if it leaves that open, in the environment. */
+static int read_choice(const struct torc_options *options, enum torc_driver_choice *ret_choice)
+{
+    const char *name = getenv("TORC_DRIVER");
+    enum torc_driver_choice named;
+
+    if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0)
+        named = TORC_DRIVER_AUTO;
+    else if (strcmp(name, "uring") == 0)
+        named = TORC_DRIVER_URING;
+    else if (strcmp(name, "epoll") == 0)
+        named = TORC_DRIVER_EPOLL;
+    else
+        return -EINVAL;
+    *ret_choice = options->driver == TORC_DRIVER_AUTO ? named : options->driver;
     return 0;
 }
 
-static bool environment_names_a_driver(void)
+static int create_one(const struct torc__driver_ops *ops,
+                      const struct torc__driver_options *options, struct torc__pool *pool,
+                      struct torc__driver **ret_driver)
 {
-    const char *name = getenv("TORC_DRIVER");
+    struct torc__driver *driver = calloc(1, ops->size);
+    int result;
 
-    return name == NULL || *name == '\0' || strcmp(name, "auto") == 0 || strcmp(name, "uring") == 0;
+    if (driver == NULL)
+        return -ENOMEM;
+    driver->ops = ops;
+    driver->forbid = options->forbid;
+    driver->pool = pool;
+    result = ops->init(driver, options);
+    if (result < 0) {
+        free(driver);
+        return result;
+    }
+    *ret_driver = driver;
+    return 0;
+}
+
+/* What came of choosing. */
+struct choice {
+    struct torc__driver *driver; /* NULL: none works */
+    int ring_error;              /* why there is no ring, if one was tried */
+    const char *reason;
+};
+
+/* Make the driver that is asked for. 0, or why there is none; the reason is in words, too. */
+static int choose(const struct torc_options *options, const struct torc__driver_options *chosen,
+                  struct torc__pool *pool, struct choice *ret_choice)
+{
+    enum torc_driver_choice asked;
+    int result = read_choice(options, &asked);
+
+    *ret_choice = (struct choice){.reason = "TORC_DRIVER in the environment names no driver"};
+    if (result < 0)
+        return result;
+    if (asked != TORC_DRIVER_EPOLL) {
+        result = create_one(&torc__uring_ops, chosen, pool, &ret_choice->driver);
+        ret_choice->ring_error = result;
+        ret_choice->reason =
+            result < 0 ? explain(result) : "io_uring works here, and is the fastest driver";
+        if (result == 0 || asked == TORC_DRIVER_URING || !means_no_rings(result))
+            return result;
+    } else {
+        ret_choice->reason = "epoll is asked for, by option or TORC_DRIVER";
+    }
+    result = create_one(&torc__epoll_ops, chosen, pool, &ret_choice->driver);
+    if (result < 0)
+        ret_choice->reason = explain(result);
+    return result;
+}
+
+/* Once per process: it has one kernel, and one set of filters. */
+static void tell_of_fallback(int ring_error)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+
+    if (!atomic_flag_test_and_set(&told))
+        torc__log("using epoll, which is slower than io_uring: %s (torc doctor tells more; "
+                  "TORC_DRIVER=epoll asks for it without this message)",
+                  explain(ring_error));
 }
 
 int torc__driver_create(const struct torc_options *options, struct torc__pool *pool,
                         struct torc__driver **ret_driver)
 {
-    int result;
+    struct torc__driver_options chosen;
+    struct choice choice;
+    int result = torc__driver_read_options(options, &chosen);
 
-    if (!environment_names_a_driver()) {
-        torc__log("TORC_DRIVER: there is no driver \"%s\"", getenv("TORC_DRIVER"));
-        return -EINVAL;
+    if (result < 0)
+        return result;
+    result = choose(options, &chosen, pool, &choice);
+    if (result < 0) {
+        torc__log("cannot start: %s", choice.reason);
+        return result;
     }
-    result = create_quietly(options, pool, ret_driver);
-    if (result < 0 && result != -EINVAL)
-        torc__log("cannot start: %s", explain(result));
-    return result;
+    if (choice.ring_error < 0)
+        tell_of_fallback(choice.ring_error);
+    *ret_driver = choice.driver;
+    return 0;
 }
 
 void torc__driver_destroy(struct torc__driver *driver)
@@ -169,15 +246,23 @@ void torc__driver_destroy(struct torc__driver *driver)
     if (driver == NULL)
         return;
     driver->ops->finish(driver);
-    free(container_of(driver, struct torc__uring, base));
+    free(driver);
 }
 
 /* ---- Report ---- */
 
-static const char *why_unused(unsigned feature, unsigned forbid, unsigned used)
+static const char *why_unused(const struct torc__driver *driver, unsigned feature, unsigned forbid)
 {
+    const unsigned used = driver->features;
+    const char *reason;
+
+    if (driver->ops != &torc__uring_ops)
+        return "a feature of rings, and the driver is epoll";
+    reason = torc__uring_why_unused(container_of(driver, struct torc__uring, base), feature);
     if (forbid & feature)
         return "forbidden by option or TORC_FORBID";
+    if (reason != NULL)
+        return reason;
     if (feature == TORC_FEATURE_COOP_TASKRUN && (used & TORC_FEATURE_DEFER_TASKRUN))
         return "defer_taskrun does more";
     if (feature == TORC_FEATURE_DEFER_TASKRUN && (forbid & TORC_FEATURE_SINGLE_ISSUER))
@@ -203,51 +288,48 @@ static void report_features(const struct torc__driver *driver, unsigned availabl
                        (driver->features & TORC_FEATURE_DEFER_TASKRUN));
         line->reason = line->used       ? ""
                        : driver == NULL ? "there is no driver"
-                                        : why_unused(feature, forbid, driver->features);
+                                        : why_unused(driver, feature, forbid);
     }
 }
 
 /* All that the kernel offers, forbidden or not. */
-static unsigned available_features(const struct torc_options *options)
+static unsigned available_features(const struct torc__driver_options *chosen)
 {
-    struct torc_options everything = *options;
-    struct torc__uring probe = {.base = {.ops = &torc__uring_ops}};
-    struct torc__driver_options chosen;
+    const struct torc__driver_options everything = {
+        .entries = chosen->entries, .completion_entries = chosen->completion_entries};
+    struct torc__driver *driver;
     unsigned features;
 
-    everything.forbid = 0;
-    if (torc__driver_read_options(&everything, &chosen) < 0)
+    if (create_one(&torc__uring_ops, &everything, NULL, &driver) < 0)
         return 0;
-    chosen.forbid = 0;
-    if (torc__uring_ops.init(&probe.base, &chosen) < 0)
-        return 0;
-    features = probe.base.features;
-    torc__uring_ops.finish(&probe.base);
+    features = container_of(driver, struct torc__uring, base)->offered;
+    torc__driver_destroy(driver);
     return features;
 }
 
 int torc__driver_report(const struct torc_options *options, struct torc_driver_report *ret_report)
 {
-    struct torc__driver *driver = NULL;
     struct torc__driver_options chosen;
+    struct choice choice;
     int result;
 
     result = torc__driver_read_options(options, &chosen);
     if (result < 0)
         return result;
     memset(ret_report, 0, sizeof(*ret_report));
-    result = create_quietly(options, NULL, &driver);
-    ret_report->error = result;
-    ret_report->driver = result < 0 ? "none" : driver->ops->name;
-    ret_report->reason =
-        result < 0 ? explain(result) : "io_uring works here, and is the fastest driver";
-    if (driver != NULL) {
-        const struct torc__uring *uring = container_of(driver, struct torc__uring, base);
-
-        ret_report->entries = uring->ring.sq_entries;
-        ret_report->completion_entries = uring->ring.cq_entries;
+    ret_report->error = choose(options, &chosen, NULL, &choice);
+    ret_report->reason = choice.reason;
+    ret_report->driver = "none";
+    if (choice.driver != NULL) {
+        ret_report->driver = choice.driver->ops->name;
+        ret_report->entries = choice.driver->entries;
+        ret_report->completion_entries = choice.driver->completion_entries;
     }
-    report_features(driver, available_features(options), chosen.forbid, ret_report);
-    torc__driver_destroy(driver);
+    if (choice.driver != NULL && choice.driver->ops == &torc__uring_ops)
+        torc__uring_report_options(container_of(choice.driver, struct torc__uring, base),
+                                   ret_report);
+    ret_report->self_test = torc__selftest_summary();
+    report_features(choice.driver, available_features(&chosen), chosen.forbid, ret_report);
+    torc__driver_destroy(choice.driver);
     return 0;
 }

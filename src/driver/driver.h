@@ -15,6 +15,7 @@
 #define DRIVER_DRIVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <torc/op.h>
 #include <torc/runtime.h>
@@ -44,11 +45,18 @@ struct torc__driver_options {
     uint32_t entries;
     uint32_t completion_entries;
     unsigned forbid; /* of torc_feature */
+    uint32_t sqpoll_idle_ms;
+    uint32_t napi_poll_us;
+    uint32_t min_wait_us;
 };
 
 struct torc__driver_ops {
     const char *name;
-    /* 0, or why this driver cannot work here; then nothing is left behind. */
+    size_t size; /* of the driver's own struct, which begins with struct torc__driver */
+    /*
+     * `driver` is cleared but for its head. 0, or why this driver cannot work here; then nothing
+     * is left behind.
+     */
     int (*init)(struct torc__driver *driver, const struct torc__driver_options *options);
     /* All ops of others must have completed. Ends the driver's own ones and waits for them. */
     void (*finish)(struct torc__driver *driver);
@@ -89,7 +97,9 @@ struct torc__driver {
     unsigned forbid;   /* Those that options or the environment forbid. */
     uint64_t
         opcodes[DRIVER_OPCODES / 64]; /* What prepare() may be given: see torc__driver_has(). */
-    struct torc__pool *pool;          /* the runtime's; NULL for a driver that is only tried */
+    uint32_t entries;                 /* of the queues, where there are any */
+    uint32_t completion_entries;
+    struct torc__pool *pool; /* the runtime's; NULL for a driver that is only tried */
 };
 
 /*
@@ -108,10 +118,12 @@ static inline uint64_t torc__driver_in_flight(const struct torc__driver *driver)
 }
 
 extern const struct torc__driver_ops torc__uring_ops;
+extern const struct torc__driver_ops torc__epoll_ops;
 
 /*
- * Make the driver that `options` and the environment (TORC_DRIVER, TORC_FORBID) ask for. Allocates.
- * 0, or the reason why none works, of which the log has told. `pool` must outlive it.
+ * Make the driver that `options` and the environment (TORC_DRIVER, TORC_FORBID) ask for: if they
+ * leave the choice open, epoll where there are no rings, of which the log tells once. `pool` must
+ * outlive the driver. Allocates. 0, or why none works, of which the log has told, too.
  */
 int torc__driver_create(const struct torc_options *options, struct torc__pool *pool,
                         struct torc__driver **ret_driver);
@@ -137,8 +149,19 @@ enum torc__control_kind {
     CONTROL_PEER,       /* likewise */
     CONTROL_SET_OPTION, /* fd, a: level, b: option, data, length */
     CONTROL_GET_OPTION, /* fd, a: level, b: option, data, length: in and out */
-    CONTROL_CLOSE,      /* fd, of which nobody would hear an error */
     CONTROL_RECV,       /* fd, data: room, length; MSG_DONTWAIT, so -EAGAIN */
+    CONTROL_CONNECT,    /* as CONTROL_BIND, a Unix socket; -EAGAIN: the server's queue is full */
+    CONTROL_CLOSE,      /* fd; of what holds no data that could still be written */
+    CONTROL_PAIR,       /* socketpair(): a: type, data: int[2] */
+    CONTROL_BIND_PATH,  /* as CONTROL_BIND for a Unix socket, see local_path.h; a: mode or 0 */
+    CONTROL_FREE_PATH,  /* data: a Unix address, length; its path goes unless a socket has it */
+    CONTROL_SEND,       /* fd, data: struct mmsghdr[], length: how many, a: flags; the count */
+    CONTROL_RECEIVE,    /* likewise */
+    CONTROL_PIPE,       /* data: int[2] */
+    CONTROL_PIPE_SIZE,  /* fd, a: bytes, or 0 to ask; the bytes it has. -EBADF: no pipe */
+    CONTROL_WATCH_OPEN, /* a set of watched descriptors, epoll_create(2) */
+    CONTROL_WATCH_SET,  /* fd: the set, a: whom, b: events or 0 for no more, data: uint64_t key */
+    CONTROL_WATCH_TAKE, /* fd: the set, data: struct epoll_event[], length: how many; the count */
 };
 
 struct torc__control {

@@ -83,10 +83,11 @@ static void append(struct lane *lane, struct torc__job *job)
 static void take_out(struct lane *lane, struct torc__job *job)
 {
     *job->link = job->next;
-    if (job->next != NULL)
+    if (job->next != NULL) {
         job->next->link = job->link;
-    else
+    } else {
         lane->last = job->link;
+    }
     lane->queued--;
 }
 
@@ -227,10 +228,11 @@ static void *thread_main(void *arg)
     for (;;) {
         struct torc__job *job = take_job(pool);
 
-        if (job != NULL)
+        if (job != NULL) {
             run_job(pool, job);
-        else if (pool->stopping || !sleep_until_claimed(pool))
+        } else if (pool->stopping || !sleep_until_claimed(pool)) {
             break;
+        }
     }
     end_thread(pool);
     return NULL;
@@ -347,10 +349,11 @@ int torc__pool_submit(struct torc__pool *pool, enum torc__lane lane, struct torc
     pthread_mutex_lock(&pool->mutex);
     append(&pool->lanes[lane], job);
     while (result == 0 && wanted(pool) > pool->awake) {
-        if (pool->sleepers != NULL)
+        if (pool->sleepers != NULL) {
             claim_sleeper(pool);
-        else
+        } else {
             result = start_thread(pool);
+        }
     }
     if (result < 0)
         result = refused(pool, job, result);

@@ -26,12 +26,14 @@ static int sys_register(int fd, unsigned code, void *argument, unsigned count)
 static int sys_enter(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
                      const struct __kernel_timespec *timeout)
 {
-    struct io_uring_getevents_arg argument = {.ts = (uint64_t)(uintptr_t)timeout};
+    struct kernel_getevents_arg argument = {.ts = (uint64_t)(uintptr_t)timeout};
     void *last = NULL;
     size_t size = _NSIG / 8; /* What the kernel expects beside a NULL signal mask. */
     long result;
 
-    if (timeout != NULL) {
+    if (wait > 1)
+        argument.min_wait_usec = ring->min_wait_us;
+    if (timeout != NULL || argument.min_wait_usec > 0) {
         flags |= IORING_ENTER_EXT_ARG;
         last = &argument;
         size = sizeof(argument);
@@ -83,15 +85,15 @@ static void find_queues(struct torc__ring *ring, const struct io_uring_params *p
     }
 }
 
-int torc__ring_init(struct torc__ring *ring, unsigned entries, unsigned completion_entries,
-                    unsigned setup_flags)
+int torc__ring_init(struct torc__ring *ring, const struct torc__ring_shape *shape)
 {
     struct io_uring_params params = {
-        .flags = setup_flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
-        .cq_entries = completion_entries,
+        .flags = shape->setup_flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        .cq_entries = shape->completion_entries,
+        .sq_thread_idle = shape->sqpoll_idle_ms,
     };
     int error = -ENOMEM;
-    int fd = sys_setup(entries, &params);
+    int fd = sys_setup(shape->entries, &params);
 
     if (fd < 0)
         return fd;
@@ -100,7 +102,7 @@ int torc__ring_init(struct torc__ring *ring, unsigned entries, unsigned completi
     ring->enter_fd = fd;
     ring->enter = sys_enter;
     ring->features = params.features;
-    ring->setup_flags = setup_flags;
+    ring->setup_flags = shape->setup_flags;
     ring->rings_size = rings_size(&params);
     ring->sqes_size = params.sq_entries * sizeof(struct io_uring_sqe);
     if (!(params.features & IORING_FEAT_NODROP) || !(params.features & IORING_FEAT_RW_CUR_POS)) {
@@ -121,6 +123,27 @@ unmap_rings:
 close_fd:
     close(fd);
     return error;
+}
+
+int torc__ring_try(struct torc__ring *ring)
+{
+    struct io_uring_sqe *sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
+    int result;
+
+    memset(sqe, 0, sizeof(*sqe)); /* Which is a NOP. */
+    /* In one order with the flag of a polling thread that may just be going to sleep. */
+    __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_SEQ_CST);
+    do {
+        unsigned flags = IORING_ENTER_GETEVENTS;
+
+        if (__atomic_load_n(ring->sq_flags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP)
+            flags |= IORING_ENTER_SQ_WAKEUP;
+        result = ring->enter(ring, torc__ring_queued(ring), 1, flags, NULL);
+    } while (result == -EINTR || (result >= 0 && !torc__ring_has_completion(ring)));
+    if (result < 0)
+        return result;
+    __atomic_store_n(ring->cq_head, *ring->cq_head + 1, __ATOMIC_RELEASE);
+    return 0;
 }
 
 void torc__ring_finish(struct torc__ring *ring)
@@ -145,6 +168,13 @@ int torc__ring_register_fd(struct torc__ring *ring)
     ring->enter_fd = (int)update.offset;
     ring->enter_flags |= IORING_ENTER_REGISTERED_RING;
     return 0;
+}
+
+int torc__ring_register_napi(struct torc__ring *ring, unsigned poll_us)
+{
+    struct kernel_napi request = {.busy_poll_to = poll_us, .prefer_busy_poll = 1};
+
+    return sys_register(ring->fd, KERNEL_REGISTER_NAPI, &request, 1);
 }
 
 void torc__ring_probe(struct torc__ring *ring, uint64_t *opcodes, unsigned words)
@@ -195,7 +225,8 @@ int torc__ring_unregister_buffers(struct torc__ring *ring, unsigned group)
 bool torc__ring_takes_buffers(struct torc__ring *ring, bool incremental)
 {
     const unsigned group = UINT16_MAX; /* Nobody else's. */
-    void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool takes;
 
     if (memory == MAP_FAILED)
@@ -203,6 +234,6 @@ bool torc__ring_takes_buffers(struct torc__ring *ring, bool incremental)
     takes = torc__ring_register_buffers(ring, memory, 1, group, incremental) == 0;
     if (takes)
         (void)torc__ring_unregister_buffers(ring, group);
-    munmap(memory, 4096);
+    munmap(memory, size);
     return takes;
 }

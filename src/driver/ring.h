@@ -35,6 +35,7 @@ struct torc__ring {
     unsigned enter_flags;
     unsigned features; /* IORING_FEAT_ */
     unsigned setup_flags;
+    unsigned min_wait_us; /* Waits for several completions collect them for so long; 0: do not. */
 
     /* io_uring_enter() itself; tests put failures in its place. Count or negative errno. */
     int (*enter)(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
@@ -45,15 +46,31 @@ struct torc__ring {
     size_t sqes_size;
 };
 
+/* What a ring is made of. */
+struct torc__ring_shape {
+    unsigned entries;
+    unsigned completion_entries;
+    unsigned setup_flags;
+    unsigned sqpoll_idle_ms; /* With IORING_SETUP_SQPOLL: when the kernel's thread goes to sleep. */
+};
+
 /* Make a ring with exactly these set-up flags. 0, or the error of io_uring_setup() or mmap(). */
-int torc__ring_init(struct torc__ring *ring, unsigned entries, unsigned completion_entries,
-                    unsigned setup_flags);
+int torc__ring_init(struct torc__ring *ring, const struct torc__ring_shape *shape);
+
+/*
+ * Carry a NOP through a new ring, since a filter may allow rings to be made but not to be used. 0,
+ * or the error of io_uring_enter().
+ */
+int torc__ring_try(struct torc__ring *ring);
 
 /* Unmap and close. The kernel ends what is in flight later: wait for it before. */
 void torc__ring_finish(struct torc__ring *ring);
 
 /* Register the ring's own descriptor, which saves a lookup per call. 0, or why not. */
 int torc__ring_register_fd(struct torc__ring *ring);
+
+/* Poll the network devices of the ring's sockets for so long in each wait (6.9). 0, or why not. */
+int torc__ring_register_napi(struct torc__ring *ring, unsigned poll_us);
 
 /* Set the bit of each operation code below 64 * words that the kernel knows, clear the others
  * (IORING_REGISTER_PROBE, 5.6). */

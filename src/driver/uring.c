@@ -29,11 +29,15 @@
 #define TASKRUN_REPEATS 8
 #define TASKRUN_FULL    16
 
+/* When ops that were cancelled and have not ended are cancelled again: first, and at last. */
+#define CANCEL_AGAIN_FIRST_NS UINT64_C(1000000)
+#define CANCEL_AGAIN_LAST_NS  UINT64_C(100000000)
+
 /* How often a submission is retried before its ops are failed. */
 #define SUBMIT_RETRIES_AT_ONCE 100
 #define SUBMIT_RETRIES         (SUBMIT_RETRIES_AT_ONCE + 14)
-/* How often a full queue is tried to be emptied so, before we give up. */
-#define FLUSHES_MAX 100
+/* How long to pause where nothing but cancels is queued, and the kernel refuses even these. */
+#define REFUSED_PAUSE_US 10000
 
 static struct torc__uring *to_uring(struct torc__driver *driver)
 {
@@ -43,8 +47,40 @@ static struct torc__uring *to_uring(struct torc__driver *driver)
 static int enter(struct torc__uring *uring, unsigned submit, unsigned wait, unsigned flags,
                  const struct __kernel_timespec *timeout)
 {
+    int result;
+
     uring->base.stats.enters++;
-    return uring->ring.enter(&uring->ring, submit, wait, flags, timeout);
+    result = uring->ring.enter(&uring->ring, submit, wait, flags, timeout);
+    if (unlikely(uring->refused) && result >= 0 && submit > 0)
+        uring->refused = false;
+    return result;
+}
+
+/* ---- Ops that were cancelled ---- */
+
+/*
+ * A cancel may miss: the kernel does not find an op that it is just about to try again, and that
+ * may go on waiting then. So ops that were cancelled stand in a list until their last completion,
+ * and are cancelled again, less and less often.
+ */
+struct listed {
+    struct torc_op *next;
+    struct torc_op **link; /* what points here */
+};
+_Static_assert(sizeof(struct listed) <= sizeof(((struct torc_op *)NULL)->_note), "it fits");
+
+static struct listed *listed_of(struct torc_op *op)
+{
+    return (struct listed *)(void *)op->_note;
+}
+
+static void forget_cancel(struct torc_op *op)
+{
+    struct listed *listed = listed_of(op);
+
+    *listed->link = listed->next;
+    if (listed->next != NULL)
+        listed_of(listed->next)->link = listed->link;
 }
 
 /* ---- Completions ---- */
@@ -55,6 +91,8 @@ static void tell_op(struct torc__uring *uring, uint64_t user_data, int result, u
     const int more = !!(flags & IORING_CQE_F_MORE);
 
     uring->base.stats.ops_ended += !more;
+    if (unlikely(op->_cancelling == CANCEL_LISTED && !more))
+        forget_cancel(op);
     op->_complete(op, result, flags, more);
 }
 
@@ -180,9 +218,19 @@ static int tell_completions(struct torc__uring *uring)
 
 /* ---- Submission ---- */
 
+/* The kernel takes nothing. The log tells it once, until it takes something again. */
+static void tell_refusal(struct torc__uring *uring, int error, unsigned failed, unsigned kept)
+{
+    if (!uring->refused)
+        torc__log("io_uring_enter: %s; %u operations fail with it, %u cancels wait",
+                  strerror(-error), failed, kept);
+    uring->refused = true;
+}
+
 /*
  * The queued operations cannot be submitted: `error` is their result. The driver's requests about
- * other ops, such as to cancel them, stay in the queue, since nobody would make them again.
+ * other ops, such as to cancel them, stay in the queue, since nobody would make them again; where
+ * there is nothing else, a pause keeps us from asking without end.
  */
 static void fail_queued(struct torc__uring *uring, int error)
 {
@@ -202,10 +250,11 @@ static void fail_queued(struct torc__uring *uring, int error)
             uring->backlog[uring->backlog_count++] =
                 (struct io_uring_cqe){.user_data = sqe->user_data, .res = error};
     }
-    torc__log("io_uring_enter: %s; %u operations fail with it", strerror(-error),
-              count - (kept - head));
+    tell_refusal(uring, error, count - (kept - head), kept - head);
     ring->sq_tail = kept;
     __atomic_store_n(ring->sq_tail_shared, kept, __ATOMIC_RELEASE);
+    if (kept - head == count)
+        usleep(REFUSED_PAUSE_US);
 }
 
 static bool is_passing(int error)
@@ -246,6 +295,36 @@ static unsigned publish(struct torc__uring *uring)
 }
 
 /*
+ * With SQPOLL a thread of the kernel takes what is published, unless it sleeps. It looks for more
+ * after it has raised that flag, and we for the flag after we have published.
+ */
+static unsigned poller_flags(const struct torc__uring *uring)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED) & IORING_SQ_NEED_WAKEUP
+               ? IORING_ENTER_SQ_WAKEUP
+               : 0;
+}
+
+/* What a call that waits is made with, after what is queued was published. */
+static unsigned wait_flags(const struct torc__uring *uring)
+{
+    return IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0);
+}
+
+/* Let the kernel's thread empty a full queue. Only its death is an error that stays. */
+static void wait_for_poller(struct torc__uring *uring)
+{
+    const int saved = errno;
+    const unsigned queued = publish(uring);
+    const int result = enter(uring, queued, 0, IORING_ENTER_SQ_WAIT | poller_flags(uring), NULL);
+
+    if (result < 0 && !is_passing(result))
+        fail_queued(uring, result);
+    errno = saved;
+}
+
+/*
  * Bring all that is queued to the kernel, or fail it. Want of memory may last: the first retries
  * follow at once, the others after longer and longer pauses, 0.1 s in all.
  */
@@ -280,7 +359,9 @@ static void recover(struct torc__uring *uring, int error)
         torc__log("io_uring_enter cannot wait: %s", strerror(-error));
         TORC_ASSERT(!"the ring works");
     }
-    if (error != -EINTR)
+    if (uring->sqpoll && !is_passing(error))
+        fail_queued(uring, error); /* Its thread has died, so nobody else looks at the queue. */
+    else if (!uring->sqpoll && error != -EINTR)
         submit_queued(uring);
 }
 
@@ -291,10 +372,12 @@ static struct io_uring_sqe *next_sqe(struct torc__uring *uring)
     struct io_uring_sqe *sqe;
 
     check_last(ring);
-    /* It stays full only of cancels that the kernel has no memory for: nothing can go on then. */
-    for (int i = 0; unlikely(torc__ring_queued(ring) == ring->sq_entries); i++) {
-        TORC_ASSERT(i < FLUSHES_MAX);
-        submit_queued(uring);
+    /* It stays full only of cancels that the kernel refuses: they are retried until it does not. */
+    while (unlikely(torc__ring_queued(ring) == ring->sq_entries)) {
+        if (uring->sqpoll)
+            wait_for_poller(uring);
+        else
+            submit_queued(uring);
     }
     sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
     /* io_uring_prep_*() of liburing 2.6 and newer rely on it. */
@@ -308,20 +391,60 @@ static struct io_uring_sqe *uring_prepare(struct torc__driver *driver, struct to
     struct io_uring_sqe *sqe = next_sqe(uring);
 
     sqe->user_data = (uint64_t)(uintptr_t)op;
+    op->_cancelling = 0;
     uring->base.stats.ops++;
     return sqe;
+}
+
+/* ---- Cancels ---- */
+
+static void remember_cancel(struct torc__uring *uring, struct torc_op *op)
+{
+    if (uring->cancelled == NULL) {
+        uring->cancel_delay_ns = CANCEL_AGAIN_FIRST_NS;
+        uring->cancel_again_ns = torc__clock_now() + uring->cancel_delay_ns;
+    }
+    *listed_of(op) = (struct listed){.next = uring->cancelled, .link = &uring->cancelled};
+    if (uring->cancelled != NULL)
+        listed_of(uring->cancelled)->link = &listed_of(op)->next;
+    uring->cancelled = op;
+    op->_cancelling = CANCEL_LISTED;
+}
+
+static void queue_cancel(struct torc__uring *uring, const struct torc_op *op)
+{
+    struct io_uring_sqe *sqe = next_sqe(uring);
+
+    /* By address only: by descriptor, or any, costs the kernel a walk over all in flight. */
+    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
+    sqe->user_data = TAG_IGNORE;
+    if (uring->base.features & TORC_FEATURE_CQE_SKIP)
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
 static void uring_cancel(struct torc__driver *driver, struct torc_op *op)
 {
     struct torc__uring *uring = to_uring(driver);
-    struct io_uring_sqe *sqe = next_sqe(uring);
 
-    /* By address only: by descriptor, or any, costs the kernel a walk over all in flight. */
-    io_uring_prep_cancel(sqe, op, 0);
-    sqe->user_data = TAG_IGNORE;
-    if (uring->base.features & TORC_FEATURE_CQE_SKIP)
-        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    if (op->_cancelling != CANCEL_LISTED)
+        remember_cancel(uring, op);
+    queue_cancel(uring, op);
+}
+
+/* There are cancelled ops: see to those whose time has come. Returns when to look again. */
+static uint64_t mind_cancels(struct torc__uring *uring)
+{
+    const uint64_t now_ns = torc__clock_now();
+
+    if (now_ns < uring->cancel_again_ns)
+        return uring->cancel_again_ns;
+    for (struct torc_op *op = uring->cancelled; op != NULL; op = listed_of(op)->next)
+        queue_cancel(uring, op);
+    uring->cancel_delay_ns = 2 * uring->cancel_delay_ns < CANCEL_AGAIN_LAST_NS
+                                 ? 2 * uring->cancel_delay_ns
+                                 : CANCEL_AGAIN_LAST_NS;
+    uring->cancel_again_ns = now_ns + uring->cancel_delay_ns;
+    return uring->cancel_again_ns;
 }
 
 /* ---- The wait ---- */
@@ -379,15 +502,31 @@ static void arm_wake(struct torc__uring *uring)
 /* Submit, and let the kernel post what has completed, without waiting; no call if there is none. */
 static void enter_now(struct torc__uring *uring)
 {
-    unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
-    unsigned queued = publish(uring);
+    const unsigned queued = publish(uring);
+    const unsigned poller = uring->sqpoll && queued > 0 ? poller_flags(uring) : 0;
+    const unsigned flags = __atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED);
     int result;
 
-    if (queued == 0 && !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+    if ((uring->sqpoll ? poller == 0 : queued == 0) &&
+        !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
         return;
-    result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS, NULL);
+    result = enter(uring, queued, 0, IORING_ENTER_GETEVENTS | poller, NULL);
     if (result < 0)
         recover(uring, result);
+}
+
+/*
+ * How many completions to wait for: more than one only where the wait collects them for a while.
+ * The kernel does that for min_wait_us in any case, so not if a deadline is nearer.
+ */
+static unsigned wait_count(const struct torc__uring *uring, uint64_t until_ns)
+{
+    if (uring->wait_count == 1)
+        return 1;
+    if (until_ns != TORC_FOREVER &&
+        until_ns < torc__clock_now() + uring->ring.min_wait_us * UINT64_C(1000))
+        return 1;
+    return uring->wait_count;
 }
 
 /* One call that submits what is queued, and waits for a completion or until `until_ns`. */
@@ -414,8 +553,8 @@ static void enter_and_wait(struct torc__uring *uring, uint64_t until_ns)
     }
     queued = publish(uring);
     uring->base.stats.waits++;
-    result =
-        enter(uring, queued, 1, IORING_ENTER_GETEVENTS, has_timeout && ext_arg ? &timeout : NULL);
+    result = enter(uring, queued, wait_count(uring, until_ns), wait_flags(uring),
+                   has_timeout && ext_arg ? &timeout : NULL);
     if (result == -ETIME || result >= 0)
         return;
     recover(uring, result); /* The loop comes back here after it has looked around. */
@@ -443,6 +582,11 @@ static int uring_turn(struct torc__driver *driver, uint64_t wait_until_ns)
     const unsigned tail = __atomic_load_n(uring->ring.cq_tail, __ATOMIC_ACQUIRE);
     int told;
 
+    if (unlikely(uring->cancelled != NULL)) {
+        const uint64_t again_ns = mind_cancels(uring);
+
+        wait_until_ns = wait_until_ns < again_ns ? wait_until_ns : again_ns;
+    }
     if (wait_until_ns == DRIVER_NO_WAIT || uring->backlog_count > 0)
         enter_now(uring);
     else
@@ -489,9 +633,13 @@ static int uring_init(struct torc__driver *driver, const struct torc__driver_opt
     if (uring->wake_fd < 0)
         return -errno;
     result = torc__uring_climb(uring, options);
-    if (result < 0)
+    if (result < 0) {
         close(uring->wake_fd);
-    return result;
+        return result;
+    }
+    driver->entries = uring->ring.sq_entries;
+    driver->completion_entries = uring->ring.cq_entries;
+    return 0;
 }
 
 static void cancel_own(struct torc__uring *uring, uint64_t user_data)
@@ -500,6 +648,15 @@ static void cancel_own(struct torc__uring *uring, uint64_t user_data)
 
     io_uring_prep_cancel64(sqe, user_data, 0);
     sqe->user_data = TAG_IGNORE;
+}
+
+/* See how far the driver's own operations are; returns how many are left. */
+static unsigned end_own(struct torc__uring *uring)
+{
+    if (!uring->sqpoll)
+        submit_queued(uring);
+    (void)tell_completions(uring);
+    return uring->own_pending;
 }
 
 static void uring_finish(struct torc__driver *driver)
@@ -513,8 +670,11 @@ static void uring_finish(struct torc__driver *driver)
         cancel_own(uring, TAG_WAKE);
     if (uring->timeout_armed)
         disarm_timeout(uring);
-    while (submit_queued(uring), (void)tell_completions(uring), uring->own_pending > 0)
-        (void)enter(uring, publish(uring), 1, IORING_ENTER_GETEVENTS, NULL);
+    while (end_own(uring) > 0) {
+        const unsigned queued = publish(uring);
+
+        (void)enter(uring, queued, 1, wait_flags(uring), NULL);
+    }
     torc__ring_finish(&uring->ring);
     close(uring->wake_fd);
     free(uring->backlog);
@@ -528,6 +688,7 @@ static uint64_t uring_now(struct torc__driver *driver)
 
 const struct torc__driver_ops torc__uring_ops = {
     .name = "uring",
+    .size = sizeof(struct torc__uring),
     .init = uring_init,
     .finish = uring_finish,
     .prepare = uring_prepare,

@@ -6,8 +6,10 @@
  * What needs no flag is asked for afterwards, by behaviour: a feature bit, a probe, a registration.
  */
 #include "base/compiler.h"
+#include "base/log.h"
 #include "driver/uring.h"
 #include <errno.h>
+#include <string.h>
 
 /* Those that are the ring's; the others are the stacks'. */
 #define RING_FEATURES (TORC_FEATURE_ALL & ~(unsigned)TORC_FEATURE_GUARD_REGIONS)
@@ -52,16 +54,23 @@ static unsigned without_orphans(unsigned features)
 
 /* The queues may be too large for RLIMIT_MEMLOCK on kernels before 5.12: then smaller ones do. */
 static int init_ring(struct torc__uring *uring, const struct torc__driver_options *options,
-                     unsigned flags)
+                     unsigned features)
 {
-    uint32_t entries = options->entries;
-    uint32_t completion_entries = options->completion_entries;
-    int result = torc__ring_init(&uring->ring, entries, completion_entries, flags);
+    struct torc__ring_shape shape = {
+        .entries = options->entries,
+        .completion_entries = options->completion_entries,
+        .setup_flags = torc__uring_setup_flags(features),
+        .sqpoll_idle_ms = options->sqpoll_idle_ms,
+    };
+    int result;
 
-    while (result == -ENOMEM && completion_entries > 512) {
-        completion_entries /= 2;
-        entries = entries > 256 ? entries / 2 : entries;
-        result = torc__ring_init(&uring->ring, entries, completion_entries, flags);
+    if (options->sqpoll_idle_ms > 0)
+        shape.setup_flags |= IORING_SETUP_SQPOLL;
+    result = torc__ring_init(&uring->ring, &shape);
+    while (result == -ENOMEM && shape.completion_entries > 512) {
+        shape.completion_entries /= 2;
+        shape.entries = shape.entries > 256 ? shape.entries / 2 : shape.entries;
+        result = torc__ring_init(&uring->ring, &shape);
     }
     return result;
 }
@@ -107,20 +116,122 @@ static unsigned probe_rest(struct torc__uring *uring, unsigned features)
     return features;
 }
 
-int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_options *options)
+/* Give up rung by rung what the kernel refuses. The features that are left, or a negative errno. */
+static int climb(struct torc__uring *uring, const struct torc__driver_options *options,
+                 unsigned features)
 {
-    unsigned features = without_orphans(RING_FEATURES & ~options->forbid);
-    int result = init_ring(uring, options, torc__uring_setup_flags(features));
+    int result = init_ring(uring, options, features);
 
     for (unsigned i = 0; i < ARRAY_LENGTH(rungs) && result == -EINVAL; i++) {
         if (!(features & rungs[i].feature))
             continue;
         features = without_orphans(features & ~rungs[i].feature);
-        result = init_ring(uring, options, torc__uring_setup_flags(features));
+        result = init_ring(uring, options, features);
     }
+    return result < 0 ? result : (int)features;
+}
+
+/* Ask the self-test. Without cancelling no ring is of use. */
+static int drop_broken(struct torc__uring *uring)
+{
+    const unsigned not_tested = IORING_SETUP_SQPOLL; /* It would be a thread for each check. */
+    const unsigned flags = uring->ring.setup_flags & ~not_tested;
+    const unsigned wanted = torc__selftest_wanted(uring->base.features);
+
+    uring->offered = uring->base.features;
+    uring->broken = torc__selftest_get(wanted, flags).broken & wanted;
+    uring->base.features =
+        without_orphans(uring->base.features & ~torc__selftest_lost(uring->broken));
+    return uring->broken & (1U << CHECK_CANCEL) ? -EOPNOTSUPP : 0;
+}
+
+/* ---- What is asked for by options ---- */
+
+/*
+ * What a ring with a polling thread does without: completions are worked off by that thread, so
+ * there is nothing to defer; and a MSG_RING would leave when the thread looks, perhaps after the
+ * other ring has been closed.
+ */
+#define NOT_WITH_SQPOLL \
+    (TORC_FEATURE_DEFER_TASKRUN | TORC_FEATURE_COOP_TASKRUN | TORC_FEATURE_MSG_RING)
+
+static int climb_with_sqpoll(struct torc__uring *uring, const struct torc__driver_options *options,
+                             unsigned features)
+{
+    int result = climb(uring, options, features & ~(unsigned)NOT_WITH_SQPOLL);
+
+    /* Before 5.11 such a ring takes registered files only. */
+    if (result >= 0 && !(uring->ring.features & IORING_FEAT_SQPOLL_NONFIXED)) {
+        torc__ring_finish(&uring->ring);
+        result = -EOPNOTSUPP;
+    }
+    uring->sqpoll = result >= 0;
+    uring->sqpoll_idle_ms = result >= 0 ? options->sqpoll_idle_ms : 0;
+    if (result < 0)
+        torc__log("no thread that polls the submission queue: %s", strerror(-result));
+    return result;
+}
+
+static void apply_options(struct torc__uring *uring, const struct torc__driver_options *options)
+{
+    const bool has_min_wait = (uring->ring.features & IORING_FEAT_MIN_TIMEOUT) &&
+                              (uring->base.features & TORC_FEATURE_EXT_ARG);
+    int result = 0;
+
+    uring->wait_count = 1;
+    if (options->min_wait_us > 0 && has_min_wait) {
+        uring->ring.min_wait_us = options->min_wait_us;
+        uring->wait_count = MIN_WAIT_COUNT;
+    } else if (options->min_wait_us > 0) {
+        torc__log("waits do not collect completions: this kernel cannot (before 6.12)");
+    }
+    if (options->napi_poll_us > 0)
+        result = torc__ring_register_napi(&uring->ring, options->napi_poll_us);
+    if (result < 0)
+        torc__log("network devices are not polled: %s", strerror(-result));
+    else
+        uring->napi_poll_us = options->napi_poll_us;
+}
+
+void torc__uring_report_options(const struct torc__uring *uring, struct torc_driver_report *report)
+{
+    report->sqpoll_idle_ms = uring->sqpoll_idle_ms;
+    report->napi_poll_us = uring->napi_poll_us;
+    report->min_wait_us = uring->ring.min_wait_us;
+}
+
+const char *torc__uring_why_unused(const struct torc__uring *uring, unsigned feature)
+{
+    if (uring->sqpoll && (feature & NOT_WITH_SQPOLL))
+        return "not together with a thread that polls the submission queue";
+    if (feature == TORC_FEATURE_BUFFER_INC &&
+        (torc__selftest_lost(uring->broken) & TORC_FEATURE_BUFFER_RING))
+        return "needs buffer_ring, which has a bug here";
+    return torc__selftest_reason(uring->broken, feature);
+}
+
+int torc__uring_climb(struct torc__uring *uring, const struct torc__driver_options *options)
+{
+    struct torc__driver_options without = *options;
+    const unsigned features = without_orphans(RING_FEATURES & ~options->forbid);
+    int result = -EINVAL;
+
+    without.sqpoll_idle_ms = 0;
+    if (options->sqpoll_idle_ms > 0)
+        result = climb_with_sqpoll(uring, options, features);
+    if (result < 0)
+        result = climb(uring, &without, features);
     if (result < 0)
         return result;
     probe_opcodes(uring, options->forbid);
-    uring->base.features = probe_rest(uring, features);
+    uring->base.features = probe_rest(uring, (unsigned)result);
+    result = torc__ring_try(&uring->ring);
+    if (result >= 0)
+        result = drop_broken(uring);
+    if (result < 0) {
+        torc__ring_finish(&uring->ring);
+        return result;
+    }
+    apply_options(uring, options);
     return 0;
 }

@@ -74,11 +74,12 @@ static inline void torc__sanitizer_kernel_wrote(void *memory, ssize_t length)
     (void)length;
 }
 
-/* The same for a vector, of which `length` bytes were filled. */
-static inline void torc__sanitizer_kernel_wrote_vector(const struct iovec *vector, ssize_t length)
+/* The same for a vector, of which `length` bytes were filled; or all, if that is more. */
+static inline void torc__sanitizer_kernel_wrote_vector(const struct iovec *vector, size_t count,
+                                                       ssize_t length)
 {
 #ifdef TORC_VALGRIND
-    for (; RUNNING_ON_VALGRIND && length > 0; vector++) {
+    for (; RUNNING_ON_VALGRIND && length > 0 && count > 0; vector++, count--) {
         torc__sanitizer_kernel_wrote(vector->iov_base, (ssize_t)vector->iov_len < length
                                                            ? (ssize_t)vector->iov_len
                                                            : length);
@@ -86,6 +87,7 @@ static inline void torc__sanitizer_kernel_wrote_vector(const struct iovec *vecto
     }
 #endif
     (void)vector;
+    (void)count;
     (void)length;
 }
 

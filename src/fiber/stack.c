@@ -15,8 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PAGE_SIZE       4096u
-#define GUARD_SIZE      (4 * PAGE_SIZE)
+#define GUARD_SIZE      (16u * 1024u) /* at least; pages may be larger */
 #define SLAB_SLOTS      1024u
 #define GUARD_BATCH     64u
 #define COLOURS         16u
@@ -25,19 +24,31 @@
 #define TRIM_BATCH      512u
 #define MAP_COUNT_SHARE 4 /* So many guards by mprotect(): half of vm.max_map_count. */
 
+/* 4 KiB on x86-64; 4, 16 or 64 KiB elsewhere. */
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t round_up(size_t size, size_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
 /* ---- Guards ---- */
 
 bool torc__stacks_probe_regions(void)
 {
-    void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+    const size_t size = page_size();
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     bool works;
 
     if (page == MAP_FAILED)
         return false;
     /* EINVAL before 6.13, and in locked memory (mlockall with MCL_FUTURE). */
-    works = madvise(page, PAGE_SIZE, MADV_GUARD_INSTALL) == 0;
-    munmap(page, PAGE_SIZE);
+    works = madvise(page, size, MADV_GUARD_INSTALL) == 0;
+    munmap(page, size);
     return works;
 }
 
@@ -86,7 +97,7 @@ static void protect_slot(struct torc__stacks *stacks, char *slot)
         __atomic_store_n(&most, limit, __ATOMIC_RELAXED);
     }
     if (__atomic_fetch_add(&guards_by_mprotect, 1, __ATOMIC_RELAXED) < limit &&
-        mprotect(slot, GUARD_SIZE, PROT_NONE) == 0) {
+        mprotect(slot, stacks->guard_size, PROT_NONE) == 0) {
         stacks->protected ++;
         return;
     }
@@ -103,7 +114,7 @@ static void guard_more(struct torc__stacks *stacks, struct torc__slab *slab)
 
     for (unsigned i = 0; i < GUARD_BATCH; i++) {
         ranges[i].iov_base = slab->memory + (first + i) * stacks->slot_size;
-        ranges[i].iov_len = GUARD_SIZE;
+        ranges[i].iov_len = stacks->guard_size;
     }
     slab->guarded += GUARD_BATCH;
     if (stacks->guard == GUARD_REGION) {
@@ -121,13 +132,16 @@ static void guard_more(struct torc__stacks *stacks, struct torc__slab *slab)
 
 void torc__stacks_init(struct torc__stacks *stacks, size_t size, bool forbid_regions)
 {
-    size_t pages = (size + PAGE_SIZE - 1) / PAGE_SIZE + GUARD_SIZE / PAGE_SIZE;
+    const size_t page = page_size();
+    const size_t guard = round_up(GUARD_SIZE, page);
+    const size_t pages = (round_up(size, page) + guard) / page;
 
     *stacks = (struct torc__stacks){
-        .slot_size = (pages | 1) * PAGE_SIZE,
+        .slot_size = (pages | 1) * page,
+        .guard_size = guard,
         .guard = !forbid_regions && torc__stacks_probe_regions() ? GUARD_REGION : GUARD_PROTECT,
     };
-    stacks->usable_size = stacks->slot_size - GUARD_SIZE;
+    stacks->usable_size = stacks->slot_size - guard;
 }
 
 static int add_slab(struct torc__stacks *stacks)
@@ -152,7 +166,7 @@ static int add_slab(struct torc__stacks *stacks)
     for (unsigned i = 0; i < SLAB_SLOTS; i++) {
         struct torc__stack *stack = &slab->stacks[i];
 
-        stack->low = memory + i * stacks->slot_size + GUARD_SIZE;
+        stack->low = memory + i * stacks->slot_size + stacks->guard_size;
         stack->top = memory + (i + 1) * stacks->slot_size - (i % COLOURS) * COLOUR_SIZE;
     }
     while (*last != NULL)
@@ -270,9 +284,10 @@ struct torc__stack *torc__stacks_find(const struct torc__stacks *stacks, const v
     return NULL;
 }
 
-bool torc__stack_in_guard(const struct torc__stack *stack, const void *address)
+bool torc__stack_in_guard(const struct torc__stacks *stacks, const struct torc__stack *stack,
+                          const void *address)
 {
     const char *byte = address;
 
-    return byte < stack->low && byte >= stack->low - GUARD_SIZE;
+    return byte < stack->low && byte >= stack->low - stacks->guard_size;
 }

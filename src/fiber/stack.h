@@ -4,13 +4,15 @@
  *
  * Stacks are cut from slabs of 1,024 slots, each slab one mapping:
  *
- *     slot:  | guard, 4 pages | usable pages, 29 by default ... <- top, coloured |
+ *     slot:  | guard, 16 KiB | usable pages, 29 by default ... <- top, coloured |
  *
  * The number of pages of a slot is odd: with a power of two, the tops of all stacks would fall into
  * a few sets of the TLB (12 instead of 21 ns per resume at 1,000 hot fibers). Tops are lowered by
  * a colour of up to 15 cache lines for the same reason in the first-level cache.
  *
- * The guard is four pages, since one would be jumped by a frame with a large array in it; code is
+ * Pages are 4 KiB in these figures; where they are larger, all sizes are rounded up to them.
+ *
+ * The guard is 16 KiB, since 4 would be jumped by a frame with a large array in it; code is
  * compiled with -fstack-clash-protection, which touches every page of larger ones. Guards are
  * regions without mappings of their own where the kernel has them (MADV_GUARD_INSTALL), else
  * mprotect() while vm.max_map_count has room, else none. They are made when a slot is first used,
@@ -52,6 +54,7 @@ struct torc__stacks {
     struct torc__slab *slabs;
     struct torc__slab *filling; /* The slab of which unused slots remain. */
     size_t slot_size;
+    size_t guard_size;
     size_t usable_size;
     enum guard_kind guard;
     uint32_t reserved;  /* slots that exist */
@@ -90,7 +93,8 @@ uint32_t torc__stacks_trim(struct torc__stacks *stacks);
 struct torc__stack *torc__stacks_find(const struct torc__stacks *stacks, const void *address);
 
 /* Whether `address` is in the guard of `stack`. */
-bool torc__stack_in_guard(const struct torc__stack *stack, const void *address);
+bool torc__stack_in_guard(const struct torc__stacks *stacks, const struct torc__stack *stack,
+                          const void *address);
 
 /* Whether guard regions work in this process. */
 bool torc__stacks_probe_regions(void);

@@ -20,10 +20,21 @@ static void interrupt_op(struct torc_fiber *fiber, int reason)
     torc__op_hurry(torc__shard, fiber->waits_for);
 }
 
+/*
+ * Interrupted system calls end inside the kernel with codes of its own, from ERESTARTSYS on, which
+ * the ring lets out for some operations (as opening a FIFO, Linux 6.18).
+ */
+static bool is_restart(int result)
+{
+    return result <= -512 && result >= -516;
+}
+
 int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op)
 {
     int reason = torc__reason(shard);
 
+    if (unlikely(is_restart(op->_result)))
+        op->_result = -EINTR;
     /* Kernel threads that execute blocking ops see the cancel as an interruption. */
     if (op->_cancelling && reason != 0 && (op->_result == -ECANCELED || op->_result == -EINTR))
         op->_result = reason;

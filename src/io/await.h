@@ -77,6 +77,18 @@ static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_
     return shard->driver->ops->prepare(shard->driver, op);
 }
 
+/*
+ * Cancel an op at each of its completions, until the last: the kernel does not find a multishot one
+ * that it is about to retry, and that then goes on.
+ */
+static inline void torc__op_hurry_again(struct torc__shard *shard, struct torc_op *op)
+{
+    if (op->_cancelling)
+        shard->driver->ops->cancel(shard->driver, op);
+    else
+        torc__op_hurry(shard, op);
+}
+
 /* Prepare an op; NULL, and the scope's reason as the op's result, if there is one. */
 static inline struct io_uring_sqe *torc__begin(struct torc_op *op)
 {

@@ -8,7 +8,9 @@
  */
 #include "io/blocking.h"
 #include "shard/shard.h"
+#include <errno.h>
 #include <torc/blocking.h>
+#include <unistd.h>
 
 struct call {
     struct torc__job job;
@@ -84,4 +86,39 @@ int torc__blocking_shielded(enum torc__lane lane, int (*fn)(void *arg), void *ar
 int torc_blocking(int (*fn)(void *arg), void *arg)
 {
     return torc__blocking(LANE_CALLS, fn, arg);
+}
+
+/* ---- System calls ---- */
+
+struct system_call {
+    int number;
+    const uintptr_t *arguments;
+    int64_t result;
+};
+
+static int make_call(void *arg)
+{
+    struct system_call *call = arg;
+    const uintptr_t *a = call->arguments;
+
+    call->result = syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (call->result < 0)
+        call->result = -errno;
+    return 0;
+}
+
+int64_t torc__file_call(int number, const uintptr_t arguments[6])
+{
+    struct system_call call = {.number = number, .arguments = arguments};
+    int result = torc__blocking(LANE_FILES, make_call, &call);
+
+    return result < 0 ? result : call.result;
+}
+
+int64_t torc__file_call_shielded(int number, const uintptr_t arguments[6])
+{
+    struct system_call call = {.number = number, .arguments = arguments};
+    int result = torc__blocking_shielded(LANE_FILES, make_call, &call);
+
+    return result < 0 ? result : call.result;
 }

@@ -6,11 +6,22 @@
 #define IO_BLOCKING_H
 
 #include "driver/pool.h"
+#include <stdint.h>
 
 /* Like torc_blocking(), in a lane. */
 int torc__blocking(enum torc__lane lane, int (*fn)(void *arg), void *arg);
 
 /* The same, not refused in a cancelled scope, and not to be interrupted in the queue. */
 int torc__blocking_shielded(enum torc__lane lane, int (*fn)(void *arg), void *arg);
+
+/*
+ * Make a system call that acts on files on a thread of the pool: for what no operation does, or no
+ * old one. What it borrows is free when this returns. Suspends. The result or a negative errno.
+ * Every CPU that torc runs on passes 64 bits in an argument.
+ */
+int64_t torc__file_call(int number, const uintptr_t arguments[6]);
+
+/* The same, not refused in a cancelled scope. */
+int64_t torc__file_call_shielded(int number, const uintptr_t arguments[6]);
 
 #endif

@@ -166,10 +166,11 @@ static uint64_t expiry(const struct torc_resolver *resolver, int result, uint64_
 {
     uint64_t limit = 0;
 
-    if (result >= 0)
+    if (result >= 0) {
         limit = resolver->ttl_ns;
-    else if (result == -ENXIO)
+    } else if (result == -ENXIO) {
         limit = resolver->negative_ttl_ns;
+    }
     if (limit <= 1)
         return 0;
     return torc_deadline(ttl_ns < limit ? ttl_ns : limit);
@@ -230,10 +231,11 @@ static int choose_addresses(const struct torc_address *from, unsigned count, int
         if (family != 0 && from[i].any.sa_family != family)
             continue;
         to[chosen] = from[i];
-        if (from[i].any.sa_family == AF_INET6)
+        if (from[i].any.sa_family == AF_INET6) {
             to[chosen].v6.sin6_port = htons(port);
-        else
+        } else {
             to[chosen].v4.sin_port = htons(port);
+        }
         chosen++;
     }
     return chosen > 0 ? (int)chosen : -ENXIO;
@@ -261,10 +263,11 @@ static int ask(struct torc_resolver *resolver, const char *host, struct torc__na
     if (result < 0)
         return result;
     result = await_name(name);
-    if (result < 0)
+    if (result < 0) {
         torc__name_release(name);
-    else
+    } else {
         *ret_name = name;
+    }
     return result;
 }
 

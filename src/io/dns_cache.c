@@ -24,14 +24,16 @@ static struct torc__name **bucket_of(const struct torc__names_cache *cache, cons
 
 static void unlink_age(struct torc__names_cache *cache, struct torc__name *name)
 {
-    if (name->older != NULL)
+    if (name->older != NULL) {
         name->older->newer = name->newer;
-    else
+    } else {
         cache->oldest = name->newer;
-    if (name->newer != NULL)
+    }
+    if (name->newer != NULL) {
         name->newer->older = name->older;
-    else
+    } else {
         cache->newest = name->older;
+    }
     cache->ready--;
 }
 
@@ -39,10 +41,11 @@ static void link_newest(struct torc__names_cache *cache, struct torc__name *name
 {
     name->newer = NULL;
     name->older = cache->newest;
-    if (cache->newest != NULL)
+    if (cache->newest != NULL) {
         cache->newest->newer = name;
-    else
+    } else {
         cache->oldest = name;
+    }
     cache->newest = name;
     cache->ready++;
 }
@@ -164,10 +167,11 @@ void torc__names_complete(struct torc__names_cache *cache, struct torc__name *na
     name->state = NAME_READY;
     if (name->in_table) { /* It has not been flushed meanwhile. */
         link_newest(cache, name);
-        if (expires_ns == 0)
+        if (expires_ns == 0) {
             take_out(cache, name);
-        else if (cache->ready > cache->limit)
+        } else if (cache->ready > cache->limit) {
             take_out(cache, cache->oldest);
+        }
     }
     torc_event_set(&name->ready);
 }

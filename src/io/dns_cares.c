@@ -97,18 +97,20 @@ static void step(struct search *search)
         list[count] = &ops[count];
         io_uring_prep_poll_add(torc_op_prepare(&ops[count]), sockets[count], events);
     }
-    if (count > 0)
+    if (count > 0) {
         (void)torc_op_select(list, count);
-    else
+    } else {
         (void)torc_sleep_until(TORC_FOREVER); /* The scope's deadline ends it. */
+    }
     (void)torc_scope_close(&scope);
     ares_process_fd(search->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     for (unsigned i = 0; i < count && !search->done; i++) {
         const int events = torc_op_wait(&ops[i]);
 
-        if (events > 0)
+        if (events > 0) {
             ares_process_fd(search->channel, events & ~POLLOUT ? sockets[i] : ARES_SOCKET_BAD,
                             events & POLLOUT ? sockets[i] : ARES_SOCKET_BAD);
+        }
     }
 }
 
@@ -158,9 +160,10 @@ static void addresses_came(void *arg, int status, int timeouts, struct ares_addr
     struct search *search = arg;
 
     (void)timeouts;
-    if (!search->done)
+    if (!search->done) {
         search->result =
             status == ARES_SUCCESS ? take_addresses(found, search->answer) : error_of(status);
+    }
     search->done = true;
     if (found != NULL)
         ares_freeaddrinfo(found);

@@ -24,6 +24,8 @@ ssize_t torc_stream_peek_until(struct torc_stream *stream, char delimiter, size_
     size_t scanned = 0;
     size_t wanted = 1;
 
+    if (limit == 0)
+        return -EMSGSIZE;
     for (;;) {
         const char *found;
         const void *data;

@@ -65,7 +65,7 @@ ssize_t torc_readv(int fd, const struct iovec *vector, int count)
         return op._result;
     io_uring_prep_readv(sqe, fd, vector, (unsigned)count, AT_POSITION);
     result = torc__await(&op);
-    torc__sanitizer_kernel_wrote_vector(vector, result);
+    torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <torc/io.h>
 #include <torc/listener.h>
+#include <torc/unix.h>
 
 #define ROOM_LEAST 16u
 
@@ -76,9 +77,9 @@ static void arrived(struct torc_op *op, int result, uint32_t flags, int more)
         listener->_error = result;
     if (!more) {
         listener->_feed = FEED_OFF;
-    } else if (listener->_count >= TORC_LISTENER_QUEUE_MAX && listener->_feed == FEED_ON) {
+    } else if (listener->_feed == FEED_ENDING || listener->_count >= TORC_LISTENER_QUEUE_MAX) {
         listener->_feed = FEED_ENDING;
-        torc__op_hurry(torc__shard, op);
+        torc__op_hurry_again(torc__shard, op);
     }
     torc_event_set(&listener->_arrived);
 }
@@ -107,19 +108,10 @@ void torc_listener_adopt(struct torc_listener *listener, int fd)
 static int listen_unix(const struct torc_address *address,
                        const struct torc_listen_options *options)
 {
-    int fd = torc_socket(AF_UNIX, SOCK_STREAM, 0);
-    int result;
+    const struct torc_unix_options unix_options = {
+        .backlog = options != NULL && options->backlog > 0 ? options->backlog : 0};
 
-    if (fd < 0)
-        return fd;
-    result = torc_bind(fd, address);
-    if (result == 0)
-        result = torc_listen(fd, options != NULL && options->backlog > 0 ? options->backlog : 4096);
-    if (result < 0) {
-        (void)torc_close(fd);
-        return result;
-    }
-    return fd;
+    return torc_unix_open(address, &unix_options);
 }
 
 int torc_listener_open(struct torc_listener *listener, const struct torc_address *address,
@@ -190,8 +182,8 @@ int torc_listener_close(struct torc_listener *listener)
     listener->_fd = -1;
     torc_scope_open(&shield, TORC_SHIELD);
     while (listener->_feed != FEED_OFF) {
-        torc__op_hurry(torc__shard, &listener->_accept);
         listener->_feed = FEED_ENDING;
+        torc__op_hurry_again(torc__shard, &listener->_accept);
         torc_event_clear(&listener->_arrived);
         (void)torc_event_wait(&listener->_arrived);
     }

@@ -3,16 +3,16 @@
  * net.c - sockets.
  */
 #include "fiber/sanitizer.h"
+#include "io/control.h"
 #include "io/transfer.h"
 #include <errno.h>
 #include <string.h>
+#include <torc/fiber.h>
 #include <torc/net.h>
 
 static int control(struct torc__control request)
 {
-    struct torc__shard *shard = torc__shard_of_fiber();
-
-    return shard->driver->ops->control(shard->driver, &request);
+    return torc__control(&request);
 }
 
 int torc_socket(int family, int type, int protocol)
@@ -79,11 +79,40 @@ bool torc_accept_error_is_transient(int error)
     }
 }
 
+/*
+ * A connect to a Unix socket whose queue is full cannot be polled for: the kernel tries it again
+ * and again, and while it does a cancel does not find it. So the ring is used only for one that
+ * has to wait, and then a kernel thread waits, from the start.
+ */
+static int connect_local(int fd, const struct torc_address *address)
+{
+    struct torc_address copy = *address;
+    struct torc_op op;
+    struct io_uring_sqe *sqe;
+    int result = torc_yield();
+
+    if (result < 0)
+        return result;
+    result = control((struct torc__control){
+        .kind = CONTROL_CONNECT, .fd = fd, .data = &copy.any, .length = copy.length});
+    if (result != -EAGAIN)
+        return result;
+    sqe = torc__begin(&op);
+    if (sqe == NULL)
+        return op._result;
+    io_uring_prep_connect(sqe, fd, &copy.any, copy.length);
+    sqe->flags |= IOSQE_ASYNC;
+    return torc__await(&op);
+}
+
 int torc_connect(int fd, const struct torc_address *address)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    struct io_uring_sqe *sqe;
 
+    if (address->any.sa_family == AF_UNIX)
+        return connect_local(fd, address);
+    sqe = torc__begin(&op);
     if (sqe == NULL)
         return op._result;
     io_uring_prep_connect(sqe, fd, &address->any, address->length);
@@ -100,7 +129,9 @@ ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
         return op._result;
     io_uring_prep_recv(sqe, fd, buffer, torc__clamp(length), flags);
     result = torc__await(&op);
-    torc__sanitizer_kernel_wrote(buffer, result);
+    /* With MSG_TRUNC it is the length of the datagram, for which there may have been no room. */
+    torc__sanitizer_kernel_wrote(buffer,
+                                 result > 0 && (size_t)result > length ? (ssize_t)length : result);
     return result;
 }
 
@@ -123,10 +154,14 @@ ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)
 
     if (sqe == NULL)
         return op._result;
-    io_uring_prep_recvmsg(sqe, fd, message, (unsigned)flags);
+    io_uring_prep_recvmsg(sqe, fd, message, (unsigned)flags | MSG_CMSG_CLOEXEC);
     result = torc__await(&op);
     torc__sanitizer_kernel_wrote(message, sizeof(*message));
-    torc__sanitizer_kernel_wrote_vector(message->msg_iov, result);
+    torc__sanitizer_kernel_wrote_vector(message->msg_iov, message->msg_iovlen, result);
+    if (result >= 0) {
+        torc__sanitizer_kernel_wrote(message->msg_name, message->msg_namelen);
+        torc__sanitizer_kernel_wrote(message->msg_control, (ssize_t)message->msg_controllen);
+    }
     return result;
 }
 
@@ -169,11 +204,10 @@ int torc_shutdown(int fd, int how)
 
 static int get_address(enum torc__control_kind kind, int fd, struct torc_address *ret_address)
 {
-    struct torc__shard *shard = torc__shard_of_fiber();
     struct torc_address address = {0};
     struct torc__control request = {
         .kind = kind, .fd = fd, .data = &address.any, .length = sizeof(address.storage)};
-    int result = shard->driver->ops->control(shard->driver, &request);
+    int result = torc__control(&request);
 
     if (result < 0)
         return result;
@@ -204,14 +238,13 @@ int torc_setsockopt(int fd, int level, int option, const void *value, socklen_t 
 
 int torc_getsockopt(int fd, int level, int option, void *value, socklen_t *length)
 {
-    struct torc__shard *shard = torc__shard_of_fiber();
     struct torc__control request = {.kind = CONTROL_GET_OPTION,
                                     .fd = fd,
                                     .a = level,
                                     .b = option,
                                     .data = value,
                                     .length = *length};
-    int result = shard->driver->ops->control(shard->driver, &request);
+    int result = torc__control(&request);
 
     if (result == 0)
         *length = request.length;

@@ -22,6 +22,8 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
     struct group *group = op->_waiter;
 
     torc__op_take_result(op, result, flags);
+    if (more && op->_cancelling && !(flags & IORING_CQE_F_NOTIF))
+        torc__op_hurry_again(torc__shard, op);
     if (more)
         return;
     torc__op_retire(op);
@@ -66,6 +68,8 @@ static void complete_feed(struct torc_op *op, int result, uint32_t flags, int mo
         if (op->_next_feed != NULL)
             op->_next_feed->_feed_link = op->_feed_link;
         op->_state = OP_DONE;
+    } else if (op->_cancelling) {
+        torc__op_hurry_again(torc__shard, op);
     }
     op->_feed(op, result, flags, more);
 }

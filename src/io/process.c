@@ -19,8 +19,6 @@
 #include <torc/scope.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* ---- Starting ---- */
 
 static size_t name_length(const char *entry)
@@ -164,13 +162,26 @@ int torc_process_spawn(const char *const *argv, const struct torc_process_option
 
 /* ---- Signals ---- */
 
-/* While the child has not been reaped, nobody else can have its number, nor its group's. */
+static int kill_by_pidfd(const struct torc_process *process, int signal)
+{
+    return syscall(SYS_pidfd_send_signal, process->_pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+/*
+ * While the child has not been reaped, no other group can have its number. By us it has not been;
+ * where SIGCHLD is ignored, it may have been by the kernel.
+ */
+static int kill_by_group(const struct torc_process *process, int signal)
+{
+    if (kill_by_pidfd(process, 0) == -ESRCH)
+        return -ESRCH;
+    return kill(-process->pid, signal) < 0 ? -errno : 0;
+}
+
 static int kill_raw(const struct torc_process *process, int signal, bool group)
 {
     const int saved = errno; /* The caller's: no torc call changes it. */
-    const long sent = group ? kill(-process->pid, signal)
-                            : syscall(SYS_pidfd_send_signal, process->_pidfd, signal, NULL, 0);
-    const int result = sent < 0 ? -errno : 0;
+    const int result = group ? kill_by_group(process, signal) : kill_by_pidfd(process, signal);
 
     errno = saved;
     return result;
@@ -262,8 +273,11 @@ static void end_and_reap(struct torc_process *process)
     (void)kill_raw(process, SIGKILL, false);
     if (process->_leads_group)
         (void)kill_raw(process, SIGKILL, true);
-    while (!process->_ended && await_end(process) == 0)
+    while (!process->_ended) {
+        if (await_end(process) < 0) /* Without memory for a wait: look again soon. */
+            (void)torc_sleep(TORC_MILLISECOND);
         (void)reap(process);
+    }
 }
 
 static void ask_to_end(const struct torc_process *process)

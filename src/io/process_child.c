@@ -184,9 +184,10 @@ IN_CHILD static int set_limits(const struct torc_process_options *options)
 {
     int result = 0;
 
-    for (unsigned i = 0; i < options->limit_count && result == 0; i++)
+    for (unsigned i = 0; i < options->limit_count && result == 0; i++) {
         result = outcome(syscall(SYS_prlimit64, 0, options->limits[i].resource,
                                  &options->limits[i].limit, NULL));
+    }
     return result;
 }
 

@@ -84,10 +84,11 @@ static int collect(void *arg)
             return (int)count;
         if (count <= 0)
             break;
-        if (room > 0)
+        if (room > 0) {
             stream->done += (size_t)count;
-        else
+        } else {
             stream->dropped += (uint64_t)count;
+        }
     }
     end_stream(stream);
     return 0;
@@ -150,10 +151,11 @@ static int choose_streams(const struct torc_process_options *options,
     if (ret_options->input.kind == TORC_STDIO_PIPE || ret_options->output.kind == TORC_STDIO_PIPE ||
         ret_options->error.kind == TORC_STDIO_PIPE)
         return -EINVAL;
-    if (exchange->input != NULL)
+    if (exchange->input != NULL) {
         ret_options->input = through_pipe;
-    else if (ret_options->input.kind == TORC_STDIO_INHERIT)
+    } else if (ret_options->input.kind == TORC_STDIO_INHERIT) {
         ret_options->input.kind = TORC_STDIO_NULL;
+    }
     if (exchange->output != NULL)
         ret_options->output = through_pipe;
     if (exchange->error != NULL)
@@ -193,9 +195,10 @@ int torc_process_run(const char *const *argv, const struct torc_process_options 
     exchange.error = (struct stream){
         .fd = &exchange.process.error, .data = public->error, .size = public->error_capacity};
     result = serve(&exchange, ret_status);
-    if (result < 0 && result != -ECHILD)
+    if (result < 0 && result != -ECHILD) {
         stop(&exchange, public->grace_ns != 0 ? public->grace_ns : TORC_PROCESS_GRACE_NS,
              ret_status);
+    }
     torc_process_close(&exchange.process);
     tell_results(&exchange, public);
     return result;

@@ -3,30 +3,53 @@
  * select.c - wait for the first of several things, of which some may be operations.
  *
  *     LOOKING --none ready--> WAITING --a case is granted, or completes--> (its fiber is ready)
- *        |                       | scope's reason
- *        | one ready             v
- *        +-----------------> DRAINING --the last op has completed--> over
+ *      ^  |                    |   |
+ *      |  | one ready          |   | a shared channel has changed
+ *      |  |                    |   +--> SETTLING --no message is under way--+
+ *      |  |                    | scope's reason                             |
+ *      |  |                    v                                            |
+ *      |  +------------------> DRAINING --ops and messages are over--> end  |
+ *      +--------------------------------------------------------------------+
  *
  * Whoever commits a case takes all others out of their queues in the same moment, so none of them
  * can be granted as well. Ops cannot be taken back: they are cancelled, and drained.
+ *
+ * A shared channel grants nothing: it wakes who waits, by a message, and that tries again. One that
+ * another thread has taken out of the channel's queue gets its message soon, and that is waited
+ * for, since it stands on this stack. If then another case is committed, the wake-up is passed on.
  */
 #include "io/await.h"
+#include "sync/shared_waiters.h"
 #include "sync/waiters.h"
 #include <errno.h>
 
 enum phase {
     LOOKING,
     WAITING,
+    SETTLING,
     DRAINING
+};
+
+/* Where a case waits in a shared channel. */
+struct place {
+    struct torc__parked parked;
+    struct torc__selection *selection;
+    struct torc_case *one;
+    bool stands;    /* in the queue, or its message has not been noticed */
+    bool expects;   /* a message, though it has left */
+    bool was_woken; /* at least once */
 };
 
 struct torc__selection {
     struct torc_case *cases;
     unsigned count;
     unsigned ops_open;
+    unsigned messages_open; /* under way to places that do not stand any more */
     enum phase phase;
     struct torc_case *winner;
     struct torc_fiber *fiber;
+    unsigned place_count;
+    struct place places[TORC_SELECT_SHARED_MAX];
 };
 
 /* ---- Cases that are no queues ---- */
@@ -53,7 +76,46 @@ struct torc_case torc_case_op(struct torc_op *op)
     return (struct torc_case){._attempt = attempt_op, ._op = op, ._deadline_ns = TORC_FOREVER};
 }
 
+static int attempt_shared_send(struct torc_case *one)
+{
+    return torc_shared_channel_try_send(one->_shared, one->_waiter._value);
+}
+
+struct torc_case torc_case_shared_send(struct torc_shared_channel *channel, const void *value)
+{
+    return (struct torc_case){._attempt = attempt_shared_send,
+                              ._shared = channel,
+                              ._waiter = {._value = (void *)(uintptr_t)value},
+                              ._deadline_ns = TORC_FOREVER};
+}
+
+static int attempt_shared_receive(struct torc_case *one)
+{
+    return torc_shared_channel_try_receive(one->_shared, one->_waiter._value);
+}
+
+struct torc_case torc_case_shared_receive(struct torc_shared_channel *channel, void *ret_value)
+{
+    return (struct torc_case){._attempt = attempt_shared_receive,
+                              ._shared = channel,
+                              ._waiter = {._value = ret_value},
+                              ._deadline_ns = TORC_FOREVER};
+}
+
 /* ---- Being told ---- */
+
+static void leave_places(struct torc__selection *selection)
+{
+    for (unsigned i = 0; i < selection->place_count; i++) {
+        struct place *place = &selection->places[i];
+
+        if (!place->stands)
+            continue;
+        place->stands = false;
+        place->expects = !torc__shared_leave(&place->parked);
+        selection->messages_open += place->expects;
+    }
+}
 
 /* Take all cases out of where they wait. */
 static void leave_all(struct torc__selection *selection)
@@ -65,6 +127,16 @@ static void leave_all(struct torc__selection *selection)
             torc__waiters_leave(&one->_waiter);
         torc__timer_stop(&torc__shard->timers, &one->_timer);
     }
+    leave_places(selection);
+}
+
+/* Something that was waited for at the end has come. */
+static void wake_if_over(struct torc__selection *selection)
+{
+    const unsigned ops_open = selection->phase == DRAINING ? selection->ops_open : 0;
+
+    if (selection->phase >= SETTLING && ops_open + selection->messages_open == 0)
+        torc__wake(torc__shard, selection->fiber, 0);
 }
 
 static void commit(struct torc_case *one, int result)
@@ -100,8 +172,27 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
     selection->ops_open--;
     if (selection->phase == WAITING && selection->winner == NULL)
         commit(one, 0); /* The verdict follows, in finish(). */
-    else if (selection->phase == DRAINING && selection->ops_open == 0)
-        torc__wake(torc__shard, selection->fiber, 0);
+    else if (selection->phase == DRAINING)
+        wake_if_over(selection);
+}
+
+/* The shared channel of a place has changed: its fiber is to try again. */
+static void message_arrived(struct torc_message *message)
+{
+    struct place *place = container_of(message, struct place, parked.message);
+    struct torc__selection *selection = place->selection;
+
+    place->was_woken = true;
+    if (place->expects) {
+        place->expects = false;
+        selection->messages_open--;
+        wake_if_over(selection);
+        return;
+    }
+    place->stands = false;
+    leave_all(selection);
+    selection->phase = SETTLING;
+    wake_if_over(selection);
 }
 
 static void cancel_ops(struct torc__shard *shard, struct torc__selection *selection)
@@ -118,12 +209,11 @@ static void interrupt_select(struct torc_fiber *fiber, int reason)
 {
     struct torc__selection *selection = fiber->waits_for;
 
+    (void)reason;
     leave_all(selection);
     selection->phase = DRAINING;
-    if (selection->ops_open == 0)
-        torc__wake(torc__shard, fiber, reason);
-    else
-        cancel_ops(torc__shard, selection);
+    cancel_ops(torc__shard, selection);
+    wake_if_over(selection);
 }
 
 /* ---- Selecting ---- */
@@ -137,16 +227,18 @@ static bool is_open_op(const struct torc_case *one)
 static int begin(struct torc__selection *selection)
 {
     bool any = false;
+    unsigned shared = 0;
 
     for (unsigned i = 0; i < selection->count; i++) {
         struct torc_case *one = &selection->cases[i];
 
         any = any || one->_attempt != NULL;
+        shared += one->_shared != NULL;
         one->_selection = selection;
         one->_waiter._queue = NULL;
         one->_timer._link = NULL;
     }
-    return any ? 0 : -EINVAL;
+    return any && shared <= TORC_SELECT_SHARED_MAX ? 0 : -EINVAL;
 }
 
 /* From now on the completions of the ops are for the selection. */
@@ -190,36 +282,100 @@ static struct torc_case *attempt_any(struct torc__shard *shard, struct torc__sel
     return NULL;
 }
 
-static void stand_everywhere(struct torc__shard *shard, struct torc__selection *selection)
+static void stand_in_queue(struct torc__shard *shard, struct torc_case *one)
 {
+    one->_waiter._fiber = shard->running;
+    one->_waiter._granted = granted;
+    torc__waiters_append(one->_queue, &one->_waiter);
+}
+
+/* Stand in a shared channel's queue. False if there is no need to wait for it any more. */
+static bool stand_in_place(struct torc_case *one, struct place *place)
+{
+    (void)torc__parked_init(&place->parked);
+    place->parked.message.run = message_arrived;
+    place->selection = one->_selection;
+    place->one = one;
+    place->expects = false;
+    place->stands = torc__shared_channel_stand(one->_shared, one->_attempt == attempt_shared_send,
+                                               &place->parked);
+    return place->stands;
+}
+
+/* False if a case is ready now. */
+static bool stand_everywhere(struct torc__shard *shard, struct torc__selection *selection)
+{
+    unsigned place_count = 0;
+
     for (unsigned i = 0; i < selection->count; i++) {
         struct torc_case *one = &selection->cases[i];
 
-        if (one->_queue != NULL) {
-            one->_waiter._fiber = shard->running;
-            one->_waiter._granted = granted;
-            torc__waiters_append(one->_queue, &one->_waiter);
-        } else if (one->_attempt != NULL && one->_deadline_ns != TORC_FOREVER) {
+        if (one->_queue != NULL)
+            stand_in_queue(shard, one);
+        else if (one->_attempt != NULL && one->_deadline_ns != TORC_FOREVER)
             torc__timer_start(&shard->timers, &one->_timer, one->_deadline_ns, time_has_come);
+        if (one->_shared == NULL)
+            continue;
+        if (place_count == selection->place_count)
+            selection->places[selection->place_count++].was_woken = false;
+        if (!stand_in_place(one, &selection->places[place_count++]))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * Wait until a case is committed, or there is something to try again. False if that cannot be
+ * waited for.
+ */
+static bool wait_for_any(struct torc__shard *shard, struct torc__selection *selection)
+{
+    bool stands;
+
+    if (shard->closing) {
+        for (unsigned i = 0; i < selection->count; i++) {
+            if (selection->cases[i]._shared != NULL)
+                return false; /* Its message could not reach this shard. */
         }
     }
-}
-
-static void wait_for_any(struct torc__shard *shard, struct torc__selection *selection)
-{
-    stand_everywhere(shard, selection);
+    stands = stand_everywhere(shard, selection);
     selection->phase = WAITING;
-    (void)torc__wait(shard, interrupt_select, selection);
+    if (!stands) {
+        leave_all(selection);
+        selection->phase = SETTLING;
+    }
+    if (stands || selection->messages_open > 0)
+        (void)torc__wait(shard, stands ? interrupt_select : NULL, selection);
+    return true;
 }
 
-/* Cancel the ops that are still in flight, and wait for them. */
+/* Try, wait, and try again, until a case is committed or the scope has a reason. */
+static int wait_until_committed(struct torc__shard *shard, struct torc__selection *selection)
+{
+    while (selection->winner == NULL && torc__reason(shard) == 0) {
+        if (!wait_for_any(shard, selection))
+            return -ESHUTDOWN;
+        if (selection->winner == NULL && torc__reason(shard) == 0)
+            selection->winner = attempt_any(shard, selection, 0);
+    }
+    return 0;
+}
+
+/* Cancel the ops that are still in flight, and wait for them, and for messages. */
 static void drain(struct torc__shard *shard, struct torc__selection *selection)
 {
     selection->phase = DRAINING;
-    if (selection->ops_open == 0)
-        return;
-    cancel_ops(shard, selection);
-    (void)torc__wait(shard, NULL, selection);
+    if (selection->ops_open + selection->messages_open > 0) {
+        cancel_ops(shard, selection);
+        (void)torc__wait(shard, NULL, selection);
+    }
+    for (unsigned i = 0; i < selection->place_count; i++) {
+        const struct place *place = &selection->places[i];
+
+        if (place->was_woken)
+            torc__shared_channel_pass_on(place->one->_shared,
+                                         place->one->_attempt == attempt_shared_send);
+    }
 }
 
 /* The index of the winner, if there is one: else why there is none. */
@@ -243,30 +399,46 @@ static int finish(struct torc__shard *shard, struct torc__selection *selection)
     return (int)(winner - selection->cases);
 }
 
+static void selection_init(struct torc__selection *selection, struct torc__shard *shard,
+                           struct torc_case *cases, unsigned count)
+{
+    /* Not the places, which few selects need. */
+    selection->cases = cases;
+    selection->count = count;
+    selection->ops_open = 0;
+    selection->messages_open = 0;
+    selection->phase = LOOKING;
+    selection->winner = NULL;
+    selection->fiber = shard->running;
+    selection->place_count = 0;
+}
+
 int torc_select(struct torc_case *cases, unsigned count)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
-    struct torc__selection selection = {.cases = cases, .count = count, .fiber = shard->running};
+    struct torc__selection selection;
     int reason = torc__reason(shard);
+    int result;
 
+    selection_init(&selection, shard, cases, count);
     if (begin(&selection) < 0)
         return -EINVAL;
     adopt_ops(&selection);
     selection.winner = attempt_any(shard, &selection, reason);
     if (selection.winner == NULL && reason != 0 && selection.ops_open == 0)
         return torc__refuse(shard, reason);
-    if (selection.winner == NULL && reason == 0)
-        wait_for_any(shard, &selection);
+    result = wait_until_committed(shard, &selection);
     drain(shard, &selection);
-    return finish(shard, &selection);
+    return result < 0 ? result : finish(shard, &selection);
 }
 
 int torc_try_select(struct torc_case *cases, unsigned count)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
-    struct torc__selection selection = {.cases = cases, .count = count, .fiber = shard->running};
+    struct torc__selection selection;
     struct torc_case *winner;
 
+    selection_init(&selection, shard, cases, count);
     if (begin(&selection) < 0)
         return -EINVAL;
     winner = attempt_any(shard, &selection, 0);

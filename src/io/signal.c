@@ -72,10 +72,11 @@ static void call_previous(int number, siginfo_t *info, void *context)
     const uintptr_t simple = atomic_load(&dispositions[number].simple);
     const uintptr_t detailed = atomic_load(&dispositions[number].detailed);
 
-    if (detailed != 0)
+    if (detailed != 0) {
         ((void (*)(int, siginfo_t *, void *))detailed)(number, info, context);
-    else if (simple != 0)
+    } else if (simple != 0) {
         ((void (*)(int))simple)(number);
+    }
 }
 
 static void received(int number, siginfo_t *info, void *context)
@@ -289,13 +290,14 @@ int torc_signals_wait(struct torc_signals *signals, struct torc_signal_info *ret
             return (int)size;
         count = __atomic_exchange_n(&signals->_counts[record.number], 0, __ATOMIC_ACQ_REL);
     } while (count == 0); /* It was for a process that has forked from this one. */
-    if (ret_info != NULL)
+    if (ret_info != NULL) {
         *ret_info = (struct torc_signal_info){.number = record.number,
                                               .code = record.code,
                                               .pid = record.pid,
                                               .uid = record.uid,
                                               .value = record.value,
                                               .count = count};
+    }
     return record.number;
 }
 

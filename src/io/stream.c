@@ -93,6 +93,9 @@ int torc_stream_copy(struct torc_stream *from, struct torc_stream *to, uint64_t 
         result = torc_stream_write(to, data, (size_t)count, &done);
         torc_stream_consume(from, done);
         copied += done;
+        /* No turn of the shard takes with it what was collected for a transport. */
+        if (result == 0 && to->_transport != NULL && torc_stream_buffered(from) == 0)
+            result = torc_stream_flush(to);
     }
     if (result == 0)
         result = count < 0 ? (int)count : torc_stream_flush(to);
@@ -113,8 +116,9 @@ static int relay_one_way(void *arg)
     struct relay *relay = arg;
     int result = torc_stream_copy(relay->from, relay->to, &relay->count);
 
-    if (result == 0)
-        result = torc_stream_shutdown(relay->to);
+    if (result < 0)
+        return result;
+    result = torc_stream_shutdown(relay->to);
     return result == -EOPNOTSUPP || result == -ENOTCONN ? 0 : result;
 }
 

@@ -128,9 +128,9 @@ static void fed(struct torc_op *op, int result, uint32_t flags, int more)
         note_end(stream, result);
     if (!more) {
         stream->_feed = FEED_OFF; /* Whatever the result: ends may be silent. */
-    } else if (stream->_queued > QUEUED_MAX && stream->_feed == FEED_ON) {
+    } else if (stream->_feed == FEED_ENDING || stream->_queued > QUEUED_MAX) {
         stream->_feed = FEED_ENDING;
-        torc__op_hurry(torc__shard, op);
+        torc__op_hurry_again(torc__shard, op);
     }
     wake_reader(stream);
 }
@@ -168,9 +168,8 @@ void torc__stream_stop_feed(struct torc_stream *stream)
 
     TORC_ASSERT(stream->_reader == NULL); /* Another fiber reads. */
     while (stream->_feed != FEED_OFF) {
-        if (stream->_feed == FEED_ON)
-            torc__op_hurry(torc__shard, &stream->_receive);
         stream->_feed = FEED_ENDING;
+        torc__op_hurry_again(shard, &stream->_receive);
         stream->_reader = shard->running;
         (void)torc__wait(shard, NULL, stream);
     }
@@ -193,6 +192,13 @@ static ssize_t receive_now(struct torc_stream *stream, struct torc__shard *shard
     return torc_read(stream->_fd, bytes, STREAM_BLOCK);
 }
 
+static ssize_t read_transport(const struct torc_stream *stream, char *bytes)
+{
+    if (stream->_transport->read == NULL)
+        return -EOPNOTSUPP;
+    return stream->_transport->read(stream->_context, bytes, STREAM_BLOCK);
+}
+
 static int read_into_block(struct torc_stream *stream, struct torc__shard *shard)
 {
     struct torc__memory *block = torc__block_take(shard->streams);
@@ -201,7 +207,7 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
     if (block == NULL)
         return -ENOMEM;
     if (stream->_transport != NULL)
-        count = stream->_transport->read(stream->_context, block->bytes, STREAM_BLOCK);
+        count = read_transport(stream, block->bytes);
     else
         count = receive_now(stream, shard, block->bytes);
     stream->_may_have_more = count == (ssize_t)STREAM_BLOCK;
@@ -210,7 +216,7 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
         return 0;
     }
     torc__block_give(shard->streams, block);
-    if (count == -EAGAIN)
+    if (count == -EAGAIN && stream->_transport == NULL)
         return 0;
     if (count < 0 && count == torc__reason(shard))
         return (int)count;
@@ -249,7 +255,7 @@ int torc__stream_fill(struct torc_stream *stream)
     if (streams == NULL)
         return -ENOMEM;
     /* A transport has no turn of the shard to take with it what was collected. */
-    if (stream->_transport != NULL && torc__stream_has_output(stream))
+    if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
         result = torc_stream_flush(stream) == torc__reason(shard) ? torc__reason(shard) : 0;
     while (result == 0 && stream->_queued == before) {
         if (stream->_input_end != 1)
@@ -461,7 +467,7 @@ int torc_stream_unread(struct torc_stream *stream, const void *data, size_t leng
 
     if (length == 0)
         return 0;
-    if (length > TORC_STREAM_PEEK_MAX)
+    if (length > TORC_STREAM_PEEK_MAX - there)
         return -EMSGSIZE;
     joined = malloc(length + there);
     if (joined == NULL)

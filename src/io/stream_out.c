@@ -147,15 +147,24 @@ static ssize_t send_on_socket(const struct torc_stream *stream, struct iovec pie
     return torc_sendmsg(stream->_fd, &message, MSG_WAITALL);
 }
 
+/* Only pieces with something in them. */
+static ssize_t write_transport(const struct torc_stream *stream, const struct iovec pieces[2])
+{
+    const int first = pieces[0].iov_len > 0 ? 0 : 1;
+    const int end = pieces[1].iov_len > 0 ? 2 : 1;
+
+    if (stream->_transport->writev == NULL)
+        return -EOPNOTSUPP;
+    return stream->_transport->writev(stream->_context, pieces + first, end - first);
+}
+
 /* Send as much as goes at once of two pieces, the first of which may be empty. */
 static ssize_t send_pieces(struct torc_stream *stream, struct iovec pieces[2])
 {
     ssize_t count = -ENOTSOCK;
 
-    if (stream->_transport != NULL && stream->_transport->writev == NULL)
-        return -EOPNOTSUPP;
     if (stream->_transport != NULL)
-        return stream->_transport->writev(stream->_context, pieces, 2);
+        return write_transport(stream, pieces);
     if (!stream->_no_socket)
         count = send_on_socket(stream, pieces);
     if (count != -ENOTSOCK)
@@ -195,6 +204,7 @@ static int send_directly(struct torc_stream *stream, struct torc__shard *shard, 
         fail_output(stream, result);
     else if (torc__stream_has_output(stream))
         send_soon(stream, shard);
+    wake_writer(stream);
     return result;
 }
 
@@ -214,12 +224,12 @@ static int check_output(const struct torc_stream *stream, struct torc__shard *sh
     return torc__streams_of(shard) != NULL ? 0 : -ENOMEM;
 }
 
-/* Wait until no op sends. */
+/* Wait until no op sends, nor the reading fiber what was collected for a transport. */
 static int wait_until_idle(struct torc_stream *stream, struct torc__shard *shard)
 {
     int result = 0;
 
-    while (result == 0 && stream->_output == OUTPUT_SENDING)
+    while (result == 0 && stream->_output != OUTPUT_IDLE)
         result = wait_for_send(stream, shard, interrupt_writer);
     return result < 0 ? result : stream->_output_error;
 }
@@ -231,7 +241,7 @@ static int make_room(struct torc_stream *stream, struct torc__shard *shard, size
     int result = 0;
 
     while (result == 0 && stream->_block != NULL && stream->_out_to + length > STREAM_BLOCK) {
-        if (stream->_transport != NULL)
+        if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
             result = send_directly(stream, shard, NULL, 0, &none);
         else
             result = wait_for_send(stream, shard, interrupt_writer);
@@ -321,7 +331,9 @@ int torc_stream_flush(struct torc_stream *stream)
     size_t none;
     int result = check_output(stream, shard);
 
-    if (result == 0 && stream->_transport != NULL && torc__stream_has_output(stream))
+    if (result == 0 && stream->_transport != NULL)
+        result = wait_until_idle(stream, shard);
+    if (result == 0 && stream->_transport != NULL)
         result = send_directly(stream, shard, NULL, 0, &none);
     while (result == 0 && torc__stream_has_output(stream))
         result = wait_for_send(stream, shard, interrupt_writer);

@@ -2,6 +2,8 @@
 /*
  * tcp.c - listening and connecting.
  */
+#include "base/compiler.h"
+#include "io/option.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -11,35 +13,12 @@
 
 #define BACKLOG_DEFAULT 4096
 
-struct option {
-    int level;
-    int name;
-    int value;
-    bool wanted;
-};
-
-static int set_options(int fd, const struct option *options, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        const struct option *option = &options[i];
-        int result;
-
-        if (!option->wanted)
-            continue;
-        result =
-            torc_setsockopt(fd, option->level, option->name, &option->value, sizeof(option->value));
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
 /* Everything that has to be set before bind(); buffers too, since connections inherit them. */
 static int prepare_listener(int fd, const struct torc_address *address,
                             const struct torc_listen_options *options, int backlog)
 {
     const bool is_v6 = address->any.sa_family == AF_INET6;
-    const struct option list[] = {
+    const struct torc__option list[] = {
         {SOL_SOCKET, SO_REUSEADDR, 1, !options->no_reuse_address},
         {SOL_SOCKET, SO_REUSEPORT, 1, !options->no_reuse_port},
         {IPPROTO_IPV6, IPV6_V6ONLY, options->v6_only, is_v6},
@@ -51,7 +30,7 @@ static int prepare_listener(int fd, const struct torc_address *address,
         {SOL_SOCKET, SO_INCOMING_CPU, options->incoming_cpu - 1, options->incoming_cpu > 0},
     };
 
-    return set_options(fd, list, sizeof(list) / sizeof(list[0]));
+    return torc__options_set(fd, list, ARRAY_LENGTH(list));
 }
 
 int torc_tcp_listen(const struct torc_address *address, const struct torc_listen_options *options)
@@ -81,13 +60,13 @@ int torc_tcp_listen(const struct torc_address *address, const struct torc_listen
 
 static int prepare_connection(int fd, const struct torc_connect_options *options)
 {
-    const struct option list[] = {
+    const struct torc__option list[] = {
         {IPPROTO_TCP, TCP_NODELAY, 1, !options->delay},
         {SOL_SOCKET, SO_SNDBUF, options->send_buffer_size, options->send_buffer_size > 0},
         {SOL_SOCKET, SO_RCVBUF, options->receive_buffer_size, options->receive_buffer_size > 0},
     };
     const int on = 1;
-    int result = set_options(fd, list, sizeof(list) / sizeof(list[0]));
+    int result = torc__options_set(fd, list, ARRAY_LENGTH(list));
 
     /* Only faster: a kernel that cannot do it (ENOPROTOOPT) connects in the ordinary way. */
     if (result == 0 && options->fast_open)
@@ -142,12 +121,12 @@ int torc_tcp_set_nodelay(int fd, bool on)
 
 int torc_tcp_set_keepalive(int fd, int idle_sec, int interval_sec, int count)
 {
-    const struct option list[] = {
+    const struct torc__option list[] = {
         {IPPROTO_TCP, TCP_KEEPIDLE, idle_sec, idle_sec > 0},
         {IPPROTO_TCP, TCP_KEEPINTVL, interval_sec, interval_sec > 0},
         {IPPROTO_TCP, TCP_KEEPCNT, count, count > 0},
         {SOL_SOCKET, SO_KEEPALIVE, idle_sec > 0 || interval_sec > 0 || count > 0, true},
     };
 
-    return set_options(fd, list, sizeof(list) / sizeof(list[0]));
+    return torc__options_set(fd, list, ARRAY_LENGTH(list));
 }

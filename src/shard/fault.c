@@ -68,7 +68,7 @@ static void report(int number, const siginfo_t *info)
     char who[128];
 
     torc__describe_running(who, sizeof(who));
-    if (stack != NULL && torc__stack_in_guard(stack, info->si_addr))
+    if (stack != NULL && torc__stack_in_guard(&shard->stacks, stack, info->si_addr))
         torc__log("%s overflowed its %zu KiB stack (at %p)", who, shard->stacks.usable_size / 1024,
                   info->si_addr);
     else if (has_address)

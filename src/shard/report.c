@@ -6,6 +6,16 @@
 #include <errno.h>
 #include <string.h>
 
+/* The run queue is counted when somebody asks, so that no switch has to. */
+static uint64_t ready_count(const struct torc__shard *shard)
+{
+    uint64_t count = 0;
+
+    for (const struct torc_fiber *fiber = shard->ready_first; fiber != NULL; fiber = fiber->next)
+        count++;
+    return count;
+}
+
 void torc_stats(struct torc_stats *ret_stats)
 {
     const struct torc__shard *shard = torc__shard;
@@ -31,6 +41,9 @@ void torc_stats(struct torc_stats *ret_stats)
         .wakeups_sent = driver->wakeups_sent,
         .wakeups_received = driver->wakeups_received,
         .messages = shard->messages,
+        .ops_in_flight = torc__driver_in_flight(shard->driver),
+        .ready = ready_count(shard),
+        .round_ns_max = shard->round_ns_max,
         .fibers = shard->fibers.alive,
         .fibers_peak = shard->fibers.peak,
         .stacks = shard->stacks.touched,

@@ -7,6 +7,7 @@
  * The two meetings matter: no shard runs unless all could start, and none closes its ring while
  * another may still put a wake-up into it.
  */
+#include "shard/placement.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <pthread.h>
@@ -213,9 +214,12 @@ static void *thread_main(void *arg)
 
 /* ---- Placement ---- */
 
-static int allowed_cpus(cpu_set_t *ret_set)
+/* The CPUs that shards may be pinned to, where no list names them. How many, or an error. */
+static int allowed_cpus(const struct torc_options *options, cpu_set_t *ret_set)
 {
-    return sched_getaffinity(0, sizeof(*ret_set), ret_set) < 0 ? -errno : CPU_COUNT(ret_set);
+    if (sched_getaffinity(0, sizeof(*ret_set), ret_set) < 0)
+        return -errno;
+    return torc__placement_filter(options, PLACEMENT_SYSFS, ret_set);
 }
 
 /* How many shards `options` ask for; or -EINVAL. */
@@ -224,10 +228,10 @@ static int shard_count(const struct torc_options *options)
     cpu_set_t set;
     int count = options->shards == 0 ? 1 : options->shards;
 
-    if (options->cpu_count > SHARDS_MAX)
+    if (options->cpu_count > SHARDS_MAX || options->placement > TORC_PLACE_CORES)
         return -EINVAL;
     if (options->shards == TORC_ALL_CPUS)
-        count = options->cpus != NULL ? (int)options->cpu_count : allowed_cpus(&set);
+        count = options->cpus != NULL ? (int)options->cpu_count : allowed_cpus(options, &set);
     if (count < 0 && options->shards == TORC_ALL_CPUS)
         return count;
     return count < 1 || count > SHARDS_MAX ? -EINVAL : count;
@@ -237,10 +241,12 @@ static int shard_count(const struct torc_options *options)
 static int place(struct torc__runtime *runtime)
 {
     const struct torc_options *options = runtime->options;
-    const bool pinned = !options->no_pin && (runtime->count > 1 || options->cpus != NULL);
+    const bool pinned = !options->no_pin &&
+                        (runtime->count > 1 || options->cpus != NULL || options->numa_nodes != 0);
+    const bool listed = options->cpus != NULL && options->cpu_count > 0;
     cpu_set_t set;
     int cpu = -1;
-    int result = pinned ? allowed_cpus(&set) : 0;
+    int result = pinned && !listed ? allowed_cpus(options, &set) : 0;
 
     if (result < 0)
         return result;
@@ -248,7 +254,7 @@ static int place(struct torc__runtime *runtime)
         runtime->slots[i].cpu = -1;
         if (!pinned)
             continue;
-        if (options->cpus != NULL && options->cpu_count > 0) {
+        if (listed) {
             cpu = options->cpus[i % options->cpu_count];
             if (cpu < 0 || cpu >= CPU_SETSIZE)
                 return -EINVAL;
@@ -347,7 +353,8 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
     result = create(options != NULL ? options : &defaults, &runtime);
     if (result < 0)
         return result;
-    (void)allowed_cpus(&affinity);
+    torc__fork_watch();
+    (void)sched_getaffinity(0, sizeof(affinity), &affinity);
     runtime->main = main;
     runtime->arg = arg;
     started = start_threads(runtime);

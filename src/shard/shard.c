@@ -75,6 +75,16 @@ static bool shrink_budget(struct torc__shard *shard, uint64_t used, uint64_t lim
     return true;
 }
 
+/* Fibers have run until `now_ns`. Returns for how long. */
+static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
+{
+    uint64_t used_ns = now_ns - shard->round_time_ns;
+
+    if (used_ns > shard->round_ns_max)
+        shard->round_ns_max = used_ns;
+    return used_ns;
+}
+
 /* Fibers have run for `used_ns` since the last turn. */
 static void adapt_budget(struct torc__shard *shard, uint64_t used_ns)
 {
@@ -178,6 +188,7 @@ static void idle(struct torc__shard *shard)
     uint64_t ended_ns;
     enum wait_end end;
 
+    (void)note_round(shard, begun_ns);
     if (deadline_ns <= begun_ns) {
         (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         return;
@@ -252,7 +263,7 @@ static void run_loop(struct torc__shard *shard)
         if (shard->before_turn != NULL)
             shard->before_turn(shard);
         if (shard->ready_first != NULL) {
-            adapt_budget(shard, driver->ops->now(driver) - shard->round_time_ns);
+            adapt_budget(shard, note_round(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
             plan_trim(shard);
@@ -368,6 +379,7 @@ static int main_fiber(void *arg)
 
     torc_fiber_set_name("main");
     result = start.body(start.arg);
+    TORC_ASSERT(torc__shard == shard); /* As in torc__fiber_main(). */
     if (torc__reason(shard) != 0 && (result == -ECANCELED || result == -ETIME))
         result = 0; /* It was told to stop, and did. */
     shard->main_result = result;
@@ -379,12 +391,12 @@ static int main_fiber(void *arg)
 
 void torc__shard_stop(struct torc__shard *shard)
 {
+    const uint64_t now_ns = shard->driver->ops->now(shard->driver);
+
     torc_scope_cancel(&shard->root);
     if (shard->warn._link == NULL)
-        torc__timer_start(
-            &shard->timers, &shard->warn,
-            torc__time_add(shard->driver->ops->now(shard->driver), shard->shutdown_warn_ns),
-            name_remaining);
+        torc__timer_start(&shard->timers, &shard->warn,
+                          torc__time_add(now_ns, shard->shutdown_warn_ns), name_remaining);
 }
 
 /*
@@ -431,6 +443,7 @@ void torc__shard_finish(struct torc__shard *shard)
     torc__timer_stop(&shard->timers, &shard->trim);
     if (shard->finish_streams != NULL)
         shard->finish_streams(shard);
+    torc__pipes_finish(&shard->pipes, shard->driver);
     if (shard->resolver != NULL)
         shard->destroy_resolver(shard->resolver);
     torc__driver_destroy(shard->driver);

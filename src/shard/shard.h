@@ -13,6 +13,7 @@
 #include "driver/pool.h"
 #include "fiber/fiber.h"
 #include "shard/mailbox.h"
+#include "shard/pipe_pool.h"
 #include "shard/poll_policy.h"
 #include "shard/timers.h"
 #include <torc/scope.h>
@@ -41,9 +42,8 @@ struct torc__shard {
     struct torc__timers timers;
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
-    struct torc_op *feeds;          /* ops whose completions wake no fiber */
-    struct torc_resolver *resolver; /* of names, once one was needed, and how to end it */
-    void (*destroy_resolver)(struct torc_resolver *resolver);
+    struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc__pipe_pool pipes;
 
     /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
     struct torc__streams *streams;
@@ -51,6 +51,8 @@ struct torc__shard {
     void (*finish_streams)(struct torc__shard *shard);
     uint64_t receive_buffers;         /* that exist */
     uint64_t receive_buffers_starved; /* times none was free */
+    struct torc_resolver *resolver;   /* of names, once one was needed, and how to end it */
+    void (*destroy_resolver)(struct torc_resolver *resolver);
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */
     struct torc__runtime *runtime;
@@ -62,6 +64,7 @@ struct torc__shard {
     uint64_t last_timer_wake_ns;
     unsigned last_timers_fired; /* by the last round that fired any */
     uint64_t rounds;
+    uint64_t round_ns_max;
     uint64_t spawns;
     uint64_t messages;
     uint64_t random; /* for torc__random() */
@@ -149,8 +152,8 @@ static inline uint32_t torc__random(struct torc__shard *shard, uint32_t limit)
 int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_fn *body, void *arg,
                 bool is_daemon);
 
-/* The first thing on a new stack. */
-void torc__fiber_main(void *shard);
+/* The first thing on a new stack; `arg` is the shard. */
+void torc__fiber_main(void *arg);
 
 /* ---- thread_stack.c ---- */
 
@@ -216,6 +219,11 @@ struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsig
 
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
+
+/* ---- fork.c ---- */
+
+/* See that the child of a fork() is no shard: once per process. */
+void torc__fork_watch(void);
 
 /* ---- fault.c ---- */
 

@@ -107,8 +107,11 @@ void torc__fiber_main(void *arg)
     torc__sanitizer_arrive(NULL);
     do {
         struct torc_fiber *self = shard->running;
+        int result = self->body(self->arg);
 
-        retire(shard, self, self->body(self->arg));
+        /* It is not in a child made by fork(), where the fiber has no way to go on. */
+        TORC_ASSERT(torc__shard == shard);
+        retire(shard, self, result);
     } while (adopt(shard, stack));
     /* Free from here on, but nothing else takes it before the switch. */
     torc__stack_give(&shard->stacks, stack);

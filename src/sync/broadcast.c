@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * broadcast.c - one value for many readers: each value for each (broadcast), or the latest (watch).
+ * broadcast.c - one value for many readers: each value for each (broadcast), or only the latest.
  */
 #include "sync/waiters.h"
 #include <errno.h>
@@ -105,46 +105,46 @@ struct torc_case torc_case_broadcast(struct torc_broadcast_reader *reader, void 
     return torc__case_of(attempt_broadcast, &reader->_broadcast->_readers, reader, ret_value);
 }
 
-/* ---- Watch ---- */
+/* ---- Latest ---- */
 
-void torc_watch_init(struct torc_watch *watch, void *slot, size_t size)
+void torc_latest_init(struct torc_latest *latest, void *slot, size_t size)
 {
     TORC_ASSERT(slot != NULL || size == 0);
-    *watch = (struct torc_watch){._slot = slot, ._size = size, ._version = 1};
+    *latest = (struct torc_latest){._slot = slot, ._size = size, ._version = 1};
 }
 
-int torc_watch_set(struct torc_watch *watch, const void *value)
+int torc_latest_set(struct torc_latest *latest, const void *value)
 {
-    if (watch->_closed)
+    if (latest->_closed)
         return -EPIPE;
-    copy(watch->_size, watch->_slot, value);
-    watch->_version++;
-    while (!torc__waiters_empty(&watch->_watchers)) {
-        struct torc_waiter *waiter = watch->_watchers._first;
+    copy(latest->_size, latest->_slot, value);
+    latest->_version++;
+    while (!torc__waiters_empty(&latest->_waiters)) {
+        struct torc_waiter *waiter = latest->_waiters._first;
 
-        *(uint64_t *)waiter->_object = watch->_version;
-        copy(watch->_size, waiter->_value, value);
+        *(uint64_t *)waiter->_object = latest->_version;
+        copy(latest->_size, waiter->_value, value);
         torc__waiter_grant(waiter, 0);
     }
     return 0;
 }
 
-uint64_t torc_watch_get(const struct torc_watch *watch, void *ret_value)
+uint64_t torc_latest_get(const struct torc_latest *latest, void *ret_value)
 {
-    copy(watch->_size, ret_value, watch->_slot);
-    return watch->_version;
+    copy(latest->_size, ret_value, latest->_slot);
+    return latest->_version;
 }
 
 /* The value, if it has changed. */
-static int look(struct torc_watch *watch, uint64_t *version, void *ret_value)
+static int look(struct torc_latest *latest, uint64_t *version, void *ret_value)
 {
-    if (watch->_version == *version)
-        return watch->_closed ? -EPIPE : -EAGAIN;
-    *version = torc_watch_get(watch, ret_value);
+    if (latest->_version == *version)
+        return latest->_closed ? -EPIPE : -EAGAIN;
+    *version = torc_latest_get(latest, ret_value);
     return 0;
 }
 
-int torc_watch_wait(struct torc_watch *watch, uint64_t *version, void *ret_value)
+int torc_latest_wait(struct torc_latest *latest, uint64_t *version, void *ret_value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
     int reason = torc__reason(shard);
@@ -152,32 +152,32 @@ int torc_watch_wait(struct torc_watch *watch, uint64_t *version, void *ret_value
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    result = look(watch, version, ret_value);
+    result = look(latest, version, ret_value);
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &watch->_watchers, version, ret_value);
+    return torc__waiters_wait_for_value(shard, &latest->_waiters, version, ret_value);
 }
 
-void torc_watch_close(struct torc_watch *watch)
+void torc_latest_close(struct torc_latest *latest)
 {
     TORC_ASSERT(torc__shard != NULL);
-    watch->_closed = true;
-    torc__waiters_grant_all(&watch->_watchers, -EPIPE);
+    latest->_closed = true;
+    torc__waiters_grant_all(&latest->_waiters, -EPIPE);
 }
 
-void torc_watch_finish(struct torc_watch *watch)
+void torc_latest_finish(struct torc_latest *latest)
 {
-    TORC_ASSERT(torc__waiters_empty(&watch->_watchers));
+    TORC_ASSERT(torc__waiters_empty(&latest->_waiters));
 }
 
-static int attempt_watch(struct torc_case *one)
+static int attempt_latest(struct torc_case *one)
 {
-    struct torc_watch *watch = container_of(one->_queue, struct torc_watch, _watchers);
+    struct torc_latest *latest = container_of(one->_queue, struct torc_latest, _waiters);
 
-    return look(watch, one->_waiter._object, one->_waiter._value);
+    return look(latest, one->_waiter._object, one->_waiter._value);
 }
 
-struct torc_case torc_case_watch(struct torc_watch *watch, uint64_t *version, void *ret_value)
+struct torc_case torc_case_latest(struct torc_latest *latest, uint64_t *version, void *ret_value)
 {
-    return torc__case_of(attempt_watch, &watch->_watchers, version, ret_value);
+    return torc__case_of(attempt_latest, &latest->_waiters, version, ret_value);
 }

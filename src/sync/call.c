@@ -145,7 +145,7 @@ static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bo
         .is_leaf = is_leaf,
     };
     int result = torc__parked_init(&call.caller);
-    int reason = torc__parked_reason(&call.caller);
+    int reason = torc__caller_reason();
 
     if (reason != 0)
         return torc__refuse(call.caller.shard, reason);
@@ -157,7 +157,7 @@ static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bo
         return result;
     (void)torc__parked_wait(&call.caller, interrupt_call);
     if (call.was_interrupted && (call.result == -ECANCELED || call.result == -ETIME))
-        return torc__parked_reason(&call.caller);
+        return torc__caller_reason();
     return call.result;
 }
 

@@ -113,6 +113,11 @@ int torc_once_run(struct torc_once *once, torc_fiber_fn *body, void *arg)
     return result;
 }
 
+void torc_once_finish(struct torc_once *once)
+{
+    TORC_ASSERT(once->_runner == NULL);
+}
+
 /* ---- Barrier ---- */
 
 /* A waiter of a barrier, which has to know that one has left. */

@@ -77,7 +77,7 @@ int torc_condition_wait(struct torc_condition *condition, struct torc_mutex *mut
     if (reason != 0)
         return torc__refuse(shard, reason);
     torc_mutex_unlock(mutex);
-    result = torc__waiters_wait(shard, &condition->_waiters, &waiter, torc__waiter_interrupt);
+    result = torc__waiters_wait(shard, &condition->_waiters, &waiter, torc__interrupt_wait);
     lock_shielded(shard, mutex);
     return result;
 }
@@ -136,7 +136,7 @@ static void interrupt_rwlock(struct torc_fiber *fiber, int reason)
 {
     struct request *request = fiber->waits_for;
 
-    torc__waiter_interrupt(fiber, reason);
+    torc__interrupt_wait(fiber, reason);
     admit(request->lock); /* Readers may have stood behind this writer. */
 }
 
@@ -239,7 +239,7 @@ static void interrupt_semaphore(struct torc_fiber *fiber, int reason)
 {
     struct request *request = fiber->waits_for;
 
-    torc__waiter_interrupt(fiber, reason);
+    torc__interrupt_wait(fiber, reason);
     hand_out(request->semaphore); /* Smaller requests may have stood behind this one. */
 }
 

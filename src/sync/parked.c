@@ -26,9 +26,9 @@ int torc__parked_init(struct torc__parked *parked)
     return parked->shard->closing ? -ESHUTDOWN : 0;
 }
 
-int torc__parked_reason(const struct torc__parked *parked)
+int torc__caller_reason(void)
 {
-    return parked->shard != NULL ? torc__reason(parked->shard) : 0;
+    return torc__shard != NULL ? torc__reason(torc__shard_of_fiber()) : 0;
 }
 
 static void wait_for_futex(atomic_uint *word)
@@ -59,7 +59,7 @@ void torc__parked_wake(struct torc__parked *parked)
         (void)syscall(SYS_futex, &parked->woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
         errno = saved;
     } else if (parked->shard == torc__shard) {
-        torc__wake(torc__shard, parked->fiber, 0);
+        parked->message.run(&parked->message);
     } else {
         int result = torc__mailbox_push(parked->mailbox, &parked->message);
 

@@ -15,8 +15,8 @@
 struct torc_shared_waiters;
 
 struct torc__parked {
-    struct torc_message message;
-    struct torc__shard *shard; /* of the fiber; NULL: a thread */
+    struct torc_message message; /* Its function wakes the fiber, or does something else for it. */
+    struct torc__shard *shard;   /* of the fiber; NULL: a thread */
     struct torc_fiber *fiber;
     struct torc__mailbox *mailbox;
     atomic_uint woken; /* a thread's futex */
@@ -34,8 +34,8 @@ struct torc__parked {
  */
 int torc__parked_init(struct torc__parked *parked);
 
-/* Why the caller's waits end: its scope's reason; 0 for a thread. */
-int torc__parked_reason(const struct torc__parked *parked);
+/* Why the caller's waits end: its scope's reason; 0 for a thread. Aborts in a loop callback. */
+int torc__caller_reason(void);
 
 /*
  * Wait until woken; the result given there for a fiber, 0 for a thread. `interrupt`, which may be

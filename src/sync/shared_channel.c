@@ -32,10 +32,11 @@ struct slot {
     char value[];
 };
 
+/* Senders write the first line, receivers the second; all only read the others as a rule. */
 struct torc_shared_channel {
     _Alignas(64) _Atomic(uint64_t) tail; /* twice the position of the next value; CLOSED */
-    struct torc_shared_waiters senders;
     _Alignas(64) _Atomic(uint64_t) head; /* the position of the oldest value */
+    _Alignas(64) struct torc_shared_waiters senders;
     struct torc_shared_waiters receivers;
     _Alignas(64) uint64_t mask;
     unsigned shift; /* by which a position becomes a lap */
@@ -190,71 +191,82 @@ int torc_shared_channel_try_receive(struct torc_shared_channel *channel, void *r
 
 /* ---- Waiting ---- */
 
-/* Wait until woken, unless `may_go_on` is true. 0: try again; or the reason. */
-static int wait_in(struct torc_shared_waiters *waiters, struct torc__parked *parked, bool again,
-                   bool (*may_go_on)(struct torc_shared_channel *channel),
-                   struct torc_shared_channel *channel)
+/* Stand in the queue, at its front if `again`; unless there is no need to wait. */
+static bool stand(struct torc_shared_channel *channel, bool sends, struct torc__parked *parked,
+                  bool again)
 {
+    struct torc_shared_waiters *waiters = sends ? &channel->senders : &channel->receivers;
+    bool may_go_on;
+
     torc__shared_lock(waiters);
     torc__shared_announce(waiters);
-    if (may_go_on(channel)) {
+    may_go_on = sends ? may_send(channel) : may_receive(channel);
+    if (may_go_on)
         torc__shared_withdraw(waiters);
-        torc__shared_unlock(waiters);
-        return 0;
-    }
-    torc__shared_stand(waiters, parked, again);
+    else
+        torc__shared_stand(waiters, parked, again);
     torc__shared_unlock(waiters);
-    return torc__shared_wait(parked);
+    return !may_go_on;
+}
+
+bool torc__shared_channel_stand(struct torc_shared_channel *channel, bool sends,
+                                struct torc__parked *parked)
+{
+    return stand(channel, sends, parked, false);
+}
+
+void torc__shared_channel_pass_on(struct torc_shared_channel *channel, bool sends)
+{
+    if (sends)
+        wake_sender(channel);
+    else
+        wake_receiver(channel);
+}
+
+/* Wait until it is worth to try again. 0, or why not. */
+static int wait_to_try(struct torc_shared_channel *channel, bool sends, bool again)
+{
+    struct torc__parked parked;
+    int result = torc__parked_init(&parked);
+
+    if (result < 0 || !stand(channel, sends, &parked, again))
+        return result;
+    return torc__shared_wait(&parked);
 }
 
 int torc_shared_channel_send(struct torc_shared_channel *channel, const void *value)
 {
-    bool again = false;
+    int result = torc_shared_channel_try_send(channel, value);
 
-    for (;;) {
-        struct torc__parked parked;
-        int result = torc_shared_channel_try_send(channel, value);
-        int reason;
+    for (bool again = false; result == -EAGAIN; again = true) {
+        int reason = torc__caller_reason();
 
-        if (result != -EAGAIN)
-            return result;
-        result = torc__parked_init(&parked);
-        reason = torc__parked_reason(&parked);
         if (reason != 0)
-            return torc__refuse(parked.shard, reason);
+            return again ? reason : torc__refuse(torc__shard, reason);
+        result = wait_to_try(channel, true, again);
         if (result == 0)
-            result = wait_in(&channel->senders, &parked, again, may_send, channel);
-        if (result < 0)
-            return result;
-        again = true;
+            result = torc_shared_channel_try_send(channel, value);
     }
+    return result;
 }
 
 int torc_shared_channel_receive(struct torc_shared_channel *channel, void *ret_value)
 {
-    struct torc__parked parked;
-    int result = torc__parked_init(&parked);
-    int reason = torc__parked_reason(&parked);
-    const bool cannot_wait = result < 0;
-    bool again = false;
+    int reason = torc__caller_reason();
+    int result;
 
     if (reason != 0)
-        return torc__refuse(parked.shard, reason);
-    for (;;) {
-        result = torc_shared_channel_try_receive(channel, ret_value);
-        if (result != -EAGAIN)
-            return result;
-        reason = torc__parked_reason(&parked);
+        return torc__refuse(torc__shard, reason);
+    result = torc_shared_channel_try_receive(channel, ret_value);
+    for (bool again = false; result == -EAGAIN; again = true) {
+        reason = torc__caller_reason();
         if (reason != 0)
             return reason;
-        if (cannot_wait)
-            return -ESHUTDOWN;
-        result = wait_in(&channel->receivers, &parked, again, may_receive, channel);
-        if (result < 0)
-            return result;
-        (void)torc__parked_init(&parked);
-        again = true;
+        result = wait_to_try(channel, false, again);
+        if (result == 0)
+            result = torc_shared_channel_try_receive(channel, ret_value);
     }
+    return result;
 }
 
 /* ---- Life ---- */

@@ -10,7 +10,9 @@
 #include <errno.h>
 
 /* How often to look again at a mutex before queuing: what it protects takes a moment as a rule. */
-#define SPINS_MAX 50
+#ifndef MUTEX_SPINS
+#define MUTEX_SPINS 50
+#endif
 
 /* ---- Mutex ---- */
 
@@ -46,7 +48,7 @@ static bool take_free(struct torc_shared_mutex *mutex)
 
 static bool spin(struct torc_shared_mutex *mutex)
 {
-    for (unsigned i = 0; i < SPINS_MAX; i++) {
+    for (unsigned i = 0; i < MUTEX_SPINS; i++) {
         unsigned state = atomic_load_explicit(torc__atomic(&mutex->_state), memory_order_relaxed);
 
         if (state == 0 && take_free(mutex))
@@ -76,24 +78,30 @@ static bool take_or_stand(struct torc_shared_mutex *mutex, struct torc__parked *
     return taken;
 }
 
-int torc_shared_mutex_lock(struct torc_shared_mutex *mutex)
+/* The mutex is held by somebody else: wait for it. */
+static int lock_slowly(struct torc_shared_mutex *mutex)
 {
     struct torc__parked parked;
     int result = torc__parked_init(&parked);
-    int reason = torc__parked_reason(&parked);
+
+    if (result == 0 && !take_or_stand(mutex, &parked))
+        result = torc__shared_wait(&parked);
+    return result;
+}
+
+int torc_shared_mutex_lock(struct torc_shared_mutex *mutex)
+{
+    int reason = torc__caller_reason();
+    int result = 0;
 
     TORC_ASSERT(!is_mine(mutex));
     if (unlikely(reason != 0))
-        return torc__refuse(parked.shard, reason);
-    if (!take_free(mutex) && !spin(mutex)) {
-        if (result < 0)
-            return result;
-        result = take_or_stand(mutex, &parked) ? 0 : torc__shared_wait(&parked);
-        if (result < 0)
-            return result;
-    }
-    set_owner(mutex, identity());
-    return 0;
+        return torc__refuse(torc__shard, reason);
+    if (unlikely(!take_free(mutex) && !spin(mutex)))
+        result = lock_slowly(mutex);
+    if (result == 0)
+        set_owner(mutex, identity());
+    return result;
 }
 
 int torc_shared_mutex_try_lock(struct torc_shared_mutex *mutex)
@@ -178,20 +186,23 @@ int torc_shared_semaphore_try_acquire(struct torc_shared_semaphore *semaphore, u
 int torc_shared_semaphore_acquire(struct torc_shared_semaphore *semaphore, uint32_t units)
 {
     struct torc__parked parked;
-    int result = torc__parked_init(&parked);
-    int reason = torc__parked_reason(&parked);
+    int reason = torc__caller_reason();
+    int result = 0;
     bool taken;
 
     if (reason != 0)
-        return torc__refuse(parked.shard, reason);
-    parked.units = units;
+        return torc__refuse(torc__shard, reason);
     torc__shared_lock(&semaphore->_waiters);
     taken = take_units(semaphore, units);
-    if (!taken && result == 0)
-        torc__shared_stand(&semaphore->_waiters, &parked, false);
+    if (!taken) {
+        result = torc__parked_init(&parked);
+        parked.units = units;
+        if (result == 0)
+            torc__shared_stand(&semaphore->_waiters, &parked, false);
+    }
     torc__shared_unlock(&semaphore->_waiters);
     if (taken || result < 0)
-        return taken ? 0 : result;
+        return result;
     result = torc__shared_wait(&parked);
     if (result < 0)
         torc_shared_semaphore_release(semaphore, 0); /* Smaller requests may have stood behind. */
@@ -237,20 +248,23 @@ void torc_shared_event_clear(struct torc_shared_event *event)
 
 bool torc_shared_event_is_set(const struct torc_shared_event *event)
 {
-    return __atomic_load_n(&event->_set, __ATOMIC_ACQUIRE) != 0;
+    return atomic_load_explicit((const atomic_uint *)&event->_set, memory_order_acquire) != 0;
 }
 
 int torc_shared_event_wait(struct torc_shared_event *event)
 {
     struct torc__parked parked;
-    int result = torc__parked_init(&parked);
-    int reason = torc__parked_reason(&parked);
+    int reason = torc__caller_reason();
+    int result;
     bool is_set;
 
     if (reason != 0)
-        return torc__refuse(parked.shard, reason);
-    if (torc_shared_event_is_set(event) || result < 0)
-        return torc_shared_event_is_set(event) ? 0 : result;
+        return torc__refuse(torc__shard, reason);
+    if (torc_shared_event_is_set(event))
+        return 0;
+    result = torc__parked_init(&parked);
+    if (result < 0)
+        return result;
     torc__shared_lock(&event->_waiters);
     is_set = torc_shared_event_is_set(event);
     if (!is_set)

@@ -5,14 +5,14 @@
 #include "sync/shared_waiters.h"
 #include <sched.h>
 
-#define SPINS_MAX 64
+#define SPINS_PER_YIELD 64
 
 void torc__shared_lock(struct torc_shared_waiters *waiters)
 {
     unsigned spins = 0;
 
     while (atomic_exchange_explicit(torc__atomic(&waiters->_lock), 1, memory_order_acquire) != 0) {
-        if (++spins % SPINS_MAX == 0)
+        if (++spins % SPINS_PER_YIELD == 0)
             sched_yield(); /* The kernel may have taken the CPU from the one who holds it. */
         else
             torc__cpu_relax();
@@ -105,9 +105,8 @@ void torc__shared_wake_one(struct torc_shared_waiters *waiters)
     torc__shared_wake_chain(first);
 }
 
-static void interrupt_shared(struct torc_fiber *fiber, int reason)
+bool torc__shared_leave(struct torc__parked *parked)
 {
-    struct torc__parked *parked = fiber->waits_for;
     struct torc_shared_waiters *waiters = parked->queue;
     bool stood;
 
@@ -116,7 +115,12 @@ static void interrupt_shared(struct torc_fiber *fiber, int reason)
     if (stood)
         leave(waiters, parked);
     torc__shared_unlock(waiters);
-    if (stood)
+    return stood;
+}
+
+static void interrupt_shared(struct torc_fiber *fiber, int reason)
+{
+    if (torc__shared_leave(fiber->waits_for))
         torc__wake(torc__shard, fiber, reason);
 }
 

@@ -53,7 +53,22 @@ static inline bool torc__shared_has_waiters(struct torc_shared_waiters *waiters)
 /* Wake the first, if there is one. Not under the lock. */
 void torc__shared_wake_one(struct torc_shared_waiters *waiters);
 
+/* Leave the queue. False if it was taken out before, and so is being woken. */
+bool torc__shared_leave(struct torc__parked *parked);
+
 /* Having stood in the queue, wait to be woken. 0, or the reason if it has left for that. */
 int torc__shared_wait(struct torc__parked *parked);
+
+/* ---- shared_channel.c, for a select ---- */
+
+/*
+ * Stand in the queue of senders, or of receivers, unless there is no need to wait. Whether it
+ * stands. The message of one that stands tells that it may be worth to try again.
+ */
+bool torc__shared_channel_stand(struct torc_shared_channel *channel, bool sends,
+                                struct torc__parked *parked);
+
+/* One that was woken has not tried again: let another. */
+void torc__shared_channel_pass_on(struct torc_shared_channel *channel, bool sends);
 
 #endif

@@ -41,7 +41,7 @@ void torc__waiters_grant_all(struct torc_waiters *waiters, int result)
         torc__waiter_grant(waiters->_first, result);
 }
 
-void torc__waiter_interrupt(struct torc_fiber *fiber, int reason)
+void torc__interrupt_wait(struct torc_fiber *fiber, int reason)
 {
     torc__waiters_leave(fiber->waits_for);
     torc__wake(torc__shard, fiber, reason);
@@ -63,7 +63,7 @@ int torc__waiters_wait_plainly(struct torc__shard *shard, struct torc_waiters *w
 
     if (unlikely(reason != 0))
         return torc__refuse(shard, reason);
-    return torc__waiters_wait(shard, waiters, &waiter, torc__waiter_interrupt);
+    return torc__waiters_wait(shard, waiters, &waiter, torc__interrupt_wait);
 }
 
 int torc__waiters_wait_for_value(struct torc__shard *shard, struct torc_waiters *waiters,
@@ -74,7 +74,7 @@ int torc__waiters_wait_for_value(struct torc__shard *shard, struct torc_waiters 
 
     if (unlikely(reason != 0))
         return torc__refuse(shard, reason);
-    return torc__waiters_wait(shard, waiters, &waiter, torc__waiter_interrupt);
+    return torc__waiters_wait(shard, waiters, &waiter, torc__interrupt_wait);
 }
 
 struct torc_case torc__case_of(int (*attempt)(struct torc_case *one), struct torc_waiters *queue,

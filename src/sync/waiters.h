@@ -35,7 +35,7 @@ void torc__waiter_grant(struct torc_waiter *waiter, int result);
 void torc__waiters_grant_all(struct torc_waiters *waiters, int result);
 
 /* Leave the queue and wake the fiber with the reason: how most waits here are interrupted. */
-void torc__waiter_interrupt(struct torc_fiber *fiber, int reason);
+void torc__interrupt_wait(struct torc_fiber *fiber, int reason);
 
 /*
  * Wait at the end of the queue until granted. Returns what was granted, or the scope's reason. The

@@ -6,9 +6,12 @@
  */
 #include "harness/net.h"
 #include "harness/run.h"
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <torc/torc.h>
+#include <unistd.h>
 
 #define ROUNDS 100000
 
@@ -111,6 +114,54 @@ FIBER_TEST(a_hundred_thousand_echo_rounds_allocate_nothing)
     harness_close_pair(fds);
 }
 
+static int echo_stream(void *arg)
+{
+    struct torc_stream *stream = arg;
+    const void *data;
+    ssize_t count;
+
+    while ((count = torc_stream_peek(stream, &data)) > 0) {
+        EXPECT_INT(torc_stream_write(stream, data, (size_t)count, NULL), ==, 0);
+        torc_stream_consume(stream, (size_t)count);
+    }
+    return (int)count;
+}
+
+static void ask_through_stream(struct torc_stream *stream, unsigned rounds)
+{
+    for (unsigned i = 0; i < rounds; i++) {
+        char data[64];
+
+        harness_pattern_fill(data, sizeof(data), i);
+        EXPECT_INT(torc_stream_write(stream, data, sizeof(data), NULL), ==, 0);
+        EXPECT_INT(torc_stream_read_all(stream, data, sizeof(data), NULL), ==, 0);
+        harness_pattern_check(data, sizeof(data), i);
+    }
+}
+
+FIBER_TEST(a_hundred_thousand_echo_rounds_through_streams_allocate_nothing)
+{
+    struct torc_stream client;
+    struct torc_stream server;
+    struct torc_scope scope;
+    unsigned long before;
+    int fds[2];
+
+    harness_tcp_pair(fds);
+    torc_stream_open(&client, fds[0]);
+    torc_stream_open(&server, fds[1]);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, echo_stream, &server);
+    ask_through_stream(&client, 100); /* The shard's buffers and blocks are made. */
+    before = atomic_load(&allocations);
+    ask_through_stream(&client, harness_scaled(ROUNDS));
+    EXPECT_UINT(atomic_load(&allocations), ==, before);
+    EXPECT_INT(torc_stream_shutdown(&client), ==, 0);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_INT(torc_stream_close(&client), ==, 0);
+    EXPECT_INT(torc_stream_close(&server), ==, 0);
+}
+
 static int sleep_shortly(void *arg)
 {
     struct torc_scope scope;
@@ -136,4 +187,58 @@ FIBER_TEST(fibers_scopes_and_timers_allocate_nothing_either)
         EXPECT_INT(torc_scope_close(&scope), ==, 0);
     }
     EXPECT_UINT(atomic_load(&allocations), ==, before);
+}
+
+/* ---- The pool ---- */
+
+#define TOGETHER 4
+
+static int meet_others(void *arg)
+{
+    pthread_barrier_wait(arg);
+    return 0;
+}
+
+static int call_meet_others(void *arg)
+{
+    return torc_blocking(meet_others, arg);
+}
+
+/* So many threads there are then, more than calls one after the other ever need. */
+static void start_threads(void)
+{
+    struct torc_scope scope;
+    pthread_barrier_t barrier;
+
+    pthread_barrier_init(&barrier, NULL, TOGETHER);
+    torc_scope_open(&scope, 0);
+    for (int i = 0; i < TOGETHER; i++)
+        harness_spawn(&scope, call_meet_others, &barrier);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    pthread_barrier_destroy(&barrier);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+FIBER_TEST_WITH_THREADS(calls_of_threads_that_are_there_and_files_allocate_nothing)
+{
+    const int file = memfd_create("file", MFD_CLOEXEC);
+    unsigned long before;
+    char data[8];
+
+    start_threads();
+    before = atomic_load(&allocations);
+    for (int i = 0; i < 200; i++) {
+        EXPECT_INT(torc_blocking(nothing, NULL), ==, 0);
+        EXPECT_INT(torc_pwrite(file, "data", 4, i), ==, 4);
+        EXPECT_INT(torc_pread(file, data, 4, i), ==, 4);
+        EXPECT_INT(torc_ftruncate(file, 0), ==, 0);
+        EXPECT_INT(torc_seek(file, 0, SEEK_END), ==, 0);
+    }
+    EXPECT_UINT(atomic_load(&allocations), ==, before);
+    EXPECT_INT(torc_close(file), ==, 0);
 }

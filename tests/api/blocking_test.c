@@ -5,8 +5,10 @@
 #include "harness/run.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <torc/torc.h>
 
 static void wait_for(sem_t *semaphore)
@@ -45,6 +47,57 @@ FIBER_TEST_WITH_THREADS(a_negative_result_is_the_functions)
     EXPECT_INT(torc_blocking(give, &(int){-ENOENT}), ==, -ENOENT);
     EXPECT_INT(torc_blocking(give, &(int){-ECANCELED}), ==, -ECANCELED);
     EXPECT_INT(torc_blocking(give, &(int){0}), ==, 0);
+}
+
+static int run_another(void *arg)
+{
+    return torc_run(give, arg, NULL);
+}
+
+FIBER_TEST_WITH_THREADS(a_function_may_run_torc_anew)
+{
+    EXPECT_INT(torc_blocking(run_another, &(int){-EXDEV}), ==, -EXDEV);
+}
+
+static int count_cpus(void *arg)
+{
+    cpu_set_t cpus;
+
+    (void)arg;
+    EXPECT_INT(sched_getaffinity(0, sizeof(cpus), &cpus), ==, 0);
+    return CPU_COUNT(&cpus);
+}
+
+static int count_from_a_pinned_shard(void *arg)
+{
+    EXPECT_INT(count_cpus(NULL), ==, 1);
+    EXPECT_INT(torc_blocking(count_cpus, NULL), ==, *(const int *)arg);
+    return 0;
+}
+
+TEST(functions_run_on_all_cpus_though_the_shard_is_pinned)
+{
+    const int cpu = sched_getcpu();
+    const struct torc_options options = {.cpus = &cpu, .cpu_count = 1};
+    int cpus = count_cpus(NULL);
+
+    NEEDS_THREADS();
+    EXPECT_INT(torc_run(count_from_a_pinned_shard, &cpus, &options), ==, 0);
+}
+
+FIBER_TEST_WITH_THREADS(without_any_thread_the_call_is_refused)
+{
+    struct rlimit before;
+    struct rlimit none;
+
+    if (harness_is_slow())
+        SKIP("sanitizers need address space themselves");
+    EXPECT_INT(getrlimit(RLIMIT_AS, &before), ==, 0);
+    none = (struct rlimit){1, before.rlim_max};
+    EXPECT_INT(setrlimit(RLIMIT_AS, &none), ==, 0);
+    EXPECT_INT(torc_blocking(give, &(int){1}), ==, -EAGAIN);
+    EXPECT_INT(setrlimit(RLIMIT_AS, &before), ==, 0);
+    EXPECT_INT(torc_blocking(give, &(int){1}), ==, 1);
 }
 
 /* ---- Others go on ---- */

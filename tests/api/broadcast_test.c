@@ -110,10 +110,10 @@ FIBER_TEST(a_reader_that_waits_gets_the_next_value_however_many_follow)
     torc_broadcast_finish(&broadcast);
 }
 
-/* ---- Watch ---- */
+/* ---- Latest ---- */
 
 struct watcher {
-    struct torc_watch *watch;
+    struct torc_latest *latest;
     uint64_t version;
     unsigned value;
     unsigned changes;
@@ -124,49 +124,49 @@ static int watch_all(void *arg)
 {
     struct watcher *self = arg;
 
-    while ((self->end = torc_watch_wait(self->watch, &self->version, &self->value)) == 0)
+    while ((self->end = torc_latest_wait(self->latest, &self->version, &self->value)) == 0)
         self->changes++;
     return 0;
 }
 
-FIBER_TEST(a_watch_shows_the_latest_value)
+FIBER_TEST(the_latest_value_is_what_is_seen)
 {
-    struct torc_watch watch;
+    struct torc_latest latest;
     unsigned slot = 1;
-    struct watcher watcher = {.watch = &watch};
+    struct watcher watcher = {.latest = &latest};
     struct torc_scope scope;
     unsigned value = 0;
 
-    torc_watch_init(&watch, &slot, sizeof(slot));
-    EXPECT_UINT(torc_watch_get(&watch, &value), ==, 1);
+    torc_latest_init(&latest, &slot, sizeof(slot));
+    EXPECT_UINT(torc_latest_get(&latest, &value), ==, 1);
     EXPECT_UINT(value, ==, 1);
     torc_scope_open(&scope, 0);
     harness_spawn(&scope, watch_all, &watcher);
     torc_yield();
     EXPECT_UINT(watcher.changes, ==, 1); /* Version 0 was before any value. */
     for (unsigned i = 2; i <= 5; i++)
-        EXPECT_INT(torc_watch_set(&watch, &i), ==, 0);
+        EXPECT_INT(torc_latest_set(&latest, &i), ==, 0);
     harness_yield(2);
     EXPECT_UINT(watcher.changes, ==, 3); /* The one it waited for, and the last. */
     EXPECT_UINT(watcher.value, ==, 5);
     EXPECT_UINT(watcher.version, ==, 5);
-    torc_watch_close(&watch);
+    torc_latest_close(&latest);
     EXPECT_INT(torc_scope_close(&scope), ==, 0);
     EXPECT_INT(watcher.end, ==, -EPIPE);
-    EXPECT_INT(torc_watch_set(&watch, &value), ==, -EPIPE);
-    EXPECT_UINT(torc_watch_get(&watch, &value), ==, 5);
+    EXPECT_INT(torc_latest_set(&latest, &value), ==, -EPIPE);
+    EXPECT_UINT(torc_latest_get(&latest, &value), ==, 5);
     EXPECT_UINT(value, ==, 5);
-    torc_watch_finish(&watch);
+    torc_latest_finish(&latest);
 }
 
 FIBER_TEST(a_cancelled_watcher_has_seen_nothing)
 {
-    struct torc_watch watch;
+    struct torc_latest latest;
     unsigned slot = 1;
-    struct watcher watcher = {.watch = &watch, .version = 1, .value = 99};
+    struct watcher watcher = {.latest = &latest, .version = 1, .value = 99};
     struct torc_scope scope;
 
-    torc_watch_init(&watch, &slot, sizeof(slot));
+    torc_latest_init(&latest, &slot, sizeof(slot));
     torc_scope_open(&scope, 0);
     harness_spawn(&scope, watch_all, &watcher);
     torc_yield();
@@ -175,5 +175,5 @@ FIBER_TEST(a_cancelled_watcher_has_seen_nothing)
     EXPECT_INT(watcher.end, ==, -ECANCELED);
     EXPECT_UINT(watcher.value, ==, 99);
     EXPECT_UINT(watcher.version, ==, 1);
-    torc_watch_finish(&watch);
+    torc_latest_finish(&latest);
 }

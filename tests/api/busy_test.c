@@ -51,7 +51,6 @@ static int sleep_often(void *arg)
 
         EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
         EXPECT_UINT(torc_now() - start, >=, TORC_MILLISECOND);
-        EXPECT_UINT(torc_now() - start, <, TORC_SECOND);
     }
     return 0;
 }

@@ -260,9 +260,9 @@ static void finish_waited_for(void)
     torc_channel_finish(&channel);
 }
 
-FIBER_TEST(finishing_a_channel_that_is_waited_for_aborts)
+TEST(finishing_a_channel_that_is_waited_for_aborts)
 {
-    harness_expect_death(finish_waited_for, SIGABRT, "torc__waiters_empty");
+    harness_expect_fiber_death(finish_waited_for, SIGABRT, "torc__waiters_empty");
 }
 
 /* ---- Queue ---- */

@@ -10,9 +10,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <torc/torc.h>
+#include <unistd.h>
 
 static unsigned guests; /* Fibers that were started while the shard ended, and have run. */
 
@@ -204,4 +206,60 @@ FIBER_TEST(a_fiber_that_computes_sees_that_its_deadline_has_passed)
     harness_hog_until(torc_now() + 110 * TORC_MILLISECOND);
     EXPECT_INT(torc_cancelled(), ==, -ETIME);
     EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+}
+
+/* ---- Ports ---- */
+
+static struct torc_address port_address;
+
+static void ignore_connection(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    (void)op;
+    (void)flags;
+    (void)more;
+    EXPECT_INT(result, <, 0);
+}
+
+static int accept_nothing(void *arg)
+{
+    EXPECT_INT(torc_accept(*(const int *)arg, NULL), ==, -ECANCELED);
+    return 0;
+}
+
+static int poll_nothing(void *arg)
+{
+    EXPECT_INT(torc_poll(*(const int *)arg, POLLIN), ==, -ECANCELED);
+    return 0;
+}
+
+static int listener_fd;
+static struct torc_op port_feed;
+
+/* Leave with every kind of wait for connections in the kernel, and the descriptor closed. */
+static int listen_and_leave(void *arg)
+{
+    (void)arg;
+    listener_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_INT(bind(listener_fd, &port_address.any, port_address.length), ==, 0);
+    EXPECT_INT(listen(listener_fd, 10), ==, 0);
+    EXPECT_INT(getsockname(listener_fd, &port_address.any, &port_address.length), ==, 0);
+    harness_spawn(NULL, accept_nothing, &listener_fd);
+    harness_spawn(NULL, poll_nothing, &listener_fd);
+    io_uring_prep_multishot_accept(torc_op_prepare_feed(&port_feed, ignore_connection), listener_fd,
+                                   NULL, NULL, SOCK_CLOEXEC);
+    harness_pass_kernel();
+    return torc_close(listener_fd);
+}
+
+/* The kernel ends a ring later than close() says, and with it what the ring still holds. */
+TEST(a_port_is_free_as_soon_as_the_run_that_listened_there_has_ended)
+{
+    char text[64];
+
+    /* An address of our own in 127.0.0.0/8, so that nobody else may take the port. */
+    (void)snprintf(text, sizeof(text), "127.%d.%d.%d:0", 100 + getpid() / 65536 % 100,
+                   getpid() / 256 % 256, 1 + getpid() % 254);
+    port_address = harness_address(text);
+    for (unsigned i = 0; i < 50; i++) /* From the second on, all bind the port of the first. */
+        EXPECT_INT(torc_run(listen_and_leave, NULL, NULL), ==, 0);
 }

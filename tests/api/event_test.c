@@ -58,9 +58,9 @@ static void finish_waited_for(void)
     torc_event_finish(&event);
 }
 
-FIBER_TEST(finishing_an_event_that_is_waited_for_aborts)
+TEST(finishing_an_event_that_is_waited_for_aborts)
 {
-    harness_expect_death(finish_waited_for, SIGABRT, "torc__waiters_empty");
+    harness_expect_fiber_death(finish_waited_for, SIGABRT, "torc__waiters_empty");
 }
 
 /* ---- Once ---- */
@@ -124,6 +124,25 @@ FIBER_TEST(a_failed_once_is_tried_again_by_the_next_in_the_queue)
     EXPECT_INT(user.results[3], ==, 0);
     EXPECT_INT(torc_once_run(&once, initialise, &user), ==, 0);
     EXPECT_UINT(user.runs, ==, 3);
+    torc_once_finish(&once);
+}
+
+static int finish_meanwhile(void *arg)
+{
+    torc_once_finish(arg);
+    return 0;
+}
+
+static void finish_a_running_once(void)
+{
+    struct torc_once once = {0};
+
+    (void)torc_once_run(&once, finish_meanwhile, &once);
+}
+
+TEST(finishing_a_once_that_is_being_done_aborts)
+{
+    harness_expect_fiber_death(finish_a_running_once, SIGABRT, "_runner");
 }
 
 /* ---- Barrier ---- */
@@ -219,7 +238,7 @@ static void finish_one_too_many(void)
     torc_wait_group_done(&group);
 }
 
-FIBER_TEST(ending_more_than_was_begun_aborts)
+TEST(ending_more_than_was_begun_aborts)
 {
-    harness_expect_death(finish_one_too_many, SIGABRT, "_count");
+    harness_expect_fiber_death(finish_one_too_many, SIGABRT, "_count");
 }

@@ -128,11 +128,11 @@ static void unlock_unheld(void)
     torc_mutex_unlock(&mutex);
 }
 
-FIBER_TEST(misuse_of_a_mutex_aborts)
+TEST(misuse_of_a_mutex_aborts)
 {
-    harness_expect_death(finish_held_mutex, SIGABRT, "_owner");
-    harness_expect_death(lock_twice, SIGABRT, "_owner");
-    harness_expect_death(unlock_unheld, SIGABRT, "torc_mutex_is_mine");
+    harness_expect_fiber_death(finish_held_mutex, SIGABRT, "_owner");
+    harness_expect_fiber_death(lock_twice, SIGABRT, "_owner");
+    harness_expect_fiber_death(unlock_unheld, SIGABRT, "torc_mutex_is_mine");
 }
 
 /* ---- Condition ---- */
@@ -410,7 +410,7 @@ static void release_too_many(void)
     torc_semaphore_release(&semaphore, 1);
 }
 
-FIBER_TEST(more_units_than_can_be_counted_abort)
+TEST(more_units_than_can_be_counted_abort)
 {
-    harness_expect_death(release_too_many, SIGABRT, "UINT32_MAX");
+    harness_expect_fiber_death(release_too_many, SIGABRT, "UINT32_MAX");
 }

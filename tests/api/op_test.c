@@ -470,3 +470,33 @@ FIBER_TEST(rule_15_a_zero_copy_send_gives_its_count_and_lasts_until_the_buffer_i
     }
     harness_close_pair(fds);
 }
+
+/* Of a send that fails the kernel may tell twice all the same: the result, and the notification. */
+FIBER_TEST(rule_15_a_zero_copy_send_that_fails_completes_once_with_the_error)
+{
+    static char data[1000];
+    struct torc_stats stats;
+    int fds[2];
+
+    harness_tcp_pair(fds);
+    EXPECT_INT(shutdown(fds[0], SHUT_WR), ==, 0);
+    for (unsigned i = 0; i < 50; i++) {
+        const int sockets[] = {fds[0], -1, torc_socket(AF_INET, SOCK_STREAM, 0)};
+
+        for (unsigned j = 0; j < 3; j++) {
+            struct torc_op op;
+            int result;
+
+            io_uring_prep_send_zc(torc_op_prepare(&op), sockets[j], data, sizeof(data),
+                                  MSG_NOSIGNAL, 0);
+            result = torc_op_wait(&op);
+            EXPECT_INT(result, <, 0);
+            EXPECT(torc_op_done(&op));
+            EXPECT_INT(torc_op_wait(&op), ==, result);
+        }
+        EXPECT_INT(torc_close(sockets[2]), ==, 0);
+    }
+    torc_stats(&stats);
+    EXPECT_UINT(stats.ops_in_flight, ==, 0);
+    harness_close_pair(fds);
+}

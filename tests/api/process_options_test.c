@@ -147,17 +147,18 @@ FIBER_TEST_WITH_THREADS(descriptors_that_are_none_are_refused)
 FIBER_TEST_WITH_THREADS(the_environment_is_inherited_with_changes)
 {
     const char *const changes[] = {
-        "TORC_B=new", "TORC_C", "TORC_D=first", "TORC_D=last", "TORC_E=a=b=c", "TORC_NONE", NULL};
+        "CHANGE_B=new", "CHANGE_C", "CHANGE_D=first", "CHANGE_D=last", "CHANGE_E=a=b=c",
+        "CHANGE_NONE",  NULL};
     const struct torc_process_options options = {.environment = changes};
 
-    EXPECT_INT(setenv("TORC_A", "kept", 1), ==, 0);
-    EXPECT_INT(setenv("TORC_B", "old", 1), ==, 0);
-    EXPECT_INT(setenv("TORC_C", "removed", 1), ==, 0);
-    EXPECT_STR(harness_shell_output("env | grep ^TORC_[A-E] | sort", &options, text, sizeof(text)),
-               "TORC_A=kept\nTORC_B=new\nTORC_D=last\nTORC_E=a=b=c\n");
-    EXPECT_STR(harness_shell_output("env | grep ^TORC_[A-E] | sort", NULL, text, sizeof(text)),
-               "TORC_A=kept\nTORC_B=old\nTORC_C=removed\n");
-    EXPECT_STR(getenv("TORC_C"), "removed");
+    EXPECT_INT(setenv("CHANGE_A", "kept", 1), ==, 0);
+    EXPECT_INT(setenv("CHANGE_B", "old", 1), ==, 0);
+    EXPECT_INT(setenv("CHANGE_C", "removed", 1), ==, 0);
+    EXPECT_STR(harness_shell_output("env | grep ^CHANGE_ | sort", &options, text, sizeof(text)),
+               "CHANGE_A=kept\nCHANGE_B=new\nCHANGE_D=last\nCHANGE_E=a=b=c\n");
+    EXPECT_STR(harness_shell_output("env | grep ^CHANGE_ | sort", NULL, text, sizeof(text)),
+               "CHANGE_A=kept\nCHANGE_B=old\nCHANGE_C=removed\n");
+    EXPECT_STR(getenv("CHANGE_C"), "removed");
 }
 
 FIBER_TEST_WITH_THREADS(the_environment_may_be_replaced)
@@ -339,7 +340,8 @@ FIBER_TEST_WITH_THREADS(signals_of_a_child_are_neither_blocked_nor_ignored_nor_h
     EXPECT_UINT(mask_of_child("SigIgn:", 0), ==, 0);
     EXPECT_UINT(mask_of_child("SigCgt:", 0), ==, 0);
     EXPECT_UINT(mask_of_child("SigBlk:", TORC_PROCESS_KEEP_IGNORED), ==, 0);
-    EXPECT_UINT(mask_of_child("SigIgn:", TORC_PROCESS_KEEP_IGNORED), ==, 1 << (SIGHUP - 1));
+    /* Others may be ignored since before this test. */
+    EXPECT(mask_of_child("SigIgn:", TORC_PROCESS_KEEP_IGNORED) & 1 << (SIGHUP - 1));
     EXPECT_UINT(mask_of_child("SigCgt:", TORC_PROCESS_KEEP_IGNORED), ==, 0);
     /* Of ours none has changed. */
     EXPECT(signal(SIGHUP, SIG_DFL) == SIG_IGN);
@@ -352,9 +354,10 @@ static int expect_all_cpus(void *arg)
     char expected[16];
 
     snprintf(expected, sizeof(expected), "%d\n", CPU_COUNT(all));
-    if (torc_shard_index() == 0)
+    if (torc_shard_index() == 0) {
         EXPECT_STR(harness_shell_output("nproc --all >/dev/null; nproc", NULL, text, sizeof(text)),
                    expected);
+    }
     return 0;
 }
 
@@ -364,7 +367,6 @@ TEST(a_child_of_a_pinned_shard_may_use_all_cpus)
     cpu_set_t all;
 
     NEEDS_THREADS();
-    harness_expect_threads();
     unsetenv("OMP_NUM_THREADS"); /* nproc obeys it. */
     unsetenv("OMP_THREAD_LIMIT");
     EXPECT_INT(sched_getaffinity(0, sizeof(all), &all), ==, 0);

@@ -97,6 +97,7 @@ FIBER_TEST_WITH_THREADS(what_cannot_be_run_is_refused)
     const char *const missing[] = {"no-such-program-anywhere", NULL};
     struct torc_process_exchange exchange = {.output_size = 4711};
 
+    harness_use_plain_path();
     EXPECT_INT(torc_process_run(missing, NULL, &exchange, NULL), ==, -ENOENT);
     EXPECT_UINT(exchange.output_size, ==, 0);
     EXPECT_INT(torc_process_run(shell("true"), &piped, &exchange, NULL), ==, -EINVAL);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <torc/torc.h>
 #include <unistd.h>
 
@@ -358,45 +359,72 @@ TEST(the_signal_mask_of_the_calling_thread_is_as_before)
         EXPECT_MSG(sigismember(&before, i) == sigismember(&after, i), "signal %d", i);
 }
 
-/* ---- Interruptions ---- */
+/* ---- A main that cannot start ---- */
 
-static atomic_uint interruptions;
-static atomic_bool storm_over;
-
-static void count_interruption(int number)
+static int sleep_for_ever(void *arg)
 {
-    (void)number;
-    atomic_fetch_add(&interruptions, 1);
+    (void)arg;
+    return torc_sleep_until(TORC_FOREVER);
 }
 
-static void *raise_storm(void *arg)
+static void limit_address_space(unsigned long bytes_more)
 {
-    while (!atomic_load(&storm_over))
-        pthread_kill(*(const pthread_t *)arg, SIGUSR1);
-    return NULL;
+    const struct rlimit limit = {bytes_more == 0
+                                     ? RLIM_INFINITY
+                                     : virtual_pages() * (rlim_t)sysconf(_SC_PAGESIZE) + bytes_more,
+                                 RLIM_INFINITY};
+
+    EXPECT_INT(setrlimit(RLIMIT_AS, &limit), ==, 0);
 }
 
-FIBER_TEST_WITH_THREADS(a_storm_of_signals_ends_no_wait_early)
+/*
+ * The stacks of one shard take 64 GiB of address space: with room for one of them, one main runs
+ * and the others cannot.
+ */
+TEST(a_main_that_has_no_memory_to_start_ends_the_run_on_all_shards)
 {
-    struct sigaction action = {.sa_handler = count_interruption}; /* Without SA_RESTART. */
-    pthread_t self = pthread_self();
-    pthread_t thread;
-    char byte = 'x';
-    int fds[2];
+    const unsigned long room[] = {1ul << 30, 100ul << 30};
+    struct torc_options options = {.stack_size = 64 << 20, .no_pin = true};
 
-    harness_tcp_pair(fds);
-    EXPECT_INT(sigaction(SIGUSR1, &action, NULL), ==, 0);
-    thread = harness_thread(raise_storm, &self);
-    for (int i = 0; i < 50; i++) {
-        const uint64_t deadline = torc_now() + TORC_MILLISECOND;
-
-        EXPECT_INT(torc_sleep_until(deadline), ==, 0);
-        EXPECT_UINT(torc_now(), >=, deadline);
-        EXPECT_INT(torc_send(fds[0], &byte, 1, 0), ==, 1);
-        EXPECT_INT(torc_recv(fds[1], &byte, 1, 0), ==, 1);
+    if (harness_is_slow())
+        SKIP("sanitizers and valgrind take more address space than this");
+    for (unsigned i = 0; i < 2; i++) {
+        for (options.shards = 1; options.shards <= 3; options.shards++) {
+            if (room[i] >> 36 != 0 && options.shards == 1)
+                continue; /* It would start, and sleep. */
+            limit_address_space(room[i]);
+            EXPECT_INT(torc_run(sleep_for_ever, NULL, &options), ==, -ENOMEM);
+            limit_address_space(0);
+        }
     }
-    atomic_store(&storm_over, true);
-    harness_join(thread);
-    EXPECT_UINT(atomic_load(&interruptions), >, 100);
-    harness_close_pair(fds);
+    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, 0);
+}
+
+TEST(with_room_for_one_fiber_main_runs_and_starts_no_other)
+{
+    const struct torc_options options = {.fibers_max = 1, .shards = 2, .no_pin = true};
+
+    EXPECT_INT(torc_run(do_nothing, NULL, &options), ==, 0);
+}
+
+/* ---- Many runtimes ---- */
+
+TEST(thousands_of_runtimes_one_after_the_other_leave_nothing)
+{
+    const struct torc_options options = {.entries = 256};
+    const unsigned runs = harness_scaled(10000);
+    const uint64_t enough_ns = torc_now() + 8 * TORC_SECOND;
+    unsigned long pages = 0;
+    unsigned fds = 0;
+
+    for (unsigned i = 0; i < runs && (i < 100 || torc_now() < enough_ns); i++) {
+        EXPECT_INT(torc_run(do_nothing, NULL, &options), ==, 0);
+        if (i == 20) {
+            pages = virtual_pages();
+            fds = harness_open_fds();
+        }
+    }
+    EXPECT_UINT(harness_open_fds(), ==, fds);
+    if (!harness_is_slow())
+        EXPECT_UINT(virtual_pages(), <, pages + 50);
 }

@@ -232,7 +232,7 @@ FIBER_TEST(a_select_in_a_cancelled_scope_commits_nothing)
 
 /* ---- The other channels ---- */
 
-FIBER_TEST(queues_oneshots_broadcasts_and_watches_are_cases_too)
+FIBER_TEST(queues_oneshots_broadcasts_and_latest_values_are_cases_too)
 {
     struct torc_queue queue = {0};
     struct torc_queue_node node;
@@ -241,7 +241,7 @@ FIBER_TEST(queues_oneshots_broadcasts_and_watches_are_cases_too)
     unsigned slots[3] = {0};
     struct torc_broadcast broadcast;
     struct torc_broadcast_reader reader;
-    struct torc_watch watch;
+    struct torc_latest latest;
     unsigned values[3] = {0};
     uint64_t version = 1;
     unsigned seven = 7;
@@ -250,11 +250,11 @@ FIBER_TEST(queues_oneshots_broadcasts_and_watches_are_cases_too)
     torc_oneshot_init(&oneshot, &slots[0], sizeof(unsigned));
     torc_broadcast_init(&broadcast, &slots[1], sizeof(unsigned), 1);
     torc_broadcast_subscribe(&broadcast, &reader);
-    torc_watch_init(&watch, &slots[2], sizeof(unsigned));
+    torc_latest_init(&latest, &slots[2], sizeof(unsigned));
     cases[0] = torc_case_pop(&queue, &popped);
     cases[1] = torc_case_oneshot(&oneshot, &values[0]);
     cases[2] = torc_case_broadcast(&reader, &values[1]);
-    cases[3] = torc_case_watch(&watch, &version, &values[2]);
+    cases[3] = torc_case_latest(&latest, &version, &values[2]);
 
     EXPECT_INT(torc_try_select(cases, 4), ==, -EAGAIN);
     EXPECT_INT(torc_queue_push(&queue, &node), ==, 0);
@@ -265,7 +265,7 @@ FIBER_TEST(queues_oneshots_broadcasts_and_watches_are_cases_too)
     cases[1] = (struct torc_case){0}; /* It has been received. */
     EXPECT_INT(torc_broadcast_send(&broadcast, &seven), ==, 0);
     EXPECT_INT(torc_select(cases, 4), ==, 2);
-    EXPECT_INT(torc_watch_set(&watch, &seven), ==, 0);
+    EXPECT_INT(torc_latest_set(&latest, &seven), ==, 0);
     EXPECT_INT(torc_select(cases, 4), ==, 3);
     EXPECT_UINT(version, ==, 2);
     for (unsigned i = 0; i < 3; i++)

@@ -311,3 +311,56 @@ TEST(deadlines_that_race_with_the_hand_over_of_a_mutex_leave_it_usable)
     EXPECT_INT(torc_run(try_on_shard, &hold, &options), ==, 0);
     torc_shared_mutex_finish(&hold.mutex);
 }
+
+/* ---- The last messages of a shard ---- */
+
+struct last_words {
+    struct torc_message message;
+    bool spoken;
+};
+
+/* Its shard takes no messages any more, so nobody could wake it. */
+static int wait_too_late(void *arg)
+{
+    struct last_words *last = arg;
+    struct torc_shared_event event = {0};
+    struct torc_shared_semaphore semaphore = {0};
+    struct torc_shared_mutex mutex = {0};
+    struct torc_shared_channel *channel;
+    struct torc_scope shield; /* For the root scope is cancelled. */
+    struct torc_case one;
+    char value;
+
+    EXPECT_INT(torc_shared_channel_create(1, 1, &channel), ==, 0);
+    torc_scope_open(&shield, TORC_SHIELD);
+    EXPECT_INT(torc_shared_event_wait(&event), ==, -ESHUTDOWN);
+    EXPECT_INT(torc_shared_semaphore_acquire(&semaphore, 1), ==, -ESHUTDOWN);
+    EXPECT_INT(torc_shared_channel_receive(channel, &value), ==, -ESHUTDOWN);
+    one = torc_case_shared_receive(channel, &value);
+    EXPECT_INT(torc_select(&one, 1), ==, -ESHUTDOWN);
+    EXPECT_INT(torc_shared_mutex_lock(&mutex), ==, 0); /* What needs no waiting is given. */
+    torc_shared_mutex_unlock(&mutex);
+    EXPECT_INT(torc_scope_close(&shield), ==, 0);
+    torc_shared_channel_release(channel);
+    last->spoken = true;
+    return 0;
+}
+
+static void start_late_fiber(struct torc_message *message)
+{
+    harness_spawn(NULL, wait_too_late, message);
+}
+
+static int post_to_self_and_end(void *arg)
+{
+    EXPECT_INT(torc_shard_post(0, arg), ==, 0);
+    return 0; /* The close takes the message, when all fibers have ended. */
+}
+
+TEST(a_fiber_that_one_of_the_last_messages_has_started_cannot_wait)
+{
+    struct last_words last = {.message = {.run = start_late_fiber}};
+
+    EXPECT_INT(torc_run(post_to_self_and_end, &last, NULL), ==, 0);
+    EXPECT(last.spoken);
+}

@@ -104,6 +104,7 @@ FIBER_TEST(several_signals_are_told_apart_and_come_in_order)
     const int numbers[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGRTMIN + 3, SIGHUP};
     struct torc_signals signals;
 
+    signal(SIGHUP, SIG_DFL); /* It may have been ignored since before this test. */
     EXPECT_INT(torc_signals_open(&signals, numbers, 5), ==, 0);
     EXPECT_INT(raise(SIGUSR2), ==, 0);
     EXPECT_INT(raise(SIGRTMIN + 3), ==, 0);
@@ -192,6 +193,7 @@ FIBER_TEST(without_descriptors_nothing_is_watched)
     (void)harness_limit_fds(64);
     while ((fds[count] = dup(STDERR_FILENO)) >= 0)
         count++;
+    EXPECT_INT(count, >, 0);
     EXPECT_INT(close(fds[--count]), ==, 0); /* One is free, and two are needed. */
     EXPECT_INT(torc_signals_open(&signals, &number, 1), ==, -EMFILE);
     EXPECT(is_default(SIGUSR1));
@@ -246,7 +248,7 @@ FIBER_TEST(the_handlers_from_before_are_called_and_come_back)
 
     EXPECT_INT(sigaction(SIGUSR1, &simple, NULL), ==, 0);
     EXPECT_INT(sigaction(SIGUSR2, &detailed, NULL), ==, 0);
-    EXPECT(signal(SIGHUP, SIG_IGN) == SIG_DFL);
+    EXPECT(signal(SIGHUP, SIG_IGN) != SIG_ERR);
     EXPECT_INT(torc_signals_open(&signals, numbers, 3), ==, 0);
     for (int i = 0; i < 3; i++) {
         EXPECT_INT(raise(numbers[i]), ==, 0);
@@ -410,7 +412,7 @@ FIBER_TEST_WITH_THREADS(in_a_storm_watches_come_and_go_and_every_signal_is_count
     open_watch(&lasting, SIGUSR1);
     for (int i = 0; i < 2; i++)
         threads[i] = harness_thread(storm, &sent[i]);
-    for (unsigned i = 0; i < harness_scaled(500); i++) {
+    for (unsigned i = 0; i < harness_scaled(100); i++) {
         open_watch(&passing, SIGUSR1);
         EXPECT_INT(torc_signals_wait(&passing, NULL), ==, SIGUSR1);
         EXPECT_INT(torc_signals_wait(&lasting, &info), ==, SIGUSR1);

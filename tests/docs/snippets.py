@@ -29,11 +29,15 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 # What snippets may use without saying where it comes from.
 BEFORE_FUNCTIONS = """
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
 #include <torc/torc.h>
 """
 BEFORE_BODY = BEFORE_FUNCTIONS + """

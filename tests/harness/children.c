@@ -4,6 +4,7 @@
  */
 #include "harness/children.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <torc/error.h>
@@ -16,6 +17,11 @@ void harness_expect_no_children(void)
 
     EXPECT_MSG(result == -1, "there is a child; ended: %d", info.si_pid);
     EXPECT_INT(errno, ==, ECHILD);
+}
+
+void harness_use_plain_path(void)
+{
+    EXPECT_INT(setenv("PATH", "/bin:/usr/bin", 1), ==, 0);
 }
 
 void harness_spawn_shell(const char *script, const struct torc_process_options *options,

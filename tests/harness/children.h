@@ -11,6 +11,9 @@
 /* This process has no children: neither running nor waiting to be reaped. */
 void harness_expect_no_children(void);
 
+/* A PATH of directories that are everybody's: of others a search may say that they are not ours. */
+void harness_use_plain_path(void);
+
 /* Start `sh -c SCRIPT` with `options`, which may be NULL. */
 void harness_spawn_shell(const char *script, const struct torc_process_options *options,
                          struct torc_process *ret_process);

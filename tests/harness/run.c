@@ -10,12 +10,13 @@
 #include <liburing.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <torc/op.h>
 #include <torc/time.h>
 
 #define YIELDS_MAX 10000000
 
-static bool threads_started;
+static atomic_bool threads_started;
 
 struct run {
     const struct torc_options *options;
@@ -36,11 +37,24 @@ static size_t memory_in_use(void)
     return info.uordblks + info.hblkhd;
 }
 
+/* Torc starts threads as well, for what has to block. */
+static int watched_main(void *arg)
+{
+    const struct run *run = arg;
+    const int result = run->main(run->arg);
+    struct torc_stats stats;
+
+    torc_stats(&stats);
+    if (stats.blocking_threads > 0 || stats.blocking_runs > 0)
+        threads_started = true;
+    return result;
+}
+
 static void *run_thread(void *arg)
 {
     struct run *run = arg;
 
-    run->result = torc_run(run->main, run->arg, run->options);
+    run->result = torc_run(watched_main, run, run->options);
     return NULL;
 }
 
@@ -61,11 +75,6 @@ pthread_t harness_thread(void *(*body)(void *), void *arg)
     threads_started = true;
     EXPECT_INT(pthread_create(&thread, NULL, body, arg), ==, 0);
     return thread;
-}
-
-void harness_expect_threads(void)
-{
-    threads_started = true;
 }
 
 void harness_join(pthread_t thread)
@@ -128,6 +137,19 @@ static int call_plain(void *arg)
 void harness_run(void (*body)(void))
 {
     harness_run_with(NULL, call_plain, &body);
+}
+
+static void (*dying_body)(void);
+
+static void run_dying_body(void)
+{
+    (void)torc_run(call_plain, &dying_body, NULL);
+}
+
+void harness_expect_fiber_death(void (*body)(void), int signal, const char *text)
+{
+    dying_body = body;
+    harness_expect_death(run_dying_body, signal, text);
 }
 
 void harness_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg)

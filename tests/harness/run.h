@@ -20,13 +20,12 @@
     }                                  \
     static void name##_on_shard(void)
 
-/* The same, for a test that starts threads of its own, or has torc start some. */
+/* The same, for a test that starts threads of its own, or where torc has to. */
 #define FIBER_TEST_WITH_THREADS(name)  \
     static void name##_on_shard(void); \
     TEST(name)                         \
     {                                  \
         NEEDS_THREADS();               \
-        harness_expect_threads();      \
         harness_run(name##_on_shard);  \
     }                                  \
     static void name##_on_shard(void)
@@ -46,12 +45,14 @@ void harness_run_with(const struct torc_options *options, torc_fiber_fn *body, v
  */
 int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, void *arg);
 
+/* harness_expect_death() of a body that is the main fiber of a shard. From no shard. */
+void harness_expect_fiber_death(void (*body)(void), int signal, const char *text);
+
 /*
  * Start a thread, and wait for one. Memory that libc keeps for later threads looks like a leak,
  * so a test that starts some is not compared with how it was before.
  */
 pthread_t harness_thread(void *(*body)(void *), void *arg);
-void harness_expect_threads(void); /* that torc starts */
 void harness_join(pthread_t thread);
 
 /* Start a fiber in `scope`, or, if that is NULL, in the root scope. */

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """cli_test.py - the command line: what is wrong gets one line and status 2, --help is complete."""
 import json
+import os
+import tempfile
 import unittest
 
 import tool
@@ -23,7 +25,7 @@ WRONG = """
     echo --shards 1025
     echo --shards 1.5
     echo --shards many
-    echo --driver epoll
+    echo --driver steam
     echo --forbid nonsense
     echo --forbid all,
     echo --forbid ,
@@ -124,6 +126,9 @@ class Doctor(tool.TestCase):
         self.assertEqual((result.returncode, result.stderr), (0 if found["works"] else 1, ""))
         self.assertEqual(set(found), {"command", "version", "works", "driver", "features",
                                       "kernel", "limits", "machine", "advice"})
+        self.assertEqual(set(found["driver"]), {
+            "name", "error", "reason", "entries", "completion_entries", "self_test",
+            "sqpoll_idle_ms", "napi_poll_us", "min_wait_us"})
         self.assertEqual(set(found["limits"]), {
             "nofile", "nofile_max", "memlock", "memlock_max", "max_map_count",
             "overcommit_memory", "somaxconn"})
@@ -143,6 +148,33 @@ class Doctor(tool.TestCase):
         none = json.loads(tool.torc("doctor", "--json", "--forbid", "all").stdout)
         self.assertFalse(any(feature["used"] for feature in none["features"]))
 
+    def test_a_bug_of_the_kernel_that_was_found_is_shown_and_its_feature_is_not_used(self):
+        with tempfile.TemporaryDirectory() as directory:
+            environment = {"XDG_RUNTIME_DIR": directory, "TORC_SELFTEST": "", "TORC_FORBID": ""}
+            found = json.loads(tool.torc("doctor", "--json", env=environment).stdout)
+            self.assertEqual(found["driver"]["self_test"], "passed, just now")
+            path = os.path.join(directory, "torc-selftest")
+            with open(path, encoding="ascii") as file:
+                *key, tested, _ = file.read().split(" ")
+            with open(path, "w", encoding="ascii") as file:
+                file.write(" ".join([*key, tested, "4"]) + "\n")  # The check of MSG_RING.
+            if not int(tested, 16) & 4:
+                self.skipTest("this kernel has no MSG_RING")
+            result = tool.torc("doctor", env=environment)
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+            self.assertIn("this kernel has a bug", result.stderr)
+            self.assertRegex(result.stdout, r"not +msg_ring[^\n]*\n +a message to another ring")
+            self.assertIn("bugs found, earlier since this boot", result.stdout)
+
+    def test_what_was_switched_on_is_shown(self):
+        asked = {"TORC_NAPI": "50", "TORC_MIN_WAIT": "20", "TORC_SQPOLL": "3"}
+        driver = json.loads(tool.torc("doctor", "--json", env=asked).stdout)["driver"]
+        page = tool.torc("doctor", env=asked).stdout
+        for name, key in (("TORC_NAPI", "napi_poll_us"), ("TORC_MIN_WAIT", "min_wait_us"),
+                          ("TORC_SQPOLL", "sqpoll_idle_ms")):
+            self.assertIn(driver[key], (0, int(asked[name])))  # 0 where the kernel cannot.
+            self.assertEqual(name in page, driver[key] > 0, page)
+
     def test_people_get_a_page_without_colours_when_it_is_no_terminal(self):
         page = tool.torc("doctor", env={"TERM": "xterm"}).stdout
         self.assertNotIn("\033", page)
@@ -156,8 +188,29 @@ class Doctor(tool.TestCase):
         advice = json.loads(result.stdout)["advice"]
         self.assertTrue(any("256 descriptors" in a["what"] and a["how"] for a in advice), advice)
 
-    def test_where_io_uring_is_denied_it_says_by_what_and_ends_with_status_1(self):
-        result = tool.torc("doctor", "--json", preexec=tool.deny_io_uring)
+    def test_where_io_uring_is_denied_it_says_by_what_and_that_epoll_is_used(self):
+        environment = {"TORC_DRIVER": ""}
+        result = tool.torc("doctor", "--json", env=environment, preexec=tool.deny_io_uring)
+        found = json.loads(result.stdout)
+        self.assertEqual((result.returncode, found["works"]), (0, True), result)
+        self.assertEqual(found["driver"]["name"], "epoll")
+        self.assertIn("denied", found["driver"]["reason"])
+        self.assertFalse(any(advice["problem"] for advice in found["advice"]))
+        self.assertTrue(any("seccomp filter" in advice["what"] for advice in found["advice"]),
+                        found["advice"])
+
+    def test_epoll_that_was_asked_for_needs_no_advice(self):
+        for way in (["--driver", "epoll"], []):
+            environment = {"TORC_DRIVER": "" if way else "epoll"}
+            result = tool.torc("doctor", "--json", *way, env=environment)
+            found = json.loads(result.stdout)
+            self.assertEqual(found["driver"]["name"], "epoll")
+            self.assertEqual((found["driver"]["entries"], found["works"]), (0, True))
+            self.assertFalse(any("io_uring" in advice["what"] for advice in found["advice"]))
+
+    def test_where_io_uring_is_denied_and_insisted_on_it_says_by_what_and_ends_with_status_1(self):
+        insist = ["--driver", "uring"]
+        result = tool.torc("doctor", "--json", *insist, preexec=tool.deny_io_uring)
         found = json.loads(result.stdout)
         self.assertEqual((result.returncode, found["works"]), (1, False), result)
         self.assertEqual(found["driver"]["name"], "none")
@@ -165,10 +218,10 @@ class Doctor(tool.TestCase):
         problems = [advice for advice in found["advice"] if advice["problem"]]
         self.assertEqual(len(problems), 1)
         self.assertIn("seccomp filter", problems[0]["what"])
-        page = tool.torc("doctor", preexec=tool.deny_io_uring)
+        page = tool.torc("doctor", *insist, preexec=tool.deny_io_uring)
         self.assertEqual(page.returncode, 1)
         self.assertIn("cannot run here", page.stdout)
-        echo = tool.torc("echo", "--listen", "127.0.0.1:0", preexec=tool.deny_io_uring)
+        echo = tool.torc("echo", "--listen", "127.0.0.1:0", *insist, preexec=tool.deny_io_uring)
         self.assertEqual((echo.returncode, echo.stdout), (1, ""), echo)
         self.assertIn("torc doctor", echo.stderr)
 

@@ -145,9 +145,27 @@ class Echo(tool.TestCase):
                     self.assert_fails(result, 1)
                     self.assertIn("Address already in use", result.stderr)
 
+    def test_where_io_uring_is_denied_it_carries_traffic_all_the_same_and_says_how(self):
+        def deny():
+            os.environ.pop("TORC_DRIVER", None)
+            tool.deny_io_uring()
+
+        data = bytes(range(256)) * 64
+        with tool.Echo("--json", "--shards", 2, preexec=deny) as echo:
+            for _ in range(5):
+                with echo.connect() as connection:
+                    connection.sendall(data)
+                    self.assertEqual(tool.receive(connection, len(data)), data)
+            status, out, err = echo.stop()
+        self.assertEqual(status, 0)
+        self.assertRegex(err, r"\Atorc: using epoll[^\n]*denied[^\n]*torc doctor[^\n]*\n\Z")
+        self.assertEqual(json.loads(out)["bytes"], 5 * len(data))
+
     def test_ipv6_and_every_way_to_run(self):
         ways = (["--forbid", "all"], ["--busy-poll", "off"], ["--busy-poll", "50"],
-                ["--driver", "uring"], ["--mode", "stream"], ["--listen", "[::1]:0"])
+                ["--driver", "uring"], ["--driver", "epoll"], ["--driver", "auto"],
+                ["--driver", "epoll", "--shards", 3], ["--listen", "[::1]:0"],
+                ["--mode", "stream"], ["--mode", "stream", "--driver", "epoll"])
         for way in ways:
             with self.subTest(way), tool.Echo(*way) as echo:
                 host = "::1" if "[::1]:0" in way else "127.0.0.1"

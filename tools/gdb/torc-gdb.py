@@ -66,7 +66,8 @@ class Fiber:
         self.waits_in = ""
         if self.state in ("WAITING", "INTERRUPTED"):
             interrupt = symbol(block["interrupt"]) if int(block["interrupt"]) else ""
-            self.waits_in = interrupt.replace("interrupt_", "") or "uninterruptible"
+            interrupt = interrupt.replace("torc__", "").replace("interrupt_", "")
+            self.waits_in = interrupt or "uninterruptible"
 
     def is_called(self, name):
         return name in ("all", str(self.id), f"{self.shard}.{self.id}")

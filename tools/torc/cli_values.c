@@ -122,9 +122,14 @@ int cli_parse_driver(const struct cli_option *option, const char *text)
 {
     struct torc_options *runtime = option->value;
 
-    if (strcmp(text, "auto") != 0 && strcmp(text, "uring") != 0)
+    if (strcmp(text, "auto") == 0)
+        runtime->driver = TORC_DRIVER_AUTO;
+    else if (strcmp(text, "uring") == 0)
+        runtime->driver = TORC_DRIVER_URING;
+    else if (strcmp(text, "epoll") == 0)
+        runtime->driver = TORC_DRIVER_EPOLL;
+    else
         return -EINVAL;
-    runtime->driver = text[0] == 'a' ? TORC_DRIVER_AUTO : TORC_DRIVER_URING;
     return 0;
 }
 
@@ -216,10 +221,10 @@ struct cli_option cli_option_driver(struct torc_options *runtime)
     return (struct cli_option){
         .name = "driver",
         .argument = "NAME",
-        .help = "auto (the best that works here, the default) or uring",
+        .help = "auto (the best that works here, the default), uring or epoll",
         .parse = cli_parse_driver,
         .value = runtime,
-        .wants = "auto or uring",
+        .wants = "auto, uring or epoll",
     };
 }
 

@@ -148,6 +148,18 @@ static void print_advice(const struct doctor_advice *advice, unsigned count)
     }
 }
 
+/* What somebody has switched on. */
+static void print_asked_for(const struct torc_driver_report *report)
+{
+    if (report->sqpoll_idle_ms > 0)
+        line("TORC_SQPOLL", "a thread polls the submission queue, and sleeps after %u ms",
+             report->sqpoll_idle_ms);
+    if (report->napi_poll_us > 0)
+        line("TORC_NAPI", "waits poll the network devices for %u us", report->napi_poll_us);
+    if (report->min_wait_us > 0)
+        line("TORC_MIN_WAIT", "waits collect completions for %u us", report->min_wait_us);
+}
+
 static void print_all(const struct doctor_facts *facts, const struct doctor_advice *advice,
                       unsigned count)
 {
@@ -159,9 +171,11 @@ static void print_all(const struct doctor_facts *facts, const struct doctor_advi
     line("driver", "%s", report->driver);
     if (report->reason != NULL && report->reason[0] != '\0')
         line("", "%s", report->reason);
-    if (works) {
+    if (report->entries > 0) {
         line("ring", "%s entries, %s completions", output_count(report->entries).text,
              output_count(report->completion_entries).text);
+        line("self-test", "%s", report->self_test);
+        print_asked_for(report);
     }
     print_machine(facts);
     if (works)

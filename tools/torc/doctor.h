@@ -37,6 +37,7 @@ struct doctor_facts {
     char congestion_control[20];
     int64_t somaxconn;
     struct torc_driver_report report;
+    int ring_error; /* why there is no ring, though one would be used; else 0 */
 };
 
 /* Something that could be better. */

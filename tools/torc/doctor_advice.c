@@ -43,11 +43,11 @@ static void advise(struct advisor *advisor, const char *how, const char *format,
     va_end(arguments);
 }
 
-/* Why no driver works: the likeliest cause, and what to do about it. */
-static void advise_on_driver(struct advisor *advisor, const struct doctor_facts *facts)
+/* Why io_uring does not work: the likeliest cause, and what to do about it. */
+static void advise_on_rings(struct advisor *advisor, const struct doctor_facts *facts)
 {
     const char *switch_on = "as root: sysctl -w kernel.io_uring_disabled=0";
-    const int error = facts->report.error;
+    const int error = facts->ring_error;
     const bool denied = error == -EPERM || error == -EACCES || error == -ENOSYS;
 
     if (facts->kernel_version > 0 && facts->kernel_version < FIRST_KERNEL) {
@@ -61,7 +61,7 @@ static void advise_on_driver(struct advisor *advisor, const struct doctor_facts 
     } else if (facts->seccomp == 2 && denied) {
         advise(advisor,
                "allow io_uring_setup, io_uring_enter and io_uring_register in the filter; for "
-               "docker: --security-opt seccomp=FILE",
+               "docker: --security-opt seccomp=docs/seccomp/torc.json",
                "a seccomp filter%s%s denies io_uring", facts->container[0] != '\0' ? " of " : "",
                facts->container);
     } else if (error == -ENOMEM) {
@@ -69,9 +69,9 @@ static void advise_on_driver(struct advisor *advisor, const struct doctor_facts 
                "there is no locked memory left for a ring (%s)",
                output_bytes((double)facts->memlock).text);
     } else {
-        advise(advisor, facts->report.reason, "no driver works: %s", torc_strerror(error));
+        advise(advisor, facts->report.reason, "io_uring does not work: %s", torc_strerror(error));
     }
-    advisor->advice[0].problem = true;
+    advisor->advice[0].problem = facts->report.error != 0;
 }
 
 /* What only a newer kernel has. Features that were forbidden are somebody's wish. */
@@ -161,9 +161,9 @@ unsigned doctor_advise(const struct doctor_facts *facts, struct doctor_advice *a
 {
     struct advisor advisor = {.advice = advice};
 
-    if (facts->report.error != 0) {
-        advise_on_driver(&advisor, facts);
-    } else {
+    if (facts->ring_error != 0) {
+        advise_on_rings(&advisor, facts);
+    } else if (strcmp(facts->report.driver, "uring") == 0) {
         advise_on_features(&advisor, facts);
     }
     advise_on_descriptors(&advisor, facts);

@@ -129,6 +129,23 @@ static void read_kernel(struct doctor_facts *facts)
         facts->kernel_version = major * 100 + minor;
 }
 
+/* Why there is no ring, though nobody has asked for anything else. */
+static int find_ring_error(const struct torc_options *options,
+                           const struct torc_driver_report *report)
+{
+    const char *environment = getenv("TORC_DRIVER");
+    struct torc_options rings = *options;
+    struct torc_driver_report answer;
+
+    if (report->error != 0 || strcmp(report->driver, "epoll") != 0)
+        return report->error;
+    if (options->driver == TORC_DRIVER_EPOLL ||
+        (environment != NULL && strcmp(environment, "epoll") == 0))
+        return 0;
+    rings.driver = TORC_DRIVER_URING;
+    return torc_driver_report(&rings, &answer) < 0 ? 0 : answer.error;
+}
+
 int doctor_collect(const struct torc_options *options, struct doctor_facts *ret_facts)
 {
     struct doctor_facts facts = {
@@ -146,6 +163,7 @@ int doctor_collect(const struct torc_options *options, struct doctor_facts *ret_
 
     if (error < 0)
         return error;
+    facts.ring_error = find_ring_error(options, &facts.report);
     read_kernel(&facts);
     read_limit(RLIMIT_MEMLOCK, &facts.memlock, &facts.memlock_max);
     read_limit(RLIMIT_NOFILE, &facts.nofile, &facts.nofile_max);

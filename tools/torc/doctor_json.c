@@ -53,9 +53,12 @@ static json_t *machine_json(const struct doctor_facts *facts)
 
 static json_t *driver_json(const struct torc_driver_report *report)
 {
-    return json_pack("{s:o, s:i, s:o, s:i, s:i}", "name", text_json(report->driver), "error",
-                     report->error, "reason", text_json(report->reason), "entries",
-                     (int)report->entries, "completion_entries", (int)report->completion_entries);
+    return json_pack(
+        "{s:o, s:i, s:o, s:i, s:i, s:o, s:i, s:i, s:i}", "name", text_json(report->driver), "error",
+        report->error, "reason", text_json(report->reason), "entries", (int)report->entries,
+        "completion_entries", (int)report->completion_entries, "self_test",
+        text_json(report->self_test), "sqpoll_idle_ms", (int)report->sqpoll_idle_ms, "napi_poll_us",
+        (int)report->napi_poll_us, "min_wait_us", (int)report->min_wait_us);
 }
 
 static json_t *features_json(const struct torc_driver_report *report)

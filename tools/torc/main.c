@@ -34,8 +34,12 @@ static int print_help(void)
     printf("\nEach of them has a --help of its own: torc COMMAND --help.\n"
            "\n"
            "Environment:\n"
-           "  TORC_DRIVER  uring: which driver to take where none is named\n"
+           "  TORC_DRIVER  uring or epoll: which driver to take where none is named\n"
            "  TORC_FORBID  kernel features to do without, such as defer_taskrun,msg_ring or all\n"
+           "  TORC_SQPOLL, TORC_NAPI, TORC_MIN_WAIT\n"
+           "               for special machines: see docs/guide/tuning.md\n"
+           "  TORC_SELFTEST\n"
+           "               off: do not look for bugs of the kernel\n"
            "  NO_COLOR     if set to anything, no colours\n"
            "\n"
            "Exit status: 0 done, 1 it did not work, 2 wrong arguments.\n");

@@ -9,7 +9,8 @@
 
 struct signals {
     struct torc_signals watch;
-    int received; /* the signal that ended the run; 0: none */
+    sigset_t before; /* what this thread had blocked */
+    int received;    /* the signal that ended the run; 0: none */
 };
 
 /* Stop the runtime when a signal comes, from now on. On one shard. -errno. */

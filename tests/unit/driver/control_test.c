@@ -5,6 +5,8 @@
 #include "driver/driver.h"
 #include "harness/net.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 static int control(struct torc__control *request)
@@ -114,4 +116,100 @@ TEST(errors_are_those_of_the_system_calls)
     EXPECT_INT(control(&(struct torc__control){.kind = CONTROL_SOCKET, .a = -1}), ==,
                -EAFNOSUPPORT);
     EXPECT_INT(control(&(struct torc__control){.kind = (enum torc__control_kind)99}), ==, -ENOSYS);
+}
+
+TEST(pipes_and_pairs_are_close_on_exec)
+{
+    struct torc__control requests[] = {{.kind = CONTROL_PIPE},
+                                       {.kind = CONTROL_PAIR, .a = SOCK_SEQPACKET}};
+
+    for (int i = 0; i < 2; i++) {
+        int fds[2];
+
+        requests[i].data = fds;
+        EXPECT_INT(control(&requests[i]), ==, 0);
+        EXPECT(harness_is_cloexec(fds[0]));
+        EXPECT(harness_is_cloexec(fds[1]));
+        for (int j = 0; j < 2; j++)
+            EXPECT_INT(control(&(struct torc__control){.kind = CONTROL_CLOSE, .fd = fds[j]}), ==,
+                       0);
+        EXPECT_INT(control(&(struct torc__control){.kind = CONTROL_CLOSE, .fd = fds[0]}), ==,
+                   -EBADF);
+    }
+}
+
+TEST(messages_are_sent_and_received_without_waiting)
+{
+    char data = 'x';
+    struct iovec vector = {&data, 1};
+    struct mmsghdr messages[2] = {{.msg_hdr = {.msg_iov = &vector, .msg_iovlen = 1}},
+                                  {.msg_hdr = {.msg_iov = &vector, .msg_iovlen = 1}}};
+    struct torc__control request = {.kind = CONTROL_RECEIVE, .data = messages, .length = 2};
+    int fds[2];
+
+    EXPECT_INT(control(&(struct torc__control){.kind = CONTROL_PAIR, .a = SOCK_DGRAM, .data = fds}),
+               ==, 0);
+    request.fd = fds[0];
+    EXPECT_INT(control(&request), ==, -EAGAIN);
+    request.kind = CONTROL_SEND;
+    EXPECT_INT(control(&request), ==, 2);
+    request.fd = fds[1];
+    request.kind = CONTROL_RECEIVE;
+    EXPECT_INT(control(&request), ==, 2);
+    EXPECT_UINT(messages[1].msg_len, ==, 1);
+    harness_close_pair(fds);
+}
+
+TEST(connecting_to_a_full_queue_does_not_wait_and_leaves_the_files_flags_alone)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct torc__control name = {
+        .kind = CONTROL_LOCAL, .data = &address, .length = sizeof(address)};
+    struct torc__control request = {.kind = CONTROL_CONNECT, .data = &address};
+    int fds[4];
+
+    for (int i = 0; i < 4; i++)
+        fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_INT(bind(fds[0], (struct sockaddr *)&address, sizeof(sa_family_t)), ==, 0);
+    EXPECT_INT(listen(fds[0], 1), ==, 0);
+    name.fd = fds[0];
+    EXPECT_INT(control(&name), ==, 0);
+    request.length = name.length;
+    for (int i = 1; i < 4; i++) {
+        const int flags = fcntl(fds[i], F_GETFL);
+
+        request.fd = fds[i];
+        EXPECT_INT(control(&request), ==, i < 3 ? 0 : -EAGAIN);
+        EXPECT_INT(fcntl(fds[i], F_GETFL), ==, flags);
+        close(fds[i]);
+    }
+    close(fds[0]);
+}
+
+TEST(a_watched_set_is_changed_and_asked_without_waiting)
+{
+    const int set = control(&(struct torc__control){.kind = CONTROL_WATCH_OPEN});
+    uint64_t key = 9;
+    struct epoll_event event;
+    struct torc__control take = {
+        .kind = CONTROL_WATCH_TAKE, .fd = set, .data = &event, .length = 1};
+    struct torc__control change = {
+        .kind = CONTROL_WATCH_SET, .fd = set, .b = EPOLLOUT, .data = &key};
+    int fds[2];
+
+    EXPECT_INT(set, >=, 0);
+    EXPECT(harness_is_cloexec(set));
+    harness_pipe(fds);
+    change.a = fds[1];
+    EXPECT_INT(control(&take), ==, 0);
+    EXPECT_INT(control(&change), ==, 0);
+    EXPECT_INT(control(&change), ==, 0); /* Added, then changed. */
+    EXPECT_INT(control(&take), ==, 1);
+    EXPECT_UINT(event.data.u64, ==, 9);
+    change.b = 0;
+    EXPECT_INT(control(&change), ==, 0);
+    EXPECT_INT(control(&take), ==, 0);
+    EXPECT_INT(control(&change), ==, -ENOENT);
+    harness_close_pair(fds);
+    close(set);
 }

@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The environment of the tests chooses neither. */
@@ -91,15 +92,22 @@ TEST(the_environment_forbids_more_features_by_name)
 
 /* ---- Failures ---- */
 
-static int create(void)
+static int create_chosen(enum torc_driver_choice choice, const char *expected_name)
 {
-    const struct torc_options options = {0};
+    const struct torc_options options = {.driver = choice};
     struct torc__driver *driver = NULL;
     int result = torc__driver_create(&options, NULL, &driver);
 
     EXPECT(result == 0 || driver == NULL);
+    if (result == 0 && expected_name != NULL)
+        EXPECT_STR(driver->ops->name, expected_name);
     torc__driver_destroy(driver);
     return result;
+}
+
+static int create(void)
+{
+    return create_chosen(TORC_DRIVER_AUTO, NULL);
 }
 
 /* From now on, in this process, io_uring_setup() fails. */
@@ -118,33 +126,105 @@ static bool deny_rings(unsigned error)
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-TEST(a_kernel_that_denies_rings_is_reported_and_leaves_nothing)
+static void expect_nothing_used(const struct torc_driver_report *report)
+{
+    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
+        EXPECT(!report->features[i].used);
+        EXPECT(report->features[i].reason[0] != '\0');
+    }
+}
+
+TEST(a_kernel_that_denies_rings_is_reported_to_who_insists_and_leaves_nothing)
+{
+    const struct torc_options options = {.driver = TORC_DRIVER_URING};
+    struct torc_driver_report report;
+
+    if (!deny_rings(EPERM))
+        SKIP("seccomp filters are not to be had here: %s", strerror(errno));
+    EXPECT_INT(create_chosen(TORC_DRIVER_URING, NULL), ==, -EPERM);
+    EXPECT_INT(torc__driver_report(&options, &report), ==, 0);
+    EXPECT_STR(report.driver, "none");
+    EXPECT_INT(report.error, ==, -EPERM);
+    EXPECT(strstr(report.reason, "denied") != NULL);
+    expect_nothing_used(&report);
+}
+
+TEST(a_kernel_that_denies_rings_gives_epoll_to_who_leaves_it_open)
 {
     const struct torc_options options = {0};
     struct torc_driver_report report;
 
     if (!deny_rings(EPERM))
         SKIP("seccomp filters are not to be had here: %s", strerror(errno));
-    EXPECT_INT(create(), ==, -EPERM);
+    EXPECT_INT(create_chosen(TORC_DRIVER_AUTO, "epoll"), ==, 0);
     EXPECT_INT(torc__driver_report(&options, &report), ==, 0);
-    EXPECT_STR(report.driver, "none");
-    EXPECT_INT(report.error, ==, -EPERM);
+    EXPECT_STR(report.driver, "epoll");
+    EXPECT_INT(report.error, ==, 0);
     EXPECT(strstr(report.reason, "denied") != NULL);
-    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
-        EXPECT(!report.features[i].used);
-        EXPECT(report.features[i].reason[0] != '\0');
-    }
+    EXPECT_UINT(report.entries, ==, 0);
+    expect_nothing_used(&report);
 }
 
 static void create_where_there_are_no_rings(void)
 {
-    if (!deny_rings(ENOSYS) || create() == -ENOSYS)
+    if (!deny_rings(ENOSYS) || create_chosen(TORC_DRIVER_URING, NULL) == -ENOSYS)
         raise(SIGUSR1); /* So that dying without a word is told from this. */
 }
 
 TEST(a_kernel_without_rings_is_told_to_the_operator)
 {
     harness_expect_death(create_where_there_are_no_rings, SIGUSR1, "the kernel has no io_uring");
+}
+
+static void fall_back_ten_times(void)
+{
+    bool denied = deny_rings(ENOSYS);
+
+    for (int i = 0; i < 10 && denied; i++)
+        EXPECT_INT(create_chosen(TORC_DRIVER_AUTO, "epoll"), ==, 0);
+    raise(SIGUSR1);
+}
+
+TEST(a_process_is_told_once_that_it_uses_epoll_why_and_what_to_do)
+{
+    struct harness_death death;
+    const char *line;
+
+    harness_watch_death(fall_back_ten_times, &death);
+    EXPECT(WIFSIGNALED(death.status) && WTERMSIG(death.status) == SIGUSR1);
+    line = strstr(death.text, "torc: using epoll");
+    if (line == NULL)
+        SKIP("seccomp filters are not to be had here");
+    EXPECT(strstr(line, "the kernel has no io_uring") != NULL);
+    EXPECT(strstr(line, "torc doctor") != NULL);
+    EXPECT(strstr(line + 1, "torc: using epoll") == NULL);
+}
+
+TEST(want_of_locked_memory_gives_epoll)
+{
+    const struct rlimit none = {0, 0};
+
+    forget_environment();
+    EXPECT_INT(setrlimit(RLIMIT_MEMLOCK, &none), ==, 0);
+    if (create_chosen(TORC_DRIVER_URING, NULL) == 0)
+        SKIP("rings do not count as locked memory here (Linux 5.12), or the user may lock all");
+    EXPECT_INT(create_chosen(TORC_DRIVER_AUTO, "epoll"), ==, 0);
+}
+
+TEST(a_kernel_without_memory_for_the_smallest_rings_gives_epoll)
+{
+    if (!deny_rings(ENOMEM))
+        SKIP("seccomp filters are not to be had here: %s", strerror(errno));
+    EXPECT_INT(create_chosen(TORC_DRIVER_URING, NULL), ==, -ENOMEM);
+    EXPECT_INT(create_chosen(TORC_DRIVER_AUTO, "epoll"), ==, 0);
+}
+
+TEST(a_failure_that_is_no_denial_is_never_covered_up)
+{
+    if (!deny_rings(EMFILE))
+        SKIP("seccomp filters are not to be had here: %s", strerror(errno));
+    EXPECT_INT(create(), ==, -EMFILE);
+    EXPECT_INT(create_chosen(TORC_DRIVER_EPOLL, "epoll"), ==, 0);
 }
 
 TEST(want_of_descriptors_is_an_error_and_leaves_nothing)
@@ -176,6 +256,18 @@ TEST(a_driver_that_does_not_exist_is_invalid)
     EXPECT_INT(create(), ==, 0);
     setenv("TORC_DRIVER", "", 1);
     EXPECT_INT(create(), ==, 0);
+}
+
+TEST(the_environment_chooses_only_what_the_program_leaves_open)
+{
+    forget_environment();
+    EXPECT_INT(create_chosen(TORC_DRIVER_EPOLL, "epoll"), ==, 0);
+    setenv("TORC_DRIVER", "epoll", 1);
+    EXPECT_INT(create_chosen(TORC_DRIVER_AUTO, "epoll"), ==, 0);
+    EXPECT_INT(create_chosen(TORC_DRIVER_URING, "uring"), ==, 0);
+    setenv("TORC_DRIVER", "uring", 1);
+    EXPECT_INT(create_chosen(TORC_DRIVER_AUTO, "uring"), ==, 0);
+    EXPECT_INT(create_chosen(TORC_DRIVER_EPOLL, "epoll"), ==, 0);
 }
 
 /* ---- Report ---- */

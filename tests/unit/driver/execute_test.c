@@ -209,13 +209,11 @@ TEST(memory_is_advised)
 
 TEST(files_are_opened_looked_at_and_closed)
 {
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
     struct io_uring_sqe sqe = {0};
     struct statx status = {0};
     int fd;
 
     set_up();
-    remove_file(new_file("other", ""), "other");
     io_uring_prep_openat(&sqe, directory_fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     fd = torc__execute(&sqe);
     EXPECT_INT(fd, >=, 0);
@@ -231,13 +229,27 @@ TEST(files_are_opened_looked_at_and_closed)
     io_uring_prep_close(&sqe, fd);
     EXPECT_INT(torc__execute(&sqe), ==, 0);
     expect_same(&sqe, -EBADF);
+    EXPECT_INT(unlinkat(directory_fd, "file", 0), ==, 0);
+    io_uring_prep_openat(&sqe, directory_fd, "file", O_RDONLY, 0);
+    expect_same(&sqe, -ENOENT);
+    tear_down();
+}
+
+TEST(files_are_opened_within_a_directory)
+{
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
+    struct io_uring_sqe sqe = {0};
+    int fd;
+
+    if (harness_is_valgrind())
+        SKIP("valgrind 3.19 does not know openat2()");
+    set_up();
+    close(new_file("file", ""));
     io_uring_prep_openat2(&sqe, directory_fd, "file", &how);
     fd = torc__execute(&sqe);
     EXPECT_INT(fd, >=, 0);
     io_uring_prep_openat2(&sqe, directory_fd, "../file", &how);
     expect_same(&sqe, -EXDEV);
-    io_uring_prep_openat(&sqe, directory_fd, "none", O_RDONLY, 0);
-    expect_same(&sqe, -ENOENT);
     remove_file(fd, "file");
     tear_down();
 }

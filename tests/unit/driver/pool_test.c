@@ -299,10 +299,11 @@ static void *rain(void *arg)
             submit(storm->pool, harness_random_below(LANE_COUNT), &drops[i].job);
         }
         for (unsigned i = 0; i < 8; i++) {
-            if (harness_random_below(4) == 0 && torc__pool_withdraw(storm->pool, &drops[i].job))
+            if (harness_random_below(4) == 0 && torc__pool_withdraw(storm->pool, &drops[i].job)) {
                 storm->withdrawn++;
-            else
+            } else {
                 wait_for(&drops[i].done);
+            }
         }
     }
     return NULL;
@@ -327,14 +328,15 @@ TEST(every_job_of_many_threads_runs_once_or_is_withdrawn)
 
 TEST(a_pool_that_can_start_no_thread_refuses_and_one_that_has_some_goes_on)
 {
-    struct torc__pool *pool = new_pool(0, 0);
     struct torc__job refused = {.run = never};
+    struct torc__pool *pool;
     struct rlimit before;
     struct rlimit none;
     struct quick quick;
 
     if (harness_is_slow())
         SKIP("sanitizers and valgrind need address space themselves");
+    pool = new_pool(0, 0);
     EXPECT_INT(getrlimit(RLIMIT_AS, &before), ==, 0);
     none = (struct rlimit){1, before.rlim_max};
     EXPECT_INT(setrlimit(RLIMIT_AS, &none), ==, 0);

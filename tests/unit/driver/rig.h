@@ -6,12 +6,15 @@
 #define UNIT_DRIVER_RIG_H
 
 #include "base/clock.h"
-#include "base/compiler.h"
 #include "driver/uring.h"
 #include "harness/net.h"
+#include "unit/driver/noted.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <torc/time.h>
+#include <unistd.h>
 
 #define AFTER_60                                                                      \
     (TORC_FEATURE_DEFER_TASKRUN | TORC_FEATURE_NO_SQARRAY | TORC_FEATURE_BUFFER_INC | \
@@ -23,30 +26,6 @@
 
 /* What to forbid to be on each rung of the ladder on which all is tested. */
 static const unsigned rungs[] = {0, AFTER_60, AFTER_511, TORC_FEATURE_ALL};
-
-/* An op that notes what is told of it. */
-struct noted_op {
-    struct torc_op op;
-    unsigned told;
-    unsigned ended;
-    int result;
-};
-
-static inline void note(struct torc_op *op, int result, uint32_t flags, int more)
-{
-    struct noted_op *noted = container_of(op, struct noted_op, op);
-
-    (void)flags;
-    noted->told++;
-    noted->ended += !more;
-    noted->result = result;
-}
-
-/* The function of an op is its only field that concerns a driver. */
-static inline void set_function(struct torc_op *op, torc_op_fn *function)
-{
-    memcpy((char *)op + offsetof(struct torc_op, _complete), &function, sizeof(function));
-}
 
 static inline struct io_uring_sqe *prepare(struct torc__uring *uring, struct noted_op *noted)
 {
@@ -107,13 +86,39 @@ static inline void turn_until_ended(struct torc__uring *uring, const struct note
     }
 }
 
-static inline void expect_each_told_once(const struct noted_op *ops, unsigned count, int result)
+/* ---- What the log says ---- */
+
+struct log_capture {
+    int fd; /* A datagram socket in the place of stderr keeps the lines apart. */
+    int saved;
+};
+
+static inline void begin_capture(struct log_capture *capture)
 {
-    for (unsigned i = 0; i < count; i++) {
-        EXPECT_UINT(ops[i].told, ==, 1);
-        EXPECT_UINT(ops[i].ended, ==, 1);
-        EXPECT_INT(ops[i].result, ==, result);
+    int ends[2];
+
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends), ==, 0);
+    capture->saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    EXPECT_INT(dup2(ends[1], STDERR_FILENO), ==, STDERR_FILENO);
+    close(ends[1]);
+    capture->fd = ends[0];
+}
+
+/* Ends it, and returns how many lines there were with `text` in them. */
+static inline unsigned end_capture(const struct log_capture *capture, const char *text)
+{
+    unsigned count = 0;
+    char line[1024];
+    ssize_t length;
+
+    while ((length = recv(capture->fd, line, sizeof(line) - 1, MSG_DONTWAIT)) > 0) {
+        line[length] = '\0';
+        count += strstr(line, text) != NULL;
     }
+    dup2(capture->saved, STDERR_FILENO);
+    close(capture->saved);
+    close(capture->fd);
+    return count;
 }
 
 #endif

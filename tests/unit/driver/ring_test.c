@@ -8,6 +8,14 @@
 #include <string.h>
 #include <sys/resource.h>
 
+static int init(struct torc__ring *ring, unsigned entries, unsigned completions, unsigned flags)
+{
+    const struct torc__ring_shape shape = {
+        .entries = entries, .completion_entries = completions, .setup_flags = flags};
+
+    return torc__ring_init(ring, &shape);
+}
+
 static void submit_nop(struct torc__ring *ring, uint64_t user_data)
 {
     struct io_uring_sqe *sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
@@ -48,7 +56,7 @@ TEST(a_ring_carries_ops_with_any_flags_and_sizes)
     for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         for (unsigned entries = 1; entries <= 256; entries *= 4) {
             struct torc__ring ring;
-            int result = torc__ring_init(&ring, entries, 2 * entries, flags[i]);
+            int result = init(&ring, entries, 2 * entries, flags[i]);
 
             if (result == -EINVAL && flags[i] != 0)
                 continue; /* This kernel is older than the flag. */
@@ -65,7 +73,7 @@ TEST(sizes_that_are_no_power_of_two_are_rounded_up)
 {
     struct torc__ring ring;
 
-    EXPECT_INT(torc__ring_init(&ring, 300, 5000, 0), ==, 0);
+    EXPECT_INT(init(&ring, 300, 5000, 0), ==, 0);
     EXPECT_UINT(ring.sq_entries, ==, 512);
     EXPECT_UINT(ring.cq_entries, ==, 8192);
     EXPECT_UINT(ring.sq_mask, ==, 511);
@@ -77,7 +85,7 @@ TEST(a_registered_ring_is_entered_by_its_index)
 {
     struct torc__ring ring;
 
-    EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, 0);
+    EXPECT_INT(init(&ring, 16, 32, 0), ==, 0);
     if (torc__ring_register_fd(&ring) < 0) {
         torc__ring_finish(&ring);
         SKIP("this kernel can not register a ring's descriptor");
@@ -92,17 +100,46 @@ TEST(a_wait_ends_at_its_timeout)
     const struct __kernel_timespec timeout = {.tv_nsec = 1000000};
     struct torc__ring ring;
 
-    EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, 0);
+    EXPECT_INT(init(&ring, 16, 32, 0), ==, 0);
     if (ring.features & IORING_FEAT_EXT_ARG)
         EXPECT_INT(ring.enter(&ring, 0, 1, IORING_ENTER_GETEVENTS, &timeout), ==, -ETIME);
     torc__ring_finish(&ring);
+}
+
+static int refuse(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                  const struct __kernel_timespec *timeout)
+{
+    (void)ring;
+    (void)submit;
+    (void)wait;
+    (void)flags;
+    (void)timeout;
+    return -EPERM;
+}
+
+TEST(a_ring_is_tried_and_is_as_new_if_it_works)
+{
+    const unsigned flags[] = {0, IORING_SETUP_SQPOLL};
+    struct torc__ring ring;
+
+    for (unsigned i = 0; i < 2; i++) {
+        if (init(&ring, 16, 32, flags[i]) < 0)
+            continue; /* A polling thread is not for everyone. */
+        for (unsigned j = 0; j < 100; j++)
+            EXPECT_INT(torc__ring_try(&ring), ==, 0);
+        EXPECT_UINT(torc__ring_queued(&ring), ==, 0);
+        EXPECT(!torc__ring_has_completion(&ring));
+        ring.enter = refuse;
+        EXPECT_INT(torc__ring_try(&ring), ==, -EPERM);
+        torc__ring_finish(&ring);
+    }
 }
 
 TEST(op_codes_are_known_to_the_kernel_or_not)
 {
     struct torc__ring ring;
 
-    EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, 0);
+    EXPECT_INT(init(&ring, 16, 32, 0), ==, 0);
     EXPECT(torc__ring_has_opcode(&ring, IORING_OP_NOP));
     EXPECT(torc__ring_has_opcode(&ring, IORING_OP_RECV));
     EXPECT(!torc__ring_has_opcode(&ring, 255));
@@ -116,11 +153,11 @@ TEST(what_the_kernel_refuses_is_its_error_and_leaves_nothing)
     struct torc__ring ring;
 
     memset(&ring, 0xaa, sizeof(ring));
-    EXPECT_INT(torc__ring_init(&ring, 0, 32, 0), ==, -EINVAL);
-    EXPECT_INT(torc__ring_init(&ring, 16, 8, 0), ==, -EINVAL); /* Completions must not be fewer. */
-    EXPECT_INT(torc__ring_init(&ring, 16, 32, 1U << 31), ==, -EINVAL);
+    EXPECT_INT(init(&ring, 0, 32, 0), ==, -EINVAL);
+    EXPECT_INT(init(&ring, 16, 8, 0), ==, -EINVAL); /* Completions must not be fewer. */
+    EXPECT_INT(init(&ring, 16, 32, 1U << 31), ==, -EINVAL);
     if (setrlimit(RLIMIT_NOFILE, &none) == 0) {
-        EXPECT_INT(torc__ring_init(&ring, 16, 32, 0), ==, -EMFILE);
+        EXPECT_INT(init(&ring, 16, 32, 0), ==, -EMFILE);
         EXPECT_INT(setrlimit(RLIMIT_NOFILE, &old), ==, 0);
     }
 }

@@ -79,7 +79,7 @@ static size_t address_space(void)
     EXPECT(file != NULL);
     EXPECT_INT(fscanf(file, "%zu", &pages), ==, 1);
     fclose(file);
-    return pages * 4096;
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static void set_address_limit(rlim_t bytes)

@@ -4,6 +4,7 @@
  */
 #include "harness/run.h"
 #include "unit/driver/rig.h"
+#include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -292,4 +293,58 @@ TEST(a_wake_that_can_not_be_submitted_goes_to_the_eventfd)
     wait_for_wakeups(&target, 1);
     stop(&target);
     stop(&uring);
+}
+
+/* ---- A wake-up that comes while room is made ---- */
+
+static struct {
+    unsigned times;
+    int (*real)(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                const struct __kernel_timespec *timeout);
+} busy;
+
+static int busy_at_first(struct torc__ring *ring, unsigned submit, unsigned wait, unsigned flags,
+                         const struct __kernel_timespec *timeout)
+{
+    if (submit == 0 || busy.times == 0)
+        return busy.real(ring, submit, wait, flags, timeout);
+    busy.times--;
+    return -EBUSY;
+}
+
+/* The queue is full when the wait begins, and emptying it takes the wake-up out of the kernel. */
+TEST(a_wake_up_among_completions_set_aside_to_make_room_ends_the_wait)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct torc__uring other;
+        struct noted_op polls[16];
+        int ends[2];
+
+        start_sized(&uring, rungs[rung], 16, 8192);
+        start(&other, rungs[rung]);
+        if (!(uring.base.features & TORC_FEATURE_MSG_RING)) {
+            stop(&other);
+            stop(&uring);
+            continue;
+        }
+        harness_pipe(ends);
+        wake(&uring, &other);
+        turn(&other, DRIVER_NO_WAIT);
+        for (unsigned i = 0; i < 16; i++)
+            io_uring_prep_poll_add(prepare(&uring, &polls[i]), ends[0], POLLIN);
+        busy.real = uring.ring.enter;
+        busy.times = 1;
+        uring.ring.enter = busy_at_first;
+        turn(&uring, torc__clock_now() + SOON_NS);
+        EXPECT_UINT(busy.times, ==, 0);
+        EXPECT_UINT(uring.base.stats.wakeups_received, ==, 1);
+        EXPECT_UINT(uring.base.stats.waits, ==, 0);
+
+        harness_put(ends[1], "x", 1);
+        turn_until_ended(&uring, polls, 16);
+        harness_close_pair(ends);
+        stop(&other);
+        stop(&uring);
+    }
 }

@@ -13,8 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE  4096u
-#define GUARD (4 * PAGE)
+#define PAGE  ((size_t)sysconf(_SC_PAGESIZE))
+#define GUARD (PAGE > 16384 ? PAGE : (size_t)16384)
 
 static int probe_ends[2];
 
@@ -121,10 +121,10 @@ TEST(an_address_leads_to_its_stack)
         EXPECT(torc__stacks_find(&stacks, stack->top - 1) == stack);
         EXPECT(torc__stacks_find(&stacks, stack->low - 1) == stack);
         EXPECT(torc__stacks_find(&stacks, stack->low - GUARD) == stack);
-        EXPECT(torc__stack_in_guard(stack, stack->low - 1));
-        EXPECT(torc__stack_in_guard(stack, stack->low - GUARD));
-        EXPECT(!torc__stack_in_guard(stack, stack->low));
-        EXPECT(!torc__stack_in_guard(stack, stack->low - GUARD - 1));
+        EXPECT(torc__stack_in_guard(&stacks, stack, stack->low - 1));
+        EXPECT(torc__stack_in_guard(&stacks, stack, stack->low - GUARD));
+        EXPECT(!torc__stack_in_guard(&stacks, stack, stack->low));
+        EXPECT(!torc__stack_in_guard(&stacks, stack, stack->low - GUARD - 1));
     }
     EXPECT(torc__stacks_find(&stacks, &elsewhere) == NULL);
     EXPECT(torc__stacks_find(&stacks, NULL) == NULL);
@@ -136,7 +136,7 @@ TEST(an_address_leads_to_its_stack)
 
 static void expect_guarded(const struct torc__stack *stack)
 {
-    for (unsigned page = 1; page <= 4; page++) {
+    for (unsigned page = 1; page <= GUARD / PAGE; page++) {
         EXPECT(!is_readable(stack->low - page * PAGE));
         EXPECT(!is_readable(stack->low - page * PAGE + PAGE - 1));
     }
@@ -196,18 +196,25 @@ TEST(a_write_below_a_stack_is_a_fault)
     harness_expect_death(overflow_into_protection, SIGSEGV, "");
 }
 
+static unsigned max_map_count(void)
+{
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+    unsigned most = 0;
+
+    EXPECT(file != NULL && fscanf(file, "%u", &most) == 1);
+    fclose(file);
+    return most;
+}
+
 /* Each of these guards makes two mappings more, and a process may have 65,530. */
 TEST(more_stacks_than_guards_by_protection_are_had_without)
 {
     const uint32_t count = 40000;
+    const unsigned most = max_map_count();
     struct torc__stacks stacks;
     struct torc__stack **taken;
-    FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
-    unsigned most = 0;
     void *mapping;
 
-    EXPECT(file != NULL && fscanf(file, "%u", &most) == 1);
-    fclose(file);
     if (most / 4 >= count || harness_is_slow())
         SKIP("vm.max_map_count is %u here, or everything is slow", most);
     start(&stacks, true, count);
@@ -224,6 +231,34 @@ TEST(more_stacks_than_guards_by_protection_are_had_without)
     give_all(&stacks, taken, count);
     torc__stacks_finish(&stacks);
     end_probing();
+}
+
+/* Mappings are counted for the whole process, and every shard has a pool of its own. */
+TEST(guards_by_protection_are_counted_for_all_pools_together)
+{
+    const uint32_t limit = max_map_count() / 4;
+    struct torc__stacks pools[3];
+    struct torc__stack **taken[3];
+
+    if (limit >= 40000 || harness_is_slow())
+        SKIP("vm.max_map_count is %u here, or everything is slow", 4 * limit);
+    start(&pools[0], true, limit + 64);
+    taken[0] = take_all(&pools[0], limit + 64);
+    start(&pools[1], true, 64);
+    taken[1] = take_all(&pools[1], 64);
+    EXPECT_UINT(pools[0].protected, ==, limit);
+    EXPECT_UINT(pools[1].protected, ==, 0);
+    EXPECT_UINT(pools[1].unguarded, ==, 64);
+
+    give_all(&pools[0], taken[0], limit + 64);
+    torc__stacks_finish(&pools[0]);
+    start(&pools[2], true, 64);
+    taken[2] = take_all(&pools[2], 64);
+    EXPECT_UINT(pools[2].protected, ==, 64); /* Those of the first are to be had again. */
+    for (unsigned i = 1; i < 3; i++) {
+        give_all(&pools[i], taken[i], 64);
+        torc__stacks_finish(&pools[i]);
+    }
 }
 
 /* ---- Taking and giving ---- */

@@ -46,7 +46,7 @@ static int fake_addresses(struct torc_resolver *resolver, const char *host,
     result = torc_event_wait(&script.answer);
     if (result < 0 || script.result < 0)
         return result < 0 ? result : script.result;
-    for (int i = 0; i < script.result; i++)
+    for (int i = 0; i < script.result && i < 3; i++)
         ret_answer->addresses[i] = harness_address(texts[i]);
     ret_answer->count = (unsigned)script.result;
     ret_answer->ttl_ns = script.ttl_ns;

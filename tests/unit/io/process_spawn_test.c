@@ -6,7 +6,13 @@
 #include "harness/net.h"
 #include "io/process.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,4 +112,44 @@ TEST(what_the_caller_has_blocked_stays_blocked)
     EXPECT_INT(sigprocmask(SIG_SETMASK, NULL, &set), ==, 0);
     EXPECT(sigismember(&set, SIGUSR1));
     EXPECT(!sigismember(&set, SIGUSR2));
+}
+
+/* From here on this process and its children have the kernel of before 5.9. */
+static bool forbid_close_range(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog filter = {.len = 4, .filter = code};
+
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(without_close_range_nothing_leaks_into_a_child_either)
+{
+    const char *const argv[] = {"ls", "/proc/self/fd", NULL};
+    const struct torc_process_fd passed = {.fd = 0, .child_fd = 60};
+    const struct torc_process_options options = {
+        .output = {.kind = TORC_STDIO_PIPE}, .fds = &passed, .fd_count = 1};
+    int leaky[100]; /* More than one call of getdents() gives. */
+    struct torc__launch request;
+    char text[64] = "";
+
+    if (!forbid_close_range())
+        SKIP("no seccomp filter may be set here");
+    for (int i = 0; i < 100; i++) {
+        leaky[i] = dup(STDERR_FILENO);
+        EXPECT_INT(leaky[i], >=, 0);
+    }
+    EXPECT_INT(launch(&request, argv, &options), ==, 0);
+    EXPECT_INT(reap(&request), ==, 0);
+    EXPECT_INT(read(request.pipes[STDOUT_FILENO], text, sizeof(text) - 1), >, 0);
+    EXPECT_STR(text, "0\n1\n2\n3\n60\n");
+    EXPECT_INT(close(request.pipes[STDOUT_FILENO]), ==, 0);
+    for (int i = 0; i < 100; i++)
+        EXPECT_INT(close(leaky[i]), ==, 0);
 }

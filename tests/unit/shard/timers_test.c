@@ -297,22 +297,25 @@ TEST(stopped_timers_cost_few_wakeups)
     }
 }
 
-TEST(the_slots_around_every_boundary_of_a_level_are_found)
+/* Begin `before` ticks from a boundary, and find timers that lie around another. */
+static void look_around_boundary(uint64_t boundary_ns, int before)
 {
     static struct entry entries[5];
 
-    for (unsigned bits = 0; bits < 62 - TIMER_TICK_BITS; bits++) {
-        const uint64_t boundary_ns = TICK_NS << bits;
+    wheel_init(boundary_ns + (uint64_t)((int64_t)before * (int64_t)TICK_NS));
+    for (unsigned i = 0; i < 5; i++)
+        start(&entries[i], 3 * boundary_ns + (i - 2) * TICK_NS / 2);
+    for (unsigned i = 0; wheel.running > 0; i++) {
+        EXPECT_UINT(i, <, 10);
+        serve(next());
+    }
+}
 
-        for (int before = -2; before <= 2; before++) {
-            wheel_init(boundary_ns + (uint64_t)((int64_t)before * (int64_t)TICK_NS));
-            for (unsigned i = 0; i < 5; i++)
-                start(&entries[i], 3 * boundary_ns + (i - 2) * TICK_NS / 2);
-            for (unsigned i = 0; wheel.running > 0; i++) {
-                EXPECT_UINT(i, <, 10);
-                serve(next());
-            }
-        }
+TEST(the_slots_around_every_boundary_of_a_level_are_found)
+{
+    for (unsigned bits = 0; bits < 62 - TIMER_TICK_BITS; bits++) {
+        for (int before = -2; before <= 2; before++)
+            look_around_boundary(TICK_NS << bits, before);
     }
 }
 

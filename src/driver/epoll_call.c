@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * epoll_call.c - system calls that have no non-blocking form, and vectors that go in steps.
+ *
+ * accept(), connect() and writes to terminals block, or do not, by a flag of the open file, which
+ * is the program's and perhaps shared with other processes. It is set for the one call and taken
+ * back. Threads of this process take turns, so that none mistakes another's O_NONBLOCK for the
+ * program's. What is left: another process that shares the open file may see -EAGAIN in that
+ * moment; and if it does the same thing in the same moment, one of the two may block, until there
+ * is a connection or room.
+ */
+#include "base/compiler.h"
+#include "driver/epoll.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+
+/* Of the process, as the flags of its files are. */
+static pthread_mutex_t changing_flags = PTHREAD_MUTEX_INITIALIZER;
+
+bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events)
+{
+    struct pollfd one = {.fd = fd, .events = (short)events};
+
+    torc__epoll_count_call(epoll);
+    return poll(&one, 1, 0) > 0;
+}
+
+int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events)
+{
+    struct pollfd one = {.fd = fd, .events = (short)events};
+
+    torc__epoll_count_call(epoll);
+    if (fd < 0 || poll(&one, 1, 0) < 0)
+        return -EBADF;
+    return one.revents & POLLNVAL ? -EBADF : (uint16_t)one.revents;
+}
+
+static ssize_t make_call(torc__epoll_call_fn *call, void *arguments)
+{
+    ssize_t result;
+
+    do
+        result = call(arguments);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : result;
+}
+
+ssize_t torc__epoll_call_nonblocking(struct torc__epoll *epoll, int fd, torc__epoll_call_fn *call,
+                                     void *arguments)
+{
+    ssize_t result;
+    int flags;
+
+    pthread_mutex_lock(&changing_flags);
+    torc__epoll_count_call(epoll);
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0) {
+        result = -errno;
+    } else if (flags & O_NONBLOCK) {
+        torc__epoll_count_call(epoll);
+        result = make_call(call, arguments);
+    } else {
+        epoll->base.stats.enters += 3;
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+        result = make_call(call, arguments);
+        (void)fcntl(fd, F_SETFL, flags);
+    }
+    pthread_mutex_unlock(&changing_flags);
+    return result;
+}
+
+size_t torc__epoll_vector_size(const struct iovec *vector, size_t count)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < count; i++)
+        size += vector[i].iov_len;
+    return size;
+}
+
+unsigned torc__epoll_slice(const struct iovec *vector, size_t count, size_t skip,
+                           struct iovec *ret_pieces, unsigned room)
+{
+    unsigned pieces = 0;
+
+    for (size_t i = 0; i < count && pieces < room; i++) {
+        if (skip >= vector[i].iov_len) {
+            skip -= vector[i].iov_len;
+            continue;
+        }
+        ret_pieces[pieces].iov_base = (char *)vector[i].iov_base + skip;
+        ret_pieces[pieces].iov_len = vector[i].iov_len - skip;
+        pieces++;
+        skip = 0;
+    }
+    return pieces;
+}

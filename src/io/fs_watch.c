@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fs_watch.c - what changes in a tree of directories.
+ *
+ * The kernel watches directories one by one, and tells by a number, of which a table says what
+ * path it is. A directory is watched first and then read, so that what is made in it meanwhile is
+ * told by the one or by the other.
+ *
+ * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer
+ * only when all that it brings about has been done, and so does an entry of a scan.
+ */
+#include "base/compiler.h"
+#include "io/blocking.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <torc/dir.h>
+#include <torc/fs.h>
+#include <torc/fs_watch.h>
+#include <torc/io.h>
+#include <unistd.h>
+
+#define BUCKETS 256u /* Chains of some hundred entries are still short beside a system call. */
+
+/* A directory that is watched. */
+struct node {
+    struct node *next; /* in its bucket */
+    int number;        /* the kernel's */
+    bool is_read;      /* what was in it when it came has been told, or is being told */
+    char path[];       /* from the root, which is "" */
+};
+
+enum scan_state {
+    SCAN_NONE,
+    SCAN_READING, /* takes the next entry */
+    SCAN_TAKEN,   /* has one, with which it is not done */
+};
+
+struct torc_fs_watch {
+    int fd;
+    uint32_t mask; /* what the caller wants to know */
+    int root;      /* the number of the root, -1 once it is gone */
+    struct node *buckets[BUCKETS];
+    /* Events read and not told, [at, filled). */
+    uint32_t at;
+    uint32_t filled;
+    _Alignas(struct inotify_event) char buffer[4096];
+    bool has_overflowed; /* which is to be told when the tree has been read */
+    /* A tree that is being read. */
+    enum scan_state scan;
+    bool is_silent; /* its entries are not told */
+    uint32_t top_length;
+    struct torc_walk walk;
+    struct torc_walk_entry entry;
+    char base[PATH_MAX]; /* the absolute path of the root */
+    char path[PATH_MAX]; /* what is told, from the root */
+    char full[PATH_MAX]; /* the same, absolute: for system calls */
+};
+
+/* ---- Directories watched ---- */
+
+static struct node **find(struct torc_fs_watch *watch, int number)
+{
+    struct node **link = &watch->buckets[(unsigned)number % BUCKETS];
+
+    while (*link != NULL && (*link)->number != number)
+        link = &(*link)->next;
+    return link;
+}
+
+static void remove_node(struct node **link)
+{
+    struct node *node = *link;
+
+    *link = node->next;
+    free(node);
+}
+
+/* The directory with a number has that path. 0 or -ENOMEM. */
+static int note(struct torc_fs_watch *watch, int number, const char *path, struct node **ret_node)
+{
+    struct node **link = find(watch, number);
+    const size_t size = strlen(path) + 1;
+    struct node *node = *link;
+
+    if (node == NULL || strcmp(node->path, path) != 0) {
+        node = malloc(sizeof(*node) + size);
+        if (node == NULL)
+            return -ENOMEM;
+        if (*link != NULL)
+            remove_node(link);
+        node->next = *link;
+        node->number = number;
+        node->is_read = false;
+        memcpy(node->path, path, size);
+        *link = node;
+    }
+    *ret_node = node;
+    return 0;
+}
+
+static bool is_below(const char *path, const char *top, size_t top_length)
+{
+    return strncmp(path, top, top_length) == 0 &&
+           (path[top_length] == '\0' || path[top_length] == '/');
+}
+
+/* A directory has left the tree: what happens in it, and below, is no concern any more. */
+static void forget_below(struct torc_fs_watch *watch, const char *path)
+{
+    const size_t length = strlen(path);
+    const int saved = errno;
+
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        struct node **link = &watch->buckets[i];
+
+        while (*link != NULL) {
+            if (is_below((*link)->path, path, length)) {
+                (void)inotify_rm_watch(watch->fd, (*link)->number); /* Never waits. */
+                remove_node(link);
+            } else {
+                link = &(*link)->next;
+            }
+        }
+    }
+    errno = saved;
+}
+
+/* `first`, "/" and `second` into `to`, without what is empty; false if there is no room. */
+static bool join(char *to, const char *first, const char *second)
+{
+    const size_t first_length = strlen(first);
+    const size_t second_length = strlen(second);
+    size_t at = first_length;
+
+    if (first_length + second_length + 2 > PATH_MAX)
+        return false;
+    memmove(to, first, first_length + 1);
+    if (first_length > 0 && second_length > 0)
+        to[at++] = '/';
+    memcpy(to + at, second, second_length + 1);
+    return true;
+}
+
+/* Watch the directory at `path`, if it is not watched already. 0 or an error. */
+static int follow(struct torc_fs_watch *watch, const char *path, struct node **ret_node)
+{
+    const uint32_t mask =
+        watch->mask | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW;
+    int number;
+
+    if (!join(watch->full, watch->base, path))
+        return -ENAMETOOLONG;
+    number = (int)torc__file_call(
+        SYS_inotify_add_watch, (uintptr_t[6]){(uintptr_t)watch->fd, (uintptr_t)watch->full, mask});
+    if (number < 0)
+        return number;
+    if (*path == '\0')
+        watch->root = number;
+    return note(watch, number, path, ret_node);
+}
+
+static bool is_reason(int error)
+{
+    return error == -ECANCELED || error == -ETIME;
+}
+
+/* The directory is no more, or is another kind of thing by now: of no interest. */
+static bool has_gone(int error)
+{
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EACCES;
+}
+
+/* ---- Reading a tree ---- */
+
+/* Begin to read the directory at `path`, which is followed already. */
+static int begin_scan(struct torc_fs_watch *watch, const char *path, bool is_silent)
+{
+    int result;
+
+    if (!join(watch->full, watch->base, path))
+        return -ENAMETOOLONG;
+    result = torc_walk_open(&watch->walk, AT_FDCWD, watch->full, 0);
+    if (result < 0)
+        return has_gone(result) ? 0 : result;
+    (void)join(watch->path, path, "");
+    watch->top_length = (uint32_t)strlen(watch->path);
+    watch->is_silent = is_silent;
+    watch->scan = SCAN_READING;
+    return 0;
+}
+
+static void end_scan(struct torc_fs_watch *watch)
+{
+    if (watch->scan != SCAN_NONE)
+        torc_walk_close(&watch->walk);
+    watch->scan = SCAN_NONE;
+}
+
+/* Follow, if it is a directory, what the scan has come to. */
+static int settle_entry(struct torc_fs_watch *watch)
+{
+    struct node *node;
+    int result;
+
+    watch->path[watch->top_length] = '\0';
+    if (!join(watch->path, watch->path, watch->entry.path))
+        return -ENAMETOOLONG;
+    if (watch->entry.visit != TORC_WALK_ENTER)
+        return has_gone(watch->entry.error) ? 0 : watch->entry.error;
+    result = follow(watch, watch->path, &node);
+    if (result == 0)
+        node->is_read = true; /* The scan goes there next. */
+    return has_gone(result) ? 0 : result;
+}
+
+/* 1 and an event; 0 if there is none, perhaps since the scan is at its end; or an error. */
+static int scan_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *ret_event)
+{
+    bool is_directory;
+    int result;
+
+    if (watch->scan == SCAN_READING) {
+        result = torc_walk_next(&watch->walk, &watch->entry);
+        if (is_reason(result))
+            return result;
+        if (result <= 0) {
+            end_scan(watch);
+            return has_gone(result) ? 0 : result;
+        }
+        watch->scan = SCAN_TAKEN;
+    }
+    result = settle_entry(watch);
+    if (is_reason(result))
+        return result;
+    watch->scan = SCAN_READING;
+    if (result < 0)
+        return result;
+    is_directory = watch->entry.visit == TORC_WALK_ENTER;
+    if (watch->is_silent || !(watch->mask & IN_CREATE) ||
+        (!is_directory && watch->entry.visit != TORC_WALK_ENTRY))
+        return 0;
+    *ret_event = (struct torc_fs_watch_event){.mask = IN_CREATE | (is_directory ? IN_ISDIR : 0),
+                                              .path = watch->path};
+    return 1;
+}
+
+/* ---- Events ---- */
+
+/* Wait for events. 0 or an error. The descriptor is non-blocking, so the read never waits. */
+static int fill(struct torc_fs_watch *watch)
+{
+    int result = torc_poll(watch->fd, POLLIN);
+    const int saved = errno;
+    ssize_t count;
+
+    if (result < 0)
+        return result;
+    count = read(watch->fd, watch->buffer, sizeof(watch->buffer));
+    result = count < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
+    errno = saved;
+    watch->at = 0;
+    watch->filled = count < 0 ? 0 : (uint32_t)count;
+    return result;
+}
+
+/* Follow the root, and all that is below it by now. */
+static int follow_all(struct torc_fs_watch *watch)
+{
+    struct node *root;
+    int result = follow(watch, "", &root);
+
+    return result < 0 ? result : begin_scan(watch, "", true);
+}
+
+/* A directory has come into the tree at watch->path. */
+static int came(struct torc_fs_watch *watch)
+{
+    struct node *node;
+    int result = follow(watch, watch->path, &node);
+
+    if (result == 0 && !node->is_read) {
+        result = begin_scan(watch, node->path, false);
+        node->is_read = result == 0;
+    }
+    return has_gone(result) ? 0 : result;
+}
+
+/* What an event means for us. 0, or an error that keeps it in the buffer. */
+static int serve(struct torc_fs_watch *watch, const struct inotify_event *event)
+{
+    if (!(event->mask & IN_ISDIR) || event->len == 0)
+        return 0;
+    if (event->mask & IN_MOVED_FROM)
+        forget_below(watch, watch->path);
+    if (event->mask & (IN_CREATE | IN_MOVED_TO))
+        return came(watch);
+    return 0;
+}
+
+/* Whether the caller is to hear of an event of a directory. */
+static bool is_wanted(const struct torc_fs_watch *watch, const struct inotify_event *event)
+{
+    const uint32_t of_itself = IN_DELETE_SELF | IN_MOVE_SELF;
+
+    if (event->mask & (of_itself | IN_UNMOUNT) && event->wd != watch->root)
+        return false; /* The directory above tells of it. */
+    return event->mask & (watch->mask | IN_UNMOUNT);
+}
+
+/* An event of a directory that is watched. 1 if it is for the caller, 0 if not, or an error. */
+static int take_known(struct torc_fs_watch *watch, const struct node *node,
+                      const struct inotify_event *event, struct torc_fs_watch_event *ret_event)
+{
+    int result;
+
+    if (!join(watch->path, node->path, event->len > 0 ? event->name : ""))
+        return -ENAMETOOLONG;
+    result = serve(watch, event);
+    if (result < 0 || !is_wanted(watch, event))
+        return result;
+    *ret_event = (struct torc_fs_watch_event){
+        .mask = event->mask, .cookie = event->cookie, .path = watch->path};
+    return 1;
+}
+
+/* The event at the front of the buffer, likewise. */
+static int take_event(struct torc_fs_watch *watch, struct torc_fs_watch_event *ret_event)
+{
+    const struct inotify_event *event =
+        (const struct inotify_event *)(const void *)(watch->buffer + watch->at);
+    struct node **link = find(watch, event->wd);
+    int result = 0;
+
+    if (event->mask & IN_Q_OVERFLOW) {
+        /* All may have been missed. The caller is told when all is followed again. */
+        result = follow_all(watch);
+        watch->has_overflowed = !is_reason(result);
+    } else if (event->mask & IN_IGNORED) {
+        if (event->wd == watch->root)
+            watch->root = -1;
+        if (*link != NULL)
+            remove_node(link);
+    } else if (*link != NULL) { /* Others were forgotten. */
+        result = take_known(watch, *link, event, ret_event);
+    }
+    if (!is_reason(result))
+        watch->at += (uint32_t)(sizeof(*event) + event->len);
+    return result;
+}
+
+static int tell_overflow(struct torc_fs_watch *watch, struct torc_fs_watch_event *ret_event)
+{
+    watch->has_overflowed = false;
+    *ret_event = (struct torc_fs_watch_event){.mask = IN_Q_OVERFLOW, .path = ""};
+    return 1;
+}
+
+int torc_fs_watch_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *ret_event)
+{
+    int result = 0;
+
+    while (result == 0) {
+        if (watch->scan != SCAN_NONE)
+            result = scan_next(watch, ret_event);
+        else if (watch->has_overflowed)
+            result = tell_overflow(watch, ret_event);
+        else if (watch->at < watch->filled)
+            result = take_event(watch, ret_event);
+        else if (watch->root < 0)
+            result = -ENOENT;
+        else
+            result = fill(watch);
+    }
+    return result < 0 ? result : 0;
+}
+
+/* ---- Life ---- */
+
+static int start(struct torc_fs_watch *watch, const char *path)
+{
+    struct torc_fs_watch_event event;
+    ssize_t length = torc_realpath(path, watch->base, sizeof(watch->base));
+    int result;
+
+    if (length < 0)
+        return (int)length;
+    result = follow_all(watch);
+    while (result >= 0 && watch->scan != SCAN_NONE)
+        result = scan_next(watch, &event);
+    return result < 0 ? result : 0;
+}
+
+int torc_fs_watch_open(const char *path, uint32_t mask, struct torc_fs_watch **ret_watch)
+{
+    struct torc_fs_watch *watch;
+    int saved;
+    int result;
+
+    if ((mask & IN_ALL_EVENTS) == 0)
+        return -EINVAL;
+    saved = errno;
+    watch = calloc(1, sizeof(*watch));
+    if (watch == NULL)
+        return -ENOMEM;
+    watch->mask = mask & IN_ALL_EVENTS;
+    watch->root = -1;
+    watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (watch->fd < 0) {
+        result = -errno;
+        errno = saved;
+        free(watch);
+        return result;
+    }
+    result = start(watch, path);
+    if (result < 0) {
+        torc_fs_watch_close(watch);
+        return result;
+    }
+    *ret_watch = watch;
+    return 0;
+}
+
+void torc_fs_watch_close(struct torc_fs_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    end_scan(watch);
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        while (watch->buckets[i] != NULL)
+            remove_node(&watch->buckets[i]);
+    }
+    (void)torc_close(watch->fd);
+    free(watch);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * message.c - messages with control data, and many at once.
+ *
+ * One message is an operation. Kernels that are too old to take control data through a ring refuse
+ * it (EINVAL; before 5.14, or where a distribution has not brought it back): there, as for many
+ * messages at once, a call that does not wait is tried, and the socket polled when it would have.
+ */
+#include "io/message.h"
+#include "io/control.h"
+#include <errno.h>
+#include <poll.h>
+#include <torc/fiber.h>
+#include <torc/io.h>
+#include <torc/net.h>
+
+typedef int try_fn(int fd, struct mmsghdr *messages, unsigned count, int flags);
+
+static int ask(enum torc__control_kind kind, int fd, struct mmsghdr *messages, unsigned count,
+               int flags)
+{
+    struct torc__control request = {
+        .kind = kind, .fd = fd, .data = messages, .length = count, .a = flags};
+
+    return torc__control(&request);
+}
+
+int torc__messages_try_receive(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    return ask(CONTROL_RECEIVE, fd, messages, count, flags);
+}
+
+static int try_send(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    return ask(CONTROL_SEND, fd, messages, count, flags);
+}
+
+/*
+ * `attempt`, as often as it needs to succeed. Yields first, or a fiber that always finds something
+ * would keep the shard to itself.
+ */
+static int repeat(try_fn *attempt, unsigned event, int fd, struct mmsghdr *messages, unsigned count,
+                  int flags)
+{
+    int ready = (int)event;
+    int result = torc_yield();
+
+    while (result == 0) {
+        result = attempt(fd, messages, count, flags);
+        if (result != -EAGAIN || (flags & MSG_DONTWAIT) || !(ready & (int)event))
+            return result;
+        if (event == POLLIN && (ready & POLLRDHUP))
+            return -ESHUTDOWN; /* Of which a call that does not wait says nothing, for UDP. */
+        ready = torc_poll(fd, event == POLLIN ? POLLIN | POLLRDHUP : event);
+        result = ready < 0 ? ready : 0;
+    }
+    return result;
+}
+
+int torc__messages_receive(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    return repeat(torc__messages_try_receive, POLLIN, fd, messages, count, flags);
+}
+
+int torc__messages_send(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    return repeat(try_send, POLLOUT, fd, messages, count, flags);
+}
+
+/* IORING_FEAT_CQE_SKIP is of 5.17; what does not have it need not be asked in vain. */
+static bool ring_may_take(const struct msghdr *message)
+{
+    return message->msg_controllen == 0 ||
+           (torc__shard_of_fiber()->driver->features & TORC_FEATURE_CQE_SKIP);
+}
+
+ssize_t torc__message_receive(int fd, struct msghdr *message, int flags)
+{
+    struct mmsghdr one = {.msg_hdr = *message};
+    ssize_t result = -EINVAL;
+
+    if (ring_may_take(message))
+        result = torc_recvmsg(fd, message, flags);
+    if (result != -EINVAL || one.msg_hdr.msg_controllen == 0)
+        return result;
+    result = torc__messages_receive(fd, &one, 1, flags);
+    if (result == -ESHUTDOWN) {
+        message->msg_namelen = 0;
+        message->msg_controllen = 0;
+        message->msg_flags = 0;
+        return 0;
+    }
+    if (result < 0)
+        return result;
+    *message = one.msg_hdr;
+    return one.msg_len;
+}
+
+ssize_t torc__message_send(int fd, struct msghdr *message, int flags)
+{
+    struct mmsghdr one = {.msg_hdr = *message};
+    ssize_t result = -EINVAL;
+
+    if (ring_may_take(message))
+        result = torc_sendmsg(fd, message, flags);
+    if (result != -EINVAL || message->msg_controllen == 0)
+        return result;
+    result = torc__messages_send(fd, &one, 1, flags);
+    return result < 0 ? result : (ssize_t)one.msg_len;
+}

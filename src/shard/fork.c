@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork.c - a process made by fork() has no shards.
+ *
+ * It has copies of the fibers' memory, but neither the rings, which serve the parent's threads
+ * alone, nor the other shards' threads. So its one thread is no shard: it may exec, _exit, or run a
+ * runtime of its own; any other call aborts, and says why.
+ */
+#include "shard/shard.h"
+#include <pthread.h>
+#include <stdio.h>
+
+static void describe_child(char *text, int size)
+{
+    (void)snprintf(text, (size_t)size,
+                   "a child made by fork(), which has no shards (exec, _exit or torc_run there)");
+}
+
+static void forget_shard(void)
+{
+    if (torc__shard == NULL)
+        return;
+    torc__shard = NULL;
+    torc__describe_current = describe_child;
+}
+
+static void watch(void)
+{
+    (void)pthread_atfork(NULL, NULL, forget_shard);
+}
+
+void torc__fork_watch(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, watch);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fs_watch_test.c - what changes in a tree is told, whatever grows in it meanwhile.
+ */
+#include "harness/directory.h"
+#include "harness/run.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <torc/torc.h>
+#include <unistd.h>
+
+#define EVENTS (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE)
+
+static struct torc_fs_watch *watch_here(uint32_t mask)
+{
+    struct torc_fs_watch *watch = NULL;
+
+    EXPECT_INT(torc_fs_watch_open(".", mask, &watch), ==, 0);
+    return watch;
+}
+
+/* Takes events until this one comes; which it does, or the test takes too long. */
+static uint32_t await(struct torc_fs_watch *watch, uint32_t mask, const char *path)
+{
+    struct torc_fs_watch_event event;
+
+    do
+        EXPECT_INT(torc_fs_watch_next(watch, &event), ==, 0);
+    while ((event.mask & mask) != mask || strcmp(event.path, path) != 0);
+    return event.cookie;
+}
+
+static void expect_quiet(struct torc_fs_watch *watch)
+{
+    struct torc_fs_watch_event event;
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 2 * TORC_MILLISECOND);
+    EXPECT_INT(torc_fs_watch_next(watch, &event), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+}
+
+FIBER_TEST_WITH_THREADS(changes_in_the_directory_and_below_are_told_with_their_paths)
+{
+    struct torc_fs_watch *watch;
+    uint32_t cookie;
+
+    harness_enter_directory();
+    EXPECT_INT(torc_mkdir_all("a/b", 0755), ==, 0);
+    harness_put_file("a/b/old", "");
+    watch = watch_here(EVENTS);
+    expect_quiet(watch);
+    harness_put_file("file", "text");
+    await(watch, IN_CREATE, "file");
+    await(watch, IN_CLOSE_WRITE, "file");
+    harness_put_file("a/b/old", "text");
+    await(watch, IN_CLOSE_WRITE, "a/b/old");
+    EXPECT_INT(rename("file", "a/new"), ==, 0);
+    cookie = await(watch, IN_MOVED_FROM, "file");
+    EXPECT_UINT(await(watch, IN_MOVED_TO, "a/new"), ==, cookie);
+    EXPECT_INT(unlink("a/new"), ==, 0);
+    await(watch, IN_DELETE, "a/new");
+    EXPECT_INT(torc_remove_all(AT_FDCWD, "a"), ==, 0);
+    await(watch, IN_DELETE | IN_ISDIR, "a");
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(new_directories_are_followed_with_what_they_have_already)
+{
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    watch = watch_here(EVENTS);
+    EXPECT_INT(torc_mkdir_all("a/b/c", 0755), ==, 0);
+    harness_put_file("a/b/c/early", "");
+    await(watch, IN_CREATE | IN_ISDIR, "a");
+    await(watch, IN_CREATE | IN_ISDIR, "a/b");
+    await(watch, IN_CREATE | IN_ISDIR, "a/b/c");
+    await(watch, IN_CREATE, "a/b/c/early");
+    harness_put_file("a/b/c/late", "");
+    await(watch, IN_CREATE, "a/b/c/late");
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(directories_that_are_moved_keep_being_followed_under_their_new_name)
+{
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    EXPECT_INT(mkdir("in", 0755), ==, 0);
+    EXPECT_INT(chdir("in"), ==, 0);
+    EXPECT_INT(torc_mkdir_all("a/b", 0755), ==, 0);
+    EXPECT_INT(torc_mkdir_all("../out/x", 0755), ==, 0);
+    watch = watch_here(EVENTS);
+    EXPECT_INT(rename("a", "z"), ==, 0);
+    await(watch, IN_MOVED_TO | IN_ISDIR, "z");
+    harness_put_file("z/b/file", "");
+    await(watch, IN_CREATE, "z/b/file");
+    EXPECT_INT(rename("../out", "out"), ==, 0);
+    await(watch, IN_MOVED_TO | IN_ISDIR, "out");
+    await(watch, IN_CREATE | IN_ISDIR, "out/x");
+    EXPECT_INT(rename("z", "../z"), ==, 0);
+    await(watch, IN_MOVED_FROM | IN_ISDIR, "z");
+    harness_put_file("../z/b/other", "");
+    expect_quiet(watch);
+    torc_fs_watch_close(watch);
+    EXPECT_INT(chdir(".."), ==, 0);
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(only_what_was_asked_for_is_told)
+{
+    struct torc_fs_watch_event event;
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    watch = watch_here(IN_DELETE);
+    EXPECT_INT(mkdir("dir", 0755), ==, 0);
+    harness_put_file("dir/file", "text");
+    harness_put_file("mark", "");
+    EXPECT_INT(unlink("mark"), ==, 0);
+    EXPECT_INT(torc_fs_watch_next(watch, &event), ==, 0);
+    EXPECT_UINT(event.mask, ==, IN_DELETE);
+    EXPECT_STR(event.path, "mark"); /* What came before was not told, but followed. */
+    EXPECT_INT(unlink("dir/file"), ==, 0);
+    EXPECT_INT(torc_fs_watch_next(watch, &event), ==, 0);
+    EXPECT_UINT(event.mask, ==, IN_DELETE);
+    EXPECT_STR(event.path, "dir/file");
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(what_cannot_be_watched_is_refused)
+{
+    struct torc_fs_watch *watch = NULL;
+
+    harness_enter_directory();
+    harness_put_file("file", "");
+    EXPECT_INT(torc_fs_watch_open("file", EVENTS, &watch), ==, -ENOTDIR);
+    EXPECT_INT(torc_fs_watch_open("none", EVENTS, &watch), ==, -ENOENT);
+    EXPECT_INT(torc_fs_watch_open(".", 0, &watch), ==, -EINVAL);
+    EXPECT(watch == NULL);
+    torc_fs_watch_close(NULL);
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(the_end_of_the_directory_itself_is_told)
+{
+    struct torc_fs_watch_event event;
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    EXPECT_INT(mkdir("dir", 0755), ==, 0);
+    EXPECT_INT(torc_fs_watch_open("dir", IN_DELETE_SELF, &watch), ==, 0);
+    EXPECT_INT(rmdir("dir"), ==, 0);
+    EXPECT_INT(torc_fs_watch_next(watch, &event), ==, 0);
+    EXPECT_UINT(event.mask & IN_DELETE_SELF, ==, IN_DELETE_SELF);
+    EXPECT_STR(event.path, "");
+    EXPECT_INT(torc_fs_watch_next(watch, &event), ==, -ENOENT);
+    EXPECT_INT(torc_fs_watch_next(watch, &event), ==, -ENOENT);
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+/* How many events the kernel keeps. */
+static unsigned queue_limit(void)
+{
+    char text[32] = "";
+
+    EXPECT_INT(torc_read_file("/proc/sys/fs/inotify/max_queued_events", text, 31), >, 0);
+    return (unsigned)strtoul(text, NULL, 10);
+}
+
+FIBER_TEST_WITH_THREADS(what_the_kernel_could_not_keep_is_told_as_an_overflow)
+{
+    const unsigned limit = queue_limit();
+    struct torc_fs_watch *watch;
+
+    if (limit > 50000)
+        SKIP("the kernel keeps %u events", limit);
+    harness_enter_directory();
+    harness_put_file("file", "");
+    watch = watch_here(IN_CREATE | IN_OPEN | IN_CLOSE_NOWRITE);
+    for (unsigned i = 0; i <= limit / 2; i++) { /* Two events each. */
+        int fd = open("file", O_RDONLY | O_CLOEXEC);
+
+        EXPECT_INT(fd, >=, 0);
+        close(fd);
+    }
+    EXPECT_INT(torc_mkdir_all("missed/dir", 0755), ==, 0); /* Nobody tells. */
+    await(watch, IN_Q_OVERFLOW, "");
+    harness_put_file("missed/dir/file", "");
+    await(watch, IN_CREATE, "missed/dir/file");
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+/* Waits for an event, interrupted at a random place; once more, and not interrupted, if it was. */
+static void take_after_interruption(struct torc_fs_watch *watch, struct torc_fs_watch_event *event)
+{
+    struct torc_scope scope;
+    int result;
+
+    torc_scope_open(&scope, 0);
+    if (harness_random_below(2) == 0)
+        torc_scope_cancel(&scope);
+    else
+        torc_scope_set_timeout(&scope, harness_random_below(200) * TORC_MICROSECOND);
+    result = torc_fs_watch_next(watch, event);
+    (void)torc_scope_close(&scope);
+    if (result == -ECANCELED || result == -ETIME)
+        result = torc_fs_watch_next(watch, event);
+    EXPECT_INT(result, ==, 0);
+}
+
+FIBER_TEST_WITH_THREADS(an_interrupted_wait_loses_no_event)
+{
+    struct torc_fs_watch_event event;
+    struct torc_fs_watch *watch;
+    unsigned told = 0;
+
+    harness_enter_directory();
+    watch = watch_here(IN_CREATE);
+    EXPECT_INT(torc_mkdir_all("a/b/c/d/e/f", 0755), ==, 0);
+    harness_put_file("a/b/c/d/e/f/last", "");
+    do {
+        take_after_interruption(watch, &event);
+        told++;
+    } while (strcmp(event.path, "a/b/c/d/e/f/last") != 0);
+    EXPECT_UINT(told, >=, 7);
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}

@@ -15,9 +15,9 @@ wanted=() # Without these some tests or peers are skipped, but nothing fails.
 
 case "${1:-build}" in
 build) ;;
-bench) wanted=(fio strace) ;;
+bench) wanted=(fio strace redis-tools) ;;
 test)
-    wanted=(libc-ares-dev clang gdb valgrind
+    wanted=(libc-ares-dev clang gdb valgrind redis-tools
         qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
     ;;
 ci)
@@ -55,6 +55,7 @@ have()
     libuv1-dev) pkg-config --exists libuv ;;
     libc-ares-dev) pkg-config --exists 'libcares >= 1.18' ;;
     check) pkg-config --exists check ;;
+    redis-tools) has_commands redis-cli redis-benchmark redis-check-rdb ;; # The last is the server.
     qemu-user) has_commands qemu-aarch64 qemu-riscv64 ;;
     "gcc-$(uname -m)-linux-gnu") true ;;
     gcc-*-linux-gnu) has_commands "$triple-gcc" && [ -e "/usr/$triple/include/stdio.h" ] ;;

@@ -440,7 +440,7 @@ void torc__epoll_part(struct torc__epoll *epoll, int fd)
 
 /*
  * Let the ops of one direction try, in their order. False if the first of them got nothing. An edge
- * is told once, so then all have their try.
+ * is told once, so then all have their try, and until there is nothing more to be had.
  */
 static bool serve_list(struct torc__epoll *epoll, struct torc__epoll_watch *watch,
                        struct torc__epoll_link *list)
@@ -453,8 +453,13 @@ static bool serve_list(struct torc__epoll *epoll, struct torc__epoll_watch *watc
 
         note->retried = true;
         torc__epoll_attempt(epoll, note);
-        if (list->next == &note->link) /* Nobody else can have come to stand there. */
-            return epoll->base.stats.completions != told_before || note->done != done;
+        if (list->next != &note->link)
+            continue;
+        /* It waits again: nobody else can have come to stand there. */
+        if (note->done == done)
+            return epoll->base.stats.completions != told_before;
+        if (!watch->edge)
+            return true;
     }
     return true;
 }

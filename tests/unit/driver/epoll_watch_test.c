@@ -180,6 +180,28 @@ TEST(a_multishot_poll_is_told_of_what_holds_when_it_begins)
     stop(&epoll);
 }
 
+TEST(a_receive_of_all_beside_a_multishot_poll_notices_the_end_that_came_with_its_bytes)
+{
+    struct torc__epoll epoll;
+    struct noted_op poll;
+    struct noted_op receive;
+    char data[10];
+    int fds[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    io_uring_prep_poll_multishot(prepare(&epoll, &poll), fds[0], POLLPRI);
+    io_uring_prep_recv(prepare(&epoll, &receive), fds[0], data, sizeof(data), MSG_WAITALL);
+    settle(&epoll);
+    harness_put(fds[1], "abc", 3);
+    EXPECT_INT(shutdown(fds[1], SHUT_WR), ==, 0); /* One event tells of both. */
+    EXPECT_INT(result_of(&epoll, &receive), ==, 3);
+    EXPECT_MEM(data, "abc", 3);
+    cancel_and_end(&epoll, &poll);
+    harness_close_pair(fds);
+    stop(&epoll);
+}
+
 /* ---- Registrations ---- */
 
 TEST(a_connection_that_goes_to_and_fro_costs_one_recv_one_send_and_a_share_of_a_wait)

@@ -227,7 +227,7 @@ int torc__epoll_transfer_rest(struct torc_op *op);
 /* Whether one of `events` holds for `fd` now, or an error that a call would tell. */
 bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events);
 
-/* Which of `events` hold now, POLLERR and POLLHUP asked for or not; 0 if none; -EBADF. */
+/* Which of `events` hold now, POLLERR and POLLHUP asked for or not; 0 if none; or an error. */
 int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events);
 
 typedef ssize_t torc__epoll_call_fn(void *arguments);

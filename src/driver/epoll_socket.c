@@ -88,9 +88,11 @@ static bool waits_first(const struct torc__epoll_note *note, const struct io_uri
 static bool is_shut_down(struct torc__epoll *epoll, struct torc_op *op)
 {
     const struct io_uring_sqe *sqe = torc__epoll_sqe(op);
+    int events = 0;
 
-    return errno == EAGAIN && torc__epoll_note(op)->retried &&
-           (torc__epoll_ask(epoll, sqe->fd, POLLRDHUP) & POLLRDHUP);
+    if (errno == EAGAIN && torc__epoll_note(op)->retried)
+        events = torc__epoll_ask(epoll, sqe->fd, POLLRDHUP);
+    return events > 0 && (events & POLLRDHUP);
 }
 
 int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)

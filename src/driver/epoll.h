@@ -60,6 +60,7 @@ struct torc__epoll {
     uint64_t turns;
     unsigned busy_turns; /* in a row, without asking the kernel for events */
     bool stale;          /* the set has registrations that can only be got rid of with it */
+    bool stale_told;     /* ... which cannot be done at present, as the log has told */
     bool has_pwait2;
     /* epoll_pwait2() or its substitute; tests put failures in its place. Count or -errno. */
     int (*wait)(struct torc__epoll *epoll, const struct timespec *timeout);

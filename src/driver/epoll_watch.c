@@ -334,12 +334,15 @@ void torc__epoll_rebuild(struct torc__epoll *epoll)
     int fd = torc__epoll_open_set(epoll);
 
     if (fd < 0) {
-        torc__log("cannot make a new epoll set: %s", strerror(-fd));
+        if (!epoll->stale_told)
+            torc__log("cannot make a new epoll set: %s", strerror(-fd));
+        epoll->stale_told = true;
         return; /* The next turn tries again. */
     }
     close(epoll->fd);
     epoll->fd = fd;
     epoll->stale = false;
+    epoll->stale_told = false;
     for (unsigned i = 0; i < epoll->chunk_count; i++) {
         for (unsigned j = 0; epoll->chunks[i] != NULL && j < WATCH_CHUNK; j++) {
             if (epoll->chunks[i][j].armed != 0)

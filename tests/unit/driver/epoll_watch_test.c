@@ -3,11 +3,13 @@
  * epoll_watch_test.c - who waits for which descriptor, and descriptors that change behind our back.
  */
 #include "unit/driver/epoll_rig.h"
+#include "unit/driver/log_capture.h"
 #include <fcntl.h>
 #include <linux/net_tstamp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 static void prepare_recv(struct torc__epoll *epoll, struct noted_op *op, int fd, char *byte)
@@ -606,5 +608,28 @@ TEST(a_new_set_takes_over_all_who_wait)
     EXPECT_INT(result_of(&epoll, &ops[2]) & POLLRDHUP, ==, POLLRDHUP);
     cancel_and_end(&epoll, &ops[1]);
     close(fds[0]);
+    stop(&epoll);
+}
+
+TEST(a_new_set_that_cannot_be_made_is_told_of_once_and_made_when_it_can)
+{
+    struct torc__epoll epoll;
+    struct log_capture capture;
+    struct rlimit before;
+    struct rlimit none;
+
+    start(&epoll);
+    begin_capture(&capture);
+    EXPECT_INT(getrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    epoll.stale = true;
+    EXPECT_INT(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    for (unsigned i = 0; i < 10; i++)
+        turn(&epoll, DRIVER_NO_WAIT);
+    EXPECT_INT(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    EXPECT_UINT(end_capture(&capture, "cannot make a new epoll set"), ==, 1);
+    EXPECT(epoll.stale);
+    turn(&epoll, DRIVER_NO_WAIT);
+    EXPECT(!epoll.stale);
     stop(&epoll);
 }

@@ -5,6 +5,7 @@
 #include "driver/driver.h"
 #include "base/compiler.h"
 #include "base/log.h"
+#include "driver/epoll.h"
 #include "driver/pool.h"
 #include "driver/selftest.h"
 #include "driver/uring.h"
@@ -247,6 +248,12 @@ void torc__driver_destroy(struct torc__driver *driver)
         return;
     driver->ops->finish(driver);
     free(driver);
+}
+
+void torc__driver_after_fork(void)
+{
+    torc__epoll_call_after_fork();
+    torc__selftest_after_fork();
 }
 
 /* ---- Report ---- */

@@ -240,6 +240,9 @@ typedef ssize_t torc__epoll_call_fn(void *arguments);
 ssize_t torc__epoll_call_nonblocking(struct torc__epoll *epoll, int fd, torc__epoll_call_fn *call,
                                      void *arguments);
 
+/* This is the child of a fork(): no other thread is in such a call any more. */
+void torc__epoll_call_after_fork(void);
+
 /*
  * The part of a vector that is left when `skip` bytes of it have been moved, up to `room` pieces
  * of it. Returns how many pieces.

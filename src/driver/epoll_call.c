@@ -81,6 +81,11 @@ ssize_t torc__epoll_call_nonblocking(struct torc__epoll *epoll, int fd, torc__ep
     return result;
 }
 
+void torc__epoll_call_after_fork(void)
+{
+    pthread_mutex_init(&changing_flags, NULL);
+}
+
 size_t torc__epoll_vector_size(const struct iovec *vector, size_t count)
 {
     size_t size = 0;

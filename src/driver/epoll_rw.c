@@ -17,6 +17,8 @@
 #include <torc/time.h>
 #include <unistd.h>
 
+/* The most that one read or write moves, as the kernel has it (MAX_RW_COUNT). */
+#define MOVE_MAX UINT32_C(0x7ffff000)
 /* A splice that is not possible, though both ends are ready, is tried again after this. */
 #define SPLICE_PAUSE_NS TORC_MILLISECOND
 
@@ -62,6 +64,19 @@ static ssize_t move(const struct transfer *transfer, int flags)
 
 /* ---- Files, on a thread of the pool ---- */
 
+/* Shorten a vector to `size` bytes. Returns how many pieces are left. */
+static unsigned shorten(struct iovec *pieces, unsigned count, size_t size)
+{
+    unsigned left = 0;
+
+    for (; left < count && size > 0; left++) {
+        if (pieces[left].iov_len > size)
+            pieces[left].iov_len = size;
+        size -= pieces[left].iov_len;
+    }
+    return left;
+}
+
 int torc__epoll_transfer_rest(struct torc_op *op)
 {
     const struct torc__epoll_note *note = torc__epoll_note(op);
@@ -73,6 +88,7 @@ int torc__epoll_transfer_rest(struct torc_op *op)
     if (note->done > 0) {
         transfer.count = torc__epoll_slice(transfer.vector, transfer.count, note->done, pieces,
                                            ARRAY_LENGTH(pieces));
+        transfer.count = shorten(pieces, transfer.count, MOVE_MAX - note->done);
         transfer.vector = pieces;
         transfer.offset += transfer.offset == -1 ? 0 : (off_t)note->done;
     }

@@ -287,6 +287,23 @@ TEST(the_rest_of_a_transfer_that_was_cut_short_is_moved_by_a_thread)
     close(file);
 }
 
+TEST(the_rest_of_a_transfer_never_makes_it_larger_than_a_result_can_tell)
+{
+    static char data[8192];
+    const size_t most = 0x7ffff000; /* What the kernel moves in one call. */
+    struct torc_op op = {0};
+    struct iovec vector[2] = {{data, most - 100}, {data, sizeof(data)}};
+    const int fd = memfd_create("test", MFD_CLOEXEC);
+
+    EXPECT_INT(ftruncate(fd, (off_t)(most + sizeof(data))), ==, 0);
+    io_uring_prep_readv(torc__epoll_sqe(&op), fd, vector, 2, 0);
+    torc__epoll_note(&op)->done = (uint32_t)(most - 100);
+    EXPECT_INT(torc__epoll_transfer_rest(&op), ==, most);
+    torc__epoll_note(&op)->done = (uint32_t)most;
+    EXPECT_INT(torc__epoll_transfer_rest(&op), ==, most);
+    close(fd);
+}
+
 TEST(reading_a_directory_or_nothing_is_an_error)
 {
     struct torc__epoll epoll;

@@ -548,6 +548,39 @@ TEST(a_number_that_has_become_a_file_is_noticed_by_all_who_wait_for_it)
     stop(&epoll);
 }
 
+TEST(a_number_that_is_given_out_anew_is_no_longer_waited_for_by_those_before)
+{
+    static const enum torc__control_kind kinds[] = {CONTROL_SOCKET, CONTROL_PAIR, CONTROL_PIPE,
+                                                    CONTROL_WATCH_OPEN};
+
+    for (unsigned i = 0; i < ARRAY_LENGTH(kinds); i++) {
+        struct torc__control request = {.kind = kinds[i]};
+        struct torc__epoll epoll;
+        struct noted_op op;
+        int given[2] = {-1, -1};
+        int fds[2];
+        char byte;
+        int result;
+
+        start(&epoll);
+        harness_unix_pair(fds);
+        prepare_recv(&epoll, &op, fds[0], &byte);
+        settle(&epoll);
+        close(fds[0]);
+        request.a = kinds[i] == CONTROL_SOCKET ? AF_UNIX : SOCK_STREAM;
+        request.b = SOCK_STREAM;
+        request.data = given;
+        result = torc__epoll_ops.control(&epoll.base, &request);
+        EXPECT_INT(result > 0 ? result : given[0], ==, fds[0]);
+        EXPECT_INT(result_of(&epoll, &op), ==, -EBADF);
+        close(fds[0]);
+        close(fds[1]);
+        if (given[1] >= 0)
+            close(given[1]);
+        stop(&epoll);
+    }
+}
+
 /* ---- A close that the driver knows of ---- */
 
 TEST(an_op_that_waits_keeps_its_file_when_the_descriptor_is_closed)
@@ -583,6 +616,26 @@ TEST(an_op_that_waits_keeps_its_file_when_the_descriptor_is_closed)
     close(fds[1]);
     stop(&epoll);
     EXPECT_UINT(harness_open_fds(), ==, fds_before); /* The file went with its last op. */
+}
+
+TEST(an_op_that_waits_keeps_its_file_when_a_request_closes_the_descriptor)
+{
+    struct torc__control request = {.kind = CONTROL_CLOSE};
+    struct torc__epoll epoll;
+    struct noted_op read;
+    char byte;
+    int fds[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    prepare_recv(&epoll, &read, fds[0], &byte);
+    settle(&epoll);
+    request.fd = fds[0];
+    EXPECT_INT(torc__epoll_ops.control(&epoll.base, &request), ==, 0);
+    harness_put(fds[1], "x", 1);
+    EXPECT_INT(result_of(&epoll, &read), ==, 1);
+    close(fds[1]);
+    stop(&epoll);
 }
 
 TEST(a_new_set_takes_over_all_who_wait)

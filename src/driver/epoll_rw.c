@@ -233,18 +233,22 @@ static mode_t mode_of(struct torc__epoll *epoll, int fd)
     return fstat(fd, &about) == 0 ? about.st_mode : 0;
 }
 
+/* It looks for signals before it has moved anything, though it never waits. */
 static ssize_t splice_now(struct torc__epoll *epoll, const struct io_uring_sqe *sqe)
 {
+    const unsigned flags = sqe->splice_flags | SPLICE_F_NONBLOCK;
     loff_t in = (loff_t)sqe->splice_off_in;
     loff_t out = (loff_t)sqe->off;
     ssize_t result;
 
-    torc__epoll_count_call(epoll);
-    if (sqe->opcode == IORING_OP_TEE)
-        result = tee(sqe->splice_fd_in, sqe->fd, sqe->len, sqe->splice_flags | SPLICE_F_NONBLOCK);
-    else
-        result = splice(sqe->splice_fd_in, in == -1 ? NULL : &in, sqe->fd, out == -1 ? NULL : &out,
-                        sqe->len, sqe->splice_flags | SPLICE_F_NONBLOCK);
+    do {
+        torc__epoll_count_call(epoll);
+        if (sqe->opcode == IORING_OP_TEE)
+            result = tee(sqe->splice_fd_in, sqe->fd, sqe->len, flags);
+        else
+            result = splice(sqe->splice_fd_in, in == -1 ? NULL : &in, sqe->fd,
+                            out == -1 ? NULL : &out, sqe->len, flags);
+    } while (result < 0 && errno == EINTR);
     return result < 0 ? -errno : result;
 }
 

@@ -143,17 +143,17 @@ static bool means_no_rings(int error)
 static int read_choice(const struct torc_options *options, enum torc_driver_choice *ret_choice)
 {
     const char *name = getenv("TORC_DRIVER");
-    enum torc_driver_choice named;
 
-    if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0)
-        named = TORC_DRIVER_AUTO;
+    if (options->driver != TORC_DRIVER_AUTO)
+        *ret_choice = options->driver;
+    else if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0)
+        *ret_choice = TORC_DRIVER_AUTO;
     else if (strcmp(name, "uring") == 0)
-        named = TORC_DRIVER_URING;
+        *ret_choice = TORC_DRIVER_URING;
     else if (strcmp(name, "epoll") == 0)
-        named = TORC_DRIVER_EPOLL;
+        *ret_choice = TORC_DRIVER_EPOLL;
     else
         return -EINVAL;
-    *ret_choice = options->driver == TORC_DRIVER_AUTO ? named : options->driver;
     return 0;
 }
 

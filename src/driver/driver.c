@@ -5,6 +5,7 @@
 #include "driver/driver.h"
 #include "base/compiler.h"
 #include "base/log.h"
+#include "driver/epoll.h"
 #include "driver/pool.h"
 #include "driver/selftest.h"
 #include "driver/uring.h"
@@ -142,17 +143,17 @@ static bool means_no_rings(int error)
 static int read_choice(const struct torc_options *options, enum torc_driver_choice *ret_choice)
 {
     const char *name = getenv("TORC_DRIVER");
-    enum torc_driver_choice named;
 
-    if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0)
-        named = TORC_DRIVER_AUTO;
+    if (options->driver != TORC_DRIVER_AUTO)
+        *ret_choice = options->driver;
+    else if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0)
+        *ret_choice = TORC_DRIVER_AUTO;
     else if (strcmp(name, "uring") == 0)
-        named = TORC_DRIVER_URING;
+        *ret_choice = TORC_DRIVER_URING;
     else if (strcmp(name, "epoll") == 0)
-        named = TORC_DRIVER_EPOLL;
+        *ret_choice = TORC_DRIVER_EPOLL;
     else
         return -EINVAL;
-    *ret_choice = options->driver == TORC_DRIVER_AUTO ? named : options->driver;
     return 0;
 }
 
@@ -247,6 +248,12 @@ void torc__driver_destroy(struct torc__driver *driver)
         return;
     driver->ops->finish(driver);
     free(driver);
+}
+
+void torc__driver_after_fork(void)
+{
+    torc__epoll_call_after_fork();
+    torc__selftest_after_fork();
 }
 
 /* ---- Report ---- */

@@ -131,6 +131,9 @@ int torc__driver_create(const struct torc_options *options, struct torc__pool *p
 /* Finish a driver and free it. NULL is ignored. */
 void torc__driver_destroy(struct torc__driver *driver);
 
+/* This is the child of a fork(): free what other threads held, so that it may run torc anew. */
+void torc__driver_after_fork(void);
+
 /* The queue sizes and forbidden features that `options` and the environment give; or -EINVAL. */
 int torc__driver_read_options(const struct torc_options *options,
                               struct torc__driver_options *ret_options);

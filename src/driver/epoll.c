@@ -413,12 +413,38 @@ static void epoll_wake(struct torc__driver *driver, struct torc__driver *from)
 
 /* ---- Life ---- */
 
+/* What was known of the numbers that a request has given out is of no use any more. */
+static void forget_given(struct torc__epoll *epoll, const struct torc__control *request, int result)
+{
+    const int *ends = request->data;
+
+    switch (request->kind) {
+    case CONTROL_SOCKET:
+    case CONTROL_WATCH_OPEN:
+        torc__epoll_forget(epoll, result);
+        break;
+    case CONTROL_PAIR:
+    case CONTROL_PIPE:
+        torc__epoll_forget(epoll, ends[0]);
+        torc__epoll_forget(epoll, ends[1]);
+        break;
+    default:
+        break;
+    }
+}
+
 static int epoll_control(struct torc__driver *driver, struct torc__control *request)
 {
-    int result = torc__control_kernel(driver, request);
+    struct torc__epoll *epoll = torc__to_epoll(driver);
+    const int saved = errno; /* The caller's: no torc call changes it. */
+    int result;
 
-    if (request->kind == CONTROL_SOCKET && result >= 0)
-        torc__epoll_forget(torc__to_epoll(driver), result);
+    if (request->kind == CONTROL_CLOSE)
+        torc__epoll_part(epoll, request->fd);
+    result = torc__control_kernel(driver, request);
+    if (result >= 0)
+        forget_given(epoll, request, result);
+    errno = saved;
     return result;
 }
 

@@ -60,6 +60,7 @@ struct torc__epoll {
     uint64_t turns;
     unsigned busy_turns; /* in a row, without asking the kernel for events */
     bool stale;          /* the set has registrations that can only be got rid of with it */
+    bool stale_told;     /* ... which cannot be done at present, as the log has told */
     bool has_pwait2;
     /* epoll_pwait2() or its substitute; tests put failures in its place. Count or -errno. */
     int (*wait)(struct torc__epoll *epoll, const struct timespec *timeout);
@@ -227,7 +228,7 @@ int torc__epoll_transfer_rest(struct torc_op *op);
 /* Whether one of `events` holds for `fd` now, or an error that a call would tell. */
 bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events);
 
-/* Which of `events` hold now, POLLERR and POLLHUP asked for or not; 0 if none; -EBADF. */
+/* Which of `events` hold now, POLLERR and POLLHUP asked for or not; 0 if none; or an error. */
 int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events);
 
 typedef ssize_t torc__epoll_call_fn(void *arguments);
@@ -238,6 +239,9 @@ typedef ssize_t torc__epoll_call_fn(void *arguments);
  */
 ssize_t torc__epoll_call_nonblocking(struct torc__epoll *epoll, int fd, torc__epoll_call_fn *call,
                                      void *arguments);
+
+/* This is the child of a fork(): no other thread is in such a call any more. */
+void torc__epoll_call_after_fork(void);
 
 /*
  * The part of a vector that is left when `skip` bytes of it have been moved, up to `room` pieces

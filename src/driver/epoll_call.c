@@ -19,22 +19,32 @@
 /* Of the process, as the flags of its files are. */
 static pthread_mutex_t changing_flags = PTHREAD_MUTEX_INITIALIZER;
 
-bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events)
+/* The events that hold now, of `events` and those that are always told; or a negative errno. */
+static int poll_now(struct torc__epoll *epoll, int fd, uint32_t events)
 {
     struct pollfd one = {.fd = fd, .events = (short)events};
+    const int saved = errno;
+    int result;
 
     torc__epoll_count_call(epoll);
-    return poll(&one, 1, 0) > 0;
+    do
+        result = poll(&one, 1, 0);
+    while (result < 0 && errno == EINTR); /* Which it says of any signal, though it never waits. */
+    result = result < 0 ? -errno : (uint16_t)one.revents;
+    errno = saved;
+    return result;
+}
+
+bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events)
+{
+    return poll_now(epoll, fd, events) > 0;
 }
 
 int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events)
 {
-    struct pollfd one = {.fd = fd, .events = (short)events};
+    const int result = fd < 0 ? -EBADF : poll_now(epoll, fd, events);
 
-    torc__epoll_count_call(epoll);
-    if (fd < 0 || poll(&one, 1, 0) < 0)
-        return -EBADF;
-    return one.revents & POLLNVAL ? -EBADF : (uint16_t)one.revents;
+    return result > 0 && (result & POLLNVAL) ? -EBADF : result;
 }
 
 static ssize_t make_call(torc__epoll_call_fn *call, void *arguments)
@@ -69,6 +79,11 @@ ssize_t torc__epoll_call_nonblocking(struct torc__epoll *epoll, int fd, torc__ep
     }
     pthread_mutex_unlock(&changing_flags);
     return result;
+}
+
+void torc__epoll_call_after_fork(void)
+{
+    pthread_mutex_init(&changing_flags, NULL);
 }
 
 size_t torc__epoll_vector_size(const struct iovec *vector, size_t count)

@@ -131,6 +131,7 @@ int torc__epoll_try_poll_remove(struct torc__epoll *epoll, struct torc_op *op,
     poll->len = (poll->len & ~(uint32_t)IORING_POLL_ADD_MULTI) | (sqe->len & IORING_POLL_ADD_MULTI);
     torc__epoll_unwatch(epoll, target);
     target->retried = false;
+    target->edge = EDGE_NONE; /* What holds of its new events is not known yet. */
     torc__epoll_enqueue(epoll, target, STATE_QUEUED);
     return 0;
 }

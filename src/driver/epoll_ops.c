@@ -133,7 +133,18 @@ static int open_pipe(struct torc__epoll *epoll, struct torc_op *op, struct io_ur
     return result;
 }
 
-/* The last close of a file may wait for its disk, or free very much; that of a socket does not. */
+/* Whether the close of a socket waits until its peer has taken what was sent. */
+static bool lingers(struct torc__epoll *epoll, int fd)
+{
+    struct linger linger = {0};
+    socklen_t length = sizeof(linger);
+
+    torc__epoll_count_call(epoll);
+    return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff &&
+           linger.l_linger > 0;
+}
+
+/* The last close of a file may wait for its disk, or free very much; that of few others waits. */
 static int try_close(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
 {
     const struct torc__epoll_watch *watch = torc__epoll_find(epoll, sqe->fd);
@@ -143,14 +154,14 @@ static int try_close(struct torc__epoll *epoll, struct torc_op *op, struct io_ur
     if (sqe->file_index != 0)
         return -ENXIO;
     torc__epoll_part(epoll, sqe->fd);
-    if (is_known)
-        return by_call(epoll, op, sqe);
-    torc__epoll_count_call(epoll);
-    if (fstat(sqe->fd, &about) < 0)
-        return -errno;
-    if (S_ISREG(about.st_mode) || S_ISBLK(about.st_mode))
-        return VERDICT_POOL;
-    return by_call(epoll, op, sqe);
+    if (!is_known) {
+        torc__epoll_count_call(epoll);
+        if (fstat(sqe->fd, &about) < 0)
+            return -errno;
+        if (S_ISREG(about.st_mode) || S_ISBLK(about.st_mode))
+            return VERDICT_POOL;
+    }
+    return lingers(epoll, sqe->fd) ? VERDICT_POOL : by_call(epoll, op, sqe);
 }
 
 /* Rings alone have these: they are refused with the error that kernels without them give. */

@@ -17,6 +17,8 @@
 #include <torc/time.h>
 #include <unistd.h>
 
+/* The most that one read or write moves, as the kernel has it (MAX_RW_COUNT). */
+#define MOVE_MAX UINT32_C(0x7ffff000)
 /* A splice that is not possible, though both ends are ready, is tried again after this. */
 #define SPLICE_PAUSE_NS TORC_MILLISECOND
 
@@ -62,6 +64,19 @@ static ssize_t move(const struct transfer *transfer, int flags)
 
 /* ---- Files, on a thread of the pool ---- */
 
+/* Shorten a vector to `size` bytes. Returns how many pieces are left. */
+static unsigned shorten(struct iovec *pieces, unsigned count, size_t size)
+{
+    unsigned left = 0;
+
+    for (; left < count && size > 0; left++) {
+        if (pieces[left].iov_len > size)
+            pieces[left].iov_len = size;
+        size -= pieces[left].iov_len;
+    }
+    return left;
+}
+
 int torc__epoll_transfer_rest(struct torc_op *op)
 {
     const struct torc__epoll_note *note = torc__epoll_note(op);
@@ -73,6 +88,7 @@ int torc__epoll_transfer_rest(struct torc_op *op)
     if (note->done > 0) {
         transfer.count = torc__epoll_slice(transfer.vector, transfer.count, note->done, pieces,
                                            ARRAY_LENGTH(pieces));
+        transfer.count = shorten(pieces, transfer.count, MOVE_MAX - note->done);
         transfer.vector = pieces;
         transfer.offset += transfer.offset == -1 ? 0 : (off_t)note->done;
     }
@@ -217,18 +233,22 @@ static mode_t mode_of(struct torc__epoll *epoll, int fd)
     return fstat(fd, &about) == 0 ? about.st_mode : 0;
 }
 
+/* It looks for signals before it has moved anything, though it never waits. */
 static ssize_t splice_now(struct torc__epoll *epoll, const struct io_uring_sqe *sqe)
 {
+    const unsigned flags = sqe->splice_flags | SPLICE_F_NONBLOCK;
     loff_t in = (loff_t)sqe->splice_off_in;
     loff_t out = (loff_t)sqe->off;
     ssize_t result;
 
-    torc__epoll_count_call(epoll);
-    if (sqe->opcode == IORING_OP_TEE)
-        result = tee(sqe->splice_fd_in, sqe->fd, sqe->len, sqe->splice_flags | SPLICE_F_NONBLOCK);
-    else
-        result = splice(sqe->splice_fd_in, in == -1 ? NULL : &in, sqe->fd, out == -1 ? NULL : &out,
-                        sqe->len, sqe->splice_flags | SPLICE_F_NONBLOCK);
+    do {
+        torc__epoll_count_call(epoll);
+        if (sqe->opcode == IORING_OP_TEE)
+            result = tee(sqe->splice_fd_in, sqe->fd, sqe->len, flags);
+        else
+            result = splice(sqe->splice_fd_in, in == -1 ? NULL : &in, sqe->fd,
+                            out == -1 ? NULL : &out, sqe->len, flags);
+    } while (result < 0 && errno == EINTR);
     return result < 0 ? -errno : result;
 }
 

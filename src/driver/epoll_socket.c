@@ -15,7 +15,7 @@
 #define PIECES_MAX 64u
 /* How many connections a multishot accept takes in one turn. */
 #define ACCEPTS_MAX 16u
-/* A Unix socket does not tell when a listener's queue has room again: look after 1, 2 ... 64 ms. */
+/* A Unix socket does not tell when a listener's queue has room again: look after 1, 2 ... 32 ms. */
 #define CONNECT_PAUSE_NS        TORC_MILLISECOND
 #define CONNECT_PAUSE_DOUBLINGS 6
 
@@ -88,9 +88,11 @@ static bool waits_first(const struct torc__epoll_note *note, const struct io_uri
 static bool is_shut_down(struct torc__epoll *epoll, struct torc_op *op)
 {
     const struct io_uring_sqe *sqe = torc__epoll_sqe(op);
+    int events = 0;
 
-    return errno == EAGAIN && torc__epoll_note(op)->retried &&
-           (torc__epoll_ask(epoll, sqe->fd, POLLRDHUP) & POLLRDHUP);
+    if (errno == EAGAIN && torc__epoll_note(op)->retried)
+        events = torc__epoll_ask(epoll, sqe->fd, POLLRDHUP);
+    return events > 0 && (events & POLLRDHUP);
 }
 
 int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
@@ -147,7 +149,8 @@ static int try_message(struct torc__epoll *epoll, struct torc_op *op, bool is_se
     struct torc__epoll_note *note = torc__epoll_note(op);
     const int flags = (int)(sqe->msg_flags & ~(uint32_t)MSG_WAITALL) | MSG_DONTWAIT | more_flags;
     const uint32_t direction = is_send ? EPOLLOUT : EPOLLIN;
-    struct msghdr *message = (void *)(uintptr_t)sqe->addr;
+    struct msghdr *const whole = (void *)(uintptr_t)sqe->addr;
+    struct msghdr *message = whole;
     struct iovec pieces[PIECES_MAX];
     struct msghdr rest;
     size_t size = 0;
@@ -158,7 +161,7 @@ static int try_message(struct torc__epoll *epoll, struct torc_op *op, bool is_se
     if (waits_first(note, sqe))
         return watch(note, sqe, direction);
     if (note->done > 0) {
-        describe_rest(message, note->done, pieces, &rest);
+        describe_rest(whole, note->done, pieces, &rest);
         message = &rest;
     }
     torc__epoll_count_call(epoll);
@@ -166,7 +169,7 @@ static int try_message(struct torc__epoll *epoll, struct torc_op *op, bool is_se
     if (unlikely(result < 0) && !is_send && is_shut_down(epoll, op))
         result = recvmsg(sqe->fd, message, flags & ~MSG_DONTWAIT);
     if (result > 0)
-        size = note->done + torc__epoll_vector_size(message->msg_iov, message->msg_iovlen);
+        size = torc__epoll_vector_size(whole->msg_iov, whole->msg_iovlen);
     return settle(epoll, op, result < 0 ? -errno : result, size, direction);
 }
 

@@ -334,12 +334,15 @@ void torc__epoll_rebuild(struct torc__epoll *epoll)
     int fd = torc__epoll_open_set(epoll);
 
     if (fd < 0) {
-        torc__log("cannot make a new epoll set: %s", strerror(-fd));
+        if (!epoll->stale_told)
+            torc__log("cannot make a new epoll set: %s", strerror(-fd));
+        epoll->stale_told = true;
         return; /* The next turn tries again. */
     }
     close(epoll->fd);
     epoll->fd = fd;
     epoll->stale = false;
+    epoll->stale_told = false;
     for (unsigned i = 0; i < epoll->chunk_count; i++) {
         for (unsigned j = 0; epoll->chunks[i] != NULL && j < WATCH_CHUNK; j++) {
             if (epoll->chunks[i][j].armed != 0)
@@ -440,7 +443,7 @@ void torc__epoll_part(struct torc__epoll *epoll, int fd)
 
 /*
  * Let the ops of one direction try, in their order. False if the first of them got nothing. An edge
- * is told once, so then all have their try.
+ * is told once, so then all have their try, and until there is nothing more to be had.
  */
 static bool serve_list(struct torc__epoll *epoll, struct torc__epoll_watch *watch,
                        struct torc__epoll_link *list)
@@ -453,8 +456,13 @@ static bool serve_list(struct torc__epoll *epoll, struct torc__epoll_watch *watc
 
         note->retried = true;
         torc__epoll_attempt(epoll, note);
-        if (list->next == &note->link) /* Nobody else can have come to stand there. */
-            return epoll->base.stats.completions != told_before || note->done != done;
+        if (list->next != &note->link)
+            continue;
+        /* It waits again: nobody else can have come to stand there. */
+        if (note->done == done)
+            return epoll->base.stats.completions != told_before;
+        if (!watch->edge)
+            return true;
     }
     return true;
 }

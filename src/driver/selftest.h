@@ -55,6 +55,9 @@ struct torc__selftest torc__selftest_run(unsigned wanted, unsigned setup_flags);
  */
 struct torc__selftest torc__selftest_get(unsigned wanted, unsigned setup_flags);
 
+/* This is the child of a fork(): what another thread was just finding out is not known here. */
+void torc__selftest_after_fork(void);
+
 /* How it came to what torc__selftest_get() last said, one line. */
 const char *torc__selftest_summary(void);
 

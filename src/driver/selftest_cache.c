@@ -223,11 +223,26 @@ const char *torc__selftest_summary(void)
     return summary;
 }
 
-void torc__selftest_forget(void)
+static void forget(void)
 {
-    pthread_mutex_lock(&cache.mutex);
     cache.known = (struct torc__selftest){0};
     cache.told = 0;
     cache.origin = NOT_MADE;
+}
+
+void torc__selftest_after_fork(void)
+{
+    if (pthread_mutex_trylock(&cache.mutex) == 0) {
+        pthread_mutex_unlock(&cache.mutex);
+        return;
+    }
+    pthread_mutex_init(&cache.mutex, NULL);
+    forget();
+}
+
+void torc__selftest_forget(void)
+{
+    pthread_mutex_lock(&cache.mutex);
+    forget();
     pthread_mutex_unlock(&cache.mutex);
 }

@@ -151,9 +151,17 @@ static void tell_own(struct torc__uring *uring, uint64_t user_data, int result)
  */
 static bool backlog_reserve(struct torc__uring *uring, unsigned more)
 {
-    unsigned needed = uring->backlog_count + more;
+    const unsigned untold = uring->backlog_count - uring->backlog_told;
+    const unsigned needed = untold + more;
     struct io_uring_cqe *larger;
 
+    if (uring->backlog_count + more <= uring->backlog_room)
+        return true;
+    if (uring->backlog_told > 0)
+        memmove(uring->backlog, &uring->backlog[uring->backlog_told],
+                untold * sizeof(uring->backlog[0]));
+    uring->backlog_count = untold;
+    uring->backlog_told = 0;
     if (needed <= uring->backlog_room)
         return true;
     larger = realloc(uring->backlog, 2 * needed * sizeof(*larger));

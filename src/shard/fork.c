@@ -24,9 +24,15 @@ static void forget_shard(void)
     torc__describe_current = describe_child;
 }
 
+static void begin_child(void)
+{
+    forget_shard();
+    torc__driver_after_fork();
+}
+
 static void watch(void)
 {
-    (void)pthread_atfork(NULL, NULL, forget_shard);
+    (void)pthread_atfork(NULL, NULL, begin_child);
 }
 
 void torc__fork_watch(void)

@@ -268,6 +268,8 @@ TEST(the_environment_chooses_only_what_the_program_leaves_open)
     setenv("TORC_DRIVER", "uring", 1);
     EXPECT_INT(create_chosen(TORC_DRIVER_AUTO, "uring"), ==, 0);
     EXPECT_INT(create_chosen(TORC_DRIVER_EPOLL, "epoll"), ==, 0);
+    setenv("TORC_DRIVER", "steam", 1);
+    EXPECT_INT(create_chosen(TORC_DRIVER_EPOLL, "epoll"), ==, 0);
 }
 
 /* ---- Report ---- */

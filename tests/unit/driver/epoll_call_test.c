@@ -2,8 +2,12 @@
 /*
  * epoll_call_test.c - calls made non-blocking for the moment, and parts of vectors.
  */
+#include "shard/shard.h"
 #include "unit/driver/epoll_rig.h"
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 
 static ssize_t read_a_byte(void *arguments)
 {
@@ -60,6 +64,66 @@ TEST(threads_that_call_on_the_same_file_do_not_make_each_other_block)
     harness_close_pair(ends);
 }
 
+/* What a thread that is in the middle of a call tells, and is told. */
+struct meeting {
+    int arrived[2];
+    int leave[2];
+    int fd; /* of the call */
+};
+
+static ssize_t meet(void *arguments)
+{
+    const struct meeting *meeting = arguments;
+    char byte;
+
+    harness_put(meeting->arrived[1], "x", 1);
+    harness_get(meeting->leave[0], &byte, 1);
+    return 0;
+}
+
+static void *call_and_meet(void *arg)
+{
+    struct meeting *meeting = arg;
+    struct torc__epoll epoll = {.fd = -1};
+
+    EXPECT_INT(torc__epoll_call_nonblocking(&epoll, meeting->fd, meet, meeting), ==, 0);
+    return NULL;
+}
+
+TEST(the_child_of_a_fork_can_call_though_another_thread_was_calling)
+{
+    struct torc__epoll epoll = {.fd = -1};
+    struct meeting meeting;
+    pthread_t thread;
+    int status = -1;
+    pid_t child;
+    char byte;
+    int ends[2];
+
+    if (UNDER_TSAN)
+        SKIP("it does not know that a lock may be free again after a fork");
+    torc__fork_watch();
+    harness_pipe(ends);
+    harness_pipe(meeting.arrived);
+    harness_pipe(meeting.leave);
+    meeting.fd = ends[0];
+    thread = harness_thread(call_and_meet, &meeting);
+    harness_get(meeting.arrived[0], &byte, 1);
+    child = fork();
+    if (child == 0) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(10);
+        _exit(torc__epoll_call_nonblocking(&epoll, ends[0], read_a_byte, &ends[0]) != -EAGAIN);
+    }
+    harness_put(meeting.leave[1], "x", 1);
+    harness_join(thread);
+    EXPECT_INT(waitpid(child, &status, 0), ==, child);
+    EXPECT_INT(status, ==, 0);
+    harness_close_pair(ends);
+    harness_close_pair(meeting.arrived);
+    harness_close_pair(meeting.leave);
+}
+
 TEST(readiness_is_told_without_waiting)
 {
     struct torc__epoll epoll;
@@ -71,6 +135,35 @@ TEST(readiness_is_told_without_waiting)
     EXPECT(torc__epoll_is_ready(&epoll, ends[1], EPOLLOUT));
     harness_put(ends[1], "x", 1);
     EXPECT(torc__epoll_is_ready(&epoll, ends[0], EPOLLIN));
+    harness_close_pair(ends);
+    stop(&epoll);
+}
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+    (void)number;
+    signals = signals + 1;
+}
+
+TEST(readiness_is_told_though_signals_come)
+{
+    const struct itimerval often = {{0, 1000}, {0, 1000}};
+    const struct itimerval off = {{0, 0}, {0, 0}};
+    const struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+    struct torc__epoll epoll;
+    int ends[2];
+
+    start(&epoll);
+    harness_pipe(ends);
+    EXPECT_INT(sigaction(SIGALRM, &action, NULL), ==, 0);
+    EXPECT_INT(setitimer(ITIMER_REAL, &often, NULL), ==, 0);
+    while (signals < 50) {
+        EXPECT_INT(torc__epoll_ask(&epoll, ends[0], EPOLLIN), ==, 0);
+        EXPECT(!torc__epoll_is_ready(&epoll, ends[0], EPOLLIN));
+    }
+    EXPECT_INT(setitimer(ITIMER_REAL, &off, NULL), ==, 0);
     harness_close_pair(ends);
     stop(&epoll);
 }

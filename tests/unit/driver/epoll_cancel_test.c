@@ -154,3 +154,26 @@ TEST(a_poll_is_removed_or_given_other_events)
     expect_cancelled(&crowd, 4);
     disperse(&crowd);
 }
+
+TEST(a_multishot_poll_that_is_given_other_events_is_told_of_what_holds_then)
+{
+    static struct crowd crowd;
+    struct noted_op polls[2];
+    const uint64_t name = (uint64_t)(uintptr_t)&polls[0].op;
+    struct noted_op op;
+
+    gather(&crowd);
+    io_uring_prep_poll_multishot(prepare(&crowd.epoll, &polls[0]), crowd.fds[1][0], POLLPRI);
+    io_uring_prep_poll_multishot(prepare(&crowd.epoll, &polls[1]), crowd.fds[1][0], POLLOUT);
+    turn_until_told(&crowd.epoll, &polls[1], 1);
+    EXPECT_UINT(polls[0].told, ==, 0);
+    io_uring_prep_poll_update(prepare(&crowd.epoll, &op), name, name, POLLOUT,
+                              IORING_POLL_UPDATE_EVENTS | IORING_POLL_ADD_MULTI);
+    EXPECT_INT(result_of(&crowd.epoll, &op), ==, 0);
+    turn_until_told(&crowd.epoll, &polls[0], 1);
+    EXPECT_INT(polls[0].result, ==, POLLOUT);
+    EXPECT_UINT(polls[0].ended, ==, 0);
+    for (unsigned i = 0; i < 2; i++)
+        cancel_and_end(&crowd.epoll, &polls[i]);
+    disperse(&crowd);
+}

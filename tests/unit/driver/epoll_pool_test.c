@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* A directory with a FIFO in it, whose opening blocks until somebody opens the other end. */
@@ -162,5 +163,24 @@ TEST(a_file_is_closed_by_a_thread)
     torc__pool_stats(epoll.base.pool, &stats);
     EXPECT_UINT(stats.threads, ==, 1); /* It stays for a while. */
     EXPECT_INT(fcntl(file, F_GETFD), ==, -1);
+    stop(&epoll);
+}
+
+TEST(a_socket_that_lingers_is_closed_by_a_thread)
+{
+    const struct linger linger = {.l_onoff = 1, .l_linger = 10};
+    struct torc__epoll epoll;
+    struct noted_op op;
+    int fds[2];
+
+    start_with(&epoll, 0, 3);
+    harness_tcp_pair(fds);
+    harness_fill(fds[0]);
+    EXPECT_INT(setsockopt(fds[0], SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), ==, 0);
+    io_uring_prep_close(prepare(&epoll, &op), fds[0]);
+    settle(&epoll);
+    EXPECT_UINT(op.told, ==, 0); /* The peer has not taken all yet. */
+    harness_reset(fds[1]);
+    EXPECT_INT(result_of(&epoll, &op), ==, 0);
     stop(&epoll);
 }

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 
@@ -287,6 +288,23 @@ TEST(the_rest_of_a_transfer_that_was_cut_short_is_moved_by_a_thread)
     close(file);
 }
 
+TEST(the_rest_of_a_transfer_never_makes_it_larger_than_a_result_can_tell)
+{
+    static char data[8192];
+    const size_t most = 0x7ffff000; /* What the kernel moves in one call. */
+    struct torc_op op = {0};
+    struct iovec vector[2] = {{data, most - 100}, {data, sizeof(data)}};
+    const int fd = memfd_create("test", MFD_CLOEXEC);
+
+    EXPECT_INT(ftruncate(fd, (off_t)(most + sizeof(data))), ==, 0);
+    io_uring_prep_readv(torc__epoll_sqe(&op), fd, vector, 2, 0);
+    torc__epoll_note(&op)->done = (uint32_t)(most - 100);
+    EXPECT_INT(torc__epoll_transfer_rest(&op), ==, most);
+    torc__epoll_note(&op)->done = (uint32_t)most;
+    EXPECT_INT(torc__epoll_transfer_rest(&op), ==, most);
+    close(fd);
+}
+
 TEST(reading_a_directory_or_nothing_is_an_error)
 {
     struct torc__epoll epoll;
@@ -361,6 +379,42 @@ TEST(a_splice_moves_between_sockets_pipes_and_files)
     EXPECT_INT(pread(file, copy, (size_t)op.result, 20000), ==, op.result);
     harness_pattern_check(copy, (size_t)op.result, 1000);
     close(file);
+    harness_close_pair(fds);
+    harness_close_pair(ends);
+    stop(&epoll);
+}
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+    (void)number;
+    signals = signals + 1;
+}
+
+TEST(a_splice_goes_on_though_signals_come)
+{
+    const struct itimerval often = {{0, 500}, {0, 500}};
+    const struct itimerval off = {{0, 0}, {0, 0}};
+    const struct sigaction action = {.sa_handler = count_signal};
+    struct torc__epoll epoll;
+    struct noted_op op;
+    int fds[2];
+    int ends[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    harness_pipe(ends);
+    harness_put(ends[1], "abc", 3);
+    EXPECT_INT(sigaction(SIGALRM, &action, NULL), ==, 0);
+    EXPECT_INT(setitimer(ITIMER_REAL, &often, NULL), ==, 0);
+    while (signals < 200) { /* The bytes go round and round. */
+        io_uring_prep_splice(prepare(&epoll, &op), ends[0], -1, fds[0], -1, 3, 0);
+        EXPECT_INT(result_of(&epoll, &op), ==, 3);
+        io_uring_prep_splice(prepare(&epoll, &op), fds[1], -1, ends[1], -1, 3, 0);
+        EXPECT_INT(result_of(&epoll, &op), ==, 3);
+    }
+    EXPECT_INT(setitimer(ITIMER_REAL, &off, NULL), ==, 0);
     harness_close_pair(fds);
     harness_close_pair(ends);
     stop(&epoll);

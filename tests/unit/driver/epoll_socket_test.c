@@ -210,6 +210,33 @@ TEST(messages_of_many_pieces_arrive_whole_in_both_directions)
     stop(&epoll);
 }
 
+TEST(a_message_that_is_received_in_two_steps_is_whole_however_many_pieces_it_has)
+{
+    enum {
+        PIECES = 100,
+        FIRST = 10
+    };
+    struct torc__epoll epoll;
+    struct noted_op op;
+    struct iovec in[PIECES];
+    struct msghdr got = {.msg_iov = in, .msg_iovlen = PIECES};
+    int fds[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    harness_pattern_fill(big, PIECES, 9);
+    for (unsigned i = 0; i < PIECES; i++)
+        in[i] = (struct iovec){&received[i], 1};
+    io_uring_prep_recvmsg(prepare(&epoll, &op), fds[1], &got, MSG_WAITALL);
+    harness_put(fds[0], big, FIRST);
+    settle(&epoll);
+    harness_put(fds[0], big + FIRST, PIECES - FIRST);
+    EXPECT_INT(result_of(&epoll, &op), ==, PIECES);
+    harness_pattern_check(received, PIECES, 9);
+    harness_close_pair(fds);
+    stop(&epoll);
+}
+
 TEST(a_message_carries_its_address_and_descriptors)
 {
     union {

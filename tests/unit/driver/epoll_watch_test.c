@@ -3,11 +3,13 @@
  * epoll_watch_test.c - who waits for which descriptor, and descriptors that change behind our back.
  */
 #include "unit/driver/epoll_rig.h"
+#include "unit/driver/log_capture.h"
 #include <fcntl.h>
 #include <linux/net_tstamp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 static void prepare_recv(struct torc__epoll *epoll, struct noted_op *op, int fd, char *byte)
@@ -177,6 +179,28 @@ TEST(a_multishot_poll_is_told_of_what_holds_when_it_begins)
     for (unsigned i = 0; i < 2; i++)
         cancel_and_end(&epoll, &polls[i]);
     harness_close_pair(ends);
+    stop(&epoll);
+}
+
+TEST(a_receive_of_all_beside_a_multishot_poll_notices_the_end_that_came_with_its_bytes)
+{
+    struct torc__epoll epoll;
+    struct noted_op poll;
+    struct noted_op receive;
+    char data[10];
+    int fds[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    io_uring_prep_poll_multishot(prepare(&epoll, &poll), fds[0], POLLPRI);
+    io_uring_prep_recv(prepare(&epoll, &receive), fds[0], data, sizeof(data), MSG_WAITALL);
+    settle(&epoll);
+    harness_put(fds[1], "abc", 3);
+    EXPECT_INT(shutdown(fds[1], SHUT_WR), ==, 0); /* One event tells of both. */
+    EXPECT_INT(result_of(&epoll, &receive), ==, 3);
+    EXPECT_MEM(data, "abc", 3);
+    cancel_and_end(&epoll, &poll);
+    harness_close_pair(fds);
     stop(&epoll);
 }
 
@@ -524,6 +548,39 @@ TEST(a_number_that_has_become_a_file_is_noticed_by_all_who_wait_for_it)
     stop(&epoll);
 }
 
+TEST(a_number_that_is_given_out_anew_is_no_longer_waited_for_by_those_before)
+{
+    static const enum torc__control_kind kinds[] = {CONTROL_SOCKET, CONTROL_PAIR, CONTROL_PIPE,
+                                                    CONTROL_WATCH_OPEN};
+
+    for (unsigned i = 0; i < ARRAY_LENGTH(kinds); i++) {
+        struct torc__control request = {.kind = kinds[i]};
+        struct torc__epoll epoll;
+        struct noted_op op;
+        int given[2] = {-1, -1};
+        int fds[2];
+        char byte;
+        int result;
+
+        start(&epoll);
+        harness_unix_pair(fds);
+        prepare_recv(&epoll, &op, fds[0], &byte);
+        settle(&epoll);
+        close(fds[0]);
+        request.a = kinds[i] == CONTROL_SOCKET ? AF_UNIX : SOCK_STREAM;
+        request.b = SOCK_STREAM;
+        request.data = given;
+        result = torc__epoll_ops.control(&epoll.base, &request);
+        EXPECT_INT(result > 0 ? result : given[0], ==, fds[0]);
+        EXPECT_INT(result_of(&epoll, &op), ==, -EBADF);
+        close(fds[0]);
+        close(fds[1]);
+        if (given[1] >= 0)
+            close(given[1]);
+        stop(&epoll);
+    }
+}
+
 /* ---- A close that the driver knows of ---- */
 
 TEST(an_op_that_waits_keeps_its_file_when_the_descriptor_is_closed)
@@ -561,6 +618,26 @@ TEST(an_op_that_waits_keeps_its_file_when_the_descriptor_is_closed)
     EXPECT_UINT(harness_open_fds(), ==, fds_before); /* The file went with its last op. */
 }
 
+TEST(an_op_that_waits_keeps_its_file_when_a_request_closes_the_descriptor)
+{
+    struct torc__control request = {.kind = CONTROL_CLOSE};
+    struct torc__epoll epoll;
+    struct noted_op read;
+    char byte;
+    int fds[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    prepare_recv(&epoll, &read, fds[0], &byte);
+    settle(&epoll);
+    request.fd = fds[0];
+    EXPECT_INT(torc__epoll_ops.control(&epoll.base, &request), ==, 0);
+    harness_put(fds[1], "x", 1);
+    EXPECT_INT(result_of(&epoll, &read), ==, 1);
+    close(fds[1]);
+    stop(&epoll);
+}
+
 TEST(a_new_set_takes_over_all_who_wait)
 {
     struct torc__epoll epoll;
@@ -584,5 +661,28 @@ TEST(a_new_set_takes_over_all_who_wait)
     EXPECT_INT(result_of(&epoll, &ops[2]) & POLLRDHUP, ==, POLLRDHUP);
     cancel_and_end(&epoll, &ops[1]);
     close(fds[0]);
+    stop(&epoll);
+}
+
+TEST(a_new_set_that_cannot_be_made_is_told_of_once_and_made_when_it_can)
+{
+    struct torc__epoll epoll;
+    struct log_capture capture;
+    struct rlimit before;
+    struct rlimit none;
+
+    start(&epoll);
+    begin_capture(&capture);
+    EXPECT_INT(getrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    epoll.stale = true;
+    EXPECT_INT(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    for (unsigned i = 0; i < 10; i++)
+        turn(&epoll, DRIVER_NO_WAIT);
+    EXPECT_INT(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    EXPECT_UINT(end_capture(&capture, "cannot make a new epoll set"), ==, 1);
+    EXPECT(epoll.stale);
+    turn(&epoll, DRIVER_NO_WAIT);
+    EXPECT(!epoll.stale);
     stop(&epoll);
 }

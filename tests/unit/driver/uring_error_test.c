@@ -368,6 +368,32 @@ TEST(a_turn_ends_though_each_op_that_fails_begins_another)
     stop(&uring);
 }
 
+TEST(completions_that_are_set_aside_in_every_turn_need_no_more_memory_in_time)
+{
+    struct torc__uring uring;
+    struct torc_op ops[64] = {0};
+
+    start_faulty(&uring, 0);
+    memset(&heirs, 0, sizeof(heirs));
+    heirs.uring = &uring;
+    heirs.begun_max = UINT32_MAX;
+    fail_next(-EFAULT, UINT32_MAX);
+    for (unsigned i = 0; i < 64; i++) {
+        set_function(&ops[i], begin_again);
+        io_uring_prep_nop(torc__uring_ops.prepare(&uring.base, &ops[i]));
+    }
+    for (unsigned i = 0; i < 1000; i++)
+        turn(&uring, DRIVER_NO_WAIT);
+    EXPECT_UINT(heirs.told, >=, 10000);
+    EXPECT_UINT(uring.backlog_room, <, 1000);
+
+    heirs.begun_max = 0;
+    fault.times = 0;
+    while (torc__driver_in_flight(&uring.base) > 0)
+        turn(&uring, DRIVER_NO_WAIT);
+    stop(&uring);
+}
+
 TEST(a_fatal_error_that_passes_does_not_keep_finish_waiting)
 {
     for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {

@@ -182,7 +182,10 @@ static void give_up_replacing(const struct replacement *replacement)
     (void)torc_scope_close(&shield);
 }
 
-/* The new name survives a crash once the directory has been written. */
+/*
+ * The new name survives a crash once the directory has been written, which some file systems have
+ * no need of, and which takes the right to read it.
+ */
 static int synchronise_directory(struct replacement *replacement)
 {
     char *directory = replacement->temporary;
@@ -194,15 +197,17 @@ static int synchronise_directory(struct replacement *replacement)
     directory[replacement->directory_length] = '\0';
     fd = torc_open(directory, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
-        return fd;
+        return fd == -EACCES ? 0 : fd;
     result = torc_fsync(fd);
     (void)torc_close(fd);
-    return result == -EINVAL ? 0 : result; /* Some file systems have nothing to write there. */
+    return result == -EINVAL ? 0 : result;
 }
 
 /* The data are in the temporary file, or `result` says why not. */
 static int finish_replacing(struct replacement *replacement, int result)
 {
+    struct torc_scope shield;
+
     if (result == 0)
         result = torc_fsync(replacement->fd);
     if (result == 0)
@@ -211,8 +216,13 @@ static int finish_replacing(struct replacement *replacement, int result)
         give_up_replacing(replacement);
         return result;
     }
+    /* It is replaced: no reason of the scope's may say that it is not. */
+    torc_scope_open(&shield, TORC_SHIELD);
     result = torc_close(replacement->fd);
-    return result < 0 ? result : synchronise_directory(replacement);
+    if (result == 0)
+        result = synchronise_directory(replacement);
+    (void)torc_scope_close(&shield);
+    return result;
 }
 
 int torc_save_file(const char *path, const void *data, size_t length, mode_t mode)

@@ -174,6 +174,42 @@ FIBER_TEST_WITH_THREADS(the_environment_may_be_replaced)
     EXPECT_INT(spawn_true(&(struct torc_process_options){.environment = nameless}), ==, -EINVAL);
 }
 
+static int print_moment(void *arg)
+{
+    (void)arg;
+    harness_shell_output("echo $MOMENT", NULL, text, sizeof(text));
+    return 0;
+}
+
+FIBER_TEST_WITH_THREADS(the_environment_is_that_of_the_call_whatever_becomes_of_it_meanwhile)
+{
+    struct torc_scope scope;
+    char name[32];
+
+    EXPECT_INT(setenv("MOMENT", "before", 1), ==, 0);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, print_moment, NULL);
+    harness_yield(1); /* It is given to the pool. */
+    EXPECT_INT(setenv("MOMENT", "after", 1), ==, 0);
+    for (int i = 0; i < 100; i++) { /* The list has to move. */
+        snprintf(name, sizeof(name), "MOMENT_%d", i);
+        EXPECT_INT(setenv(name, "", 1), ==, 0);
+    }
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_STR(text, "before\n");
+}
+
+FIBER_TEST_WITH_THREADS(the_environment_may_have_been_cleared)
+{
+    const char *const argv[] = {"env", NULL};
+    const char *const changes[] = {"ONE=1", NULL};
+    const struct torc_process_options options = {.environment = changes};
+
+    EXPECT_INT(clearenv(), ==, 0);
+    EXPECT_STR(harness_output_of(argv, NULL, text, sizeof(text)), "");
+    EXPECT_STR(harness_output_of(argv, &options, text, sizeof(text)), "ONE=1\n");
+}
+
 FIBER_TEST_WITH_THREADS(the_program_may_have_another_name_than_it_is_told)
 {
     const char *const argv[] = {"a-name", "-c", "echo \"$0\"", NULL};

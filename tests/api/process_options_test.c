@@ -101,6 +101,28 @@ FIBER_TEST_WITH_THREADS(standard_streams_may_be_null_or_merged)
     EXPECT_STR(harness_shell_output(script, &silent, text, sizeof(text)), "one\nthree\n");
 }
 
+/* Its number may become that of a pipe which is opened for another stream. */
+FIBER_TEST_WITH_THREADS(a_standard_stream_that_is_closed_stays_closed)
+{
+    const struct torc_process_options options = {.input = {.kind = TORC_STDIO_PIPE},
+                                                 .error = {.kind = TORC_STDIO_PIPE}};
+    const int input = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
+    const int output = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+    struct torc_process process;
+
+    EXPECT_INT(close(STDIN_FILENO), ==, 0);
+    EXPECT_INT(close(STDOUT_FILENO), ==, 0);
+    harness_spawn_shell("[ -e /proc/$$/fd/1 ] && echo open >&2 || echo closed >&2", &options,
+                        &process);
+    EXPECT_INT(torc_read(process.error, text, sizeof(text)), >, 0);
+    EXPECT_MEM(text, "closed\n", 7);
+    torc_process_close(&process);
+    EXPECT_INT(dup2(input, STDIN_FILENO), ==, STDIN_FILENO);
+    EXPECT_INT(dup2(output, STDOUT_FILENO), ==, STDOUT_FILENO);
+    EXPECT_INT(close(input), ==, 0);
+    EXPECT_INT(close(output), ==, 0);
+}
+
 static int spawn_true(const struct torc_process_options *options)
 {
     const char *const argv[] = {"true", NULL};

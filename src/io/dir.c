@@ -252,15 +252,16 @@ static int read_entry(struct torc_walk *walk, struct torc_walk_entry *ret_entry)
     result = next_raw(&walk->_dir, &raw);
     if (result <= 0)
         return result;
-    level->_resume = raw->resume;
     if (!append_name(walk, raw->name))
         return -ENAMETOOLONG;
     type = raw->type;
     result = find_type(walk, &type);
     if (result < 0) {
+        walk->_dir._at -= raw->size; /* It is still the next one. */
         cut_name(walk);
         return result;
     }
+    level->_resume = raw->resume;
     return tell(walk, type == DT_DIR ? TORC_WALK_ENTER : TORC_WALK_ENTRY, type, ret_entry);
 }
 

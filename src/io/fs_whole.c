@@ -59,7 +59,10 @@ ssize_t torc_read_file(const char *path, void *buffer, size_t size)
     return result < 0 ? result : length;
 }
 
-/* How much memory to begin with: what the file says to have, and the NUL; some, if nothing. */
+/*
+ * How much memory to begin with: for what the file says to have, or for some if that is nothing; a
+ * byte more, so that its end is seen where it says; and the NUL.
+ */
 static size_t first_room(int fd, size_t limit)
 {
     struct statx status;
@@ -68,8 +71,8 @@ static size_t first_room(int fd, size_t limit)
     if (torc_fstatx(fd, STATX_SIZE, &status) == 0)
         size = status.stx_size;
     if (size == 0)
-        size = 4096 - 1;
-    return (size < limit ? size : limit) + 1;
+        size = 4096 - 2;
+    return (size < limit ? size + 1 : limit) + 1;
 }
 
 /* Read into memory that grows as it turns out to be needed. Whatever happens, *data is to free. */

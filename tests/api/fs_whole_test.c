@@ -7,6 +7,7 @@
 #include "harness/run.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -69,6 +70,19 @@ FIBER_TEST(a_whole_file_is_loaded_up_to_a_limit)
     EXPECT_INT(torc_load_file("empty", 0, &data, &length), ==, 0);
     EXPECT_UINT(length, ==, 0);
     EXPECT_STR(data, "");
+    free(data);
+    harness_leave_directory();
+}
+
+FIBER_TEST(a_file_that_says_its_size_is_loaded_into_no_more_memory)
+{
+    char *data;
+    size_t length;
+
+    harness_enter_directory();
+    put_large("large");
+    EXPECT_INT(torc_load_file("large", SIZE_MAX, &data, &length), ==, 0);
+    EXPECT_UINT(malloc_usable_size(data), <, LARGE + LARGE / 2);
     free(data);
     harness_leave_directory();
 }

@@ -32,6 +32,7 @@
 struct node {
     struct node *next; /* in its bucket */
     int number;        /* the kernel's */
+    unsigned pass;     /* the reading of the whole tree in or since which it was last found */
     bool is_read;      /* what was in it when it came has been told, or is being told */
     char path[];       /* from the root, which is "" */
 };
@@ -46,6 +47,7 @@ struct torc_fs_watch {
     int fd;
     uint32_t mask; /* what the caller wants to know */
     int root;      /* the number of the root, -1 once it is gone */
+    unsigned pass; /* counts readings of the whole tree */
     struct node *buckets[BUCKETS];
     /* Events read and not told, [at, filled). */
     uint32_t at;
@@ -54,7 +56,7 @@ struct torc_fs_watch {
     bool has_overflowed; /* which is to be told when the tree has been read */
     /* A tree that is being read. */
     enum scan_state scan;
-    bool is_silent; /* its entries are not told */
+    bool is_silent; /* it is the whole tree, and its entries are not told */
     uint32_t top_length;
     struct torc_walk walk;
     struct torc_walk_entry entry;
@@ -101,6 +103,7 @@ static int note(struct torc_fs_watch *watch, int number, const char *path, struc
         memcpy(node->path, path, size);
         *link = node;
     }
+    node->pass = watch->pass;
     *ret_node = node;
     return 0;
 }
@@ -111,18 +114,23 @@ static bool is_below(const char *path, const char *top, size_t top_length)
            (path[top_length] == '\0' || path[top_length] == '/');
 }
 
-/* A directory has left the tree: what happens in it, and below, is no concern any more. */
-static void forget_below(struct torc_fs_watch *watch, const char *path)
+/*
+ * Directories have left the tree: what happens in them is no concern any more. They are those at
+ * `path` and below; if that is NULL, those that were not found when the whole tree was read.
+ */
+static void forget(struct torc_fs_watch *watch, const char *path)
 {
-    const size_t length = strlen(path);
+    const size_t length = path != NULL ? strlen(path) : 0;
     const int saved = errno;
 
     for (unsigned i = 0; i < BUCKETS; i++) {
         struct node **link = &watch->buckets[i];
 
         while (*link != NULL) {
-            if (is_below((*link)->path, path, length)) {
-                (void)inotify_rm_watch(watch->fd, (*link)->number); /* Never waits. */
+            const struct node *node = *link;
+
+            if (path != NULL ? is_below(node->path, path, length) : node->pass != watch->pass) {
+                (void)inotify_rm_watch(watch->fd, node->number); /* Never waits. */
                 remove_node(link);
             } else {
                 link = &(*link)->next;
@@ -232,6 +240,8 @@ static int scan_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *re
             return result;
         if (result <= 0) {
             end_scan(watch);
+            if (result == 0 && watch->is_silent)
+                forget(watch, NULL);
             return has_gone(result) ? 0 : result;
         }
         watch->scan = SCAN_TAKEN;
@@ -274,8 +284,10 @@ static int fill(struct torc_fs_watch *watch)
 static int follow_all(struct torc_fs_watch *watch)
 {
     struct node *root;
-    int result = follow(watch, "", &root);
+    int result;
 
+    watch->pass++;
+    result = follow(watch, "", &root);
     return result < 0 ? result : begin_scan(watch, "", true);
 }
 
@@ -298,7 +310,7 @@ static int serve(struct torc_fs_watch *watch, const struct inotify_event *event)
     if (!(event->mask & IN_ISDIR) || event->len == 0)
         return 0;
     if (event->mask & IN_MOVED_FROM)
-        forget_below(watch, watch->path);
+        forget(watch, watch->path);
     if (event->mask & (IN_CREATE | IN_MOVED_TO))
         return came(watch);
     return 0;

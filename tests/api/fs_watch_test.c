@@ -179,6 +179,17 @@ static unsigned queue_limit(void)
     return (unsigned)strtoul(text, NULL, 10);
 }
 
+/* More than the kernel keeps: each opening of the file is two events. */
+static void overflow(const char *file, unsigned limit)
+{
+    for (unsigned i = 0; i <= limit / 2; i++) {
+        int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+        EXPECT_INT(fd, >=, 0);
+        close(fd);
+    }
+}
+
 FIBER_TEST_WITH_THREADS(what_the_kernel_could_not_keep_is_told_as_an_overflow)
 {
     const unsigned limit = queue_limit();
@@ -189,16 +200,39 @@ FIBER_TEST_WITH_THREADS(what_the_kernel_could_not_keep_is_told_as_an_overflow)
     harness_enter_directory();
     harness_put_file("file", "");
     watch = watch_here(IN_CREATE | IN_OPEN | IN_CLOSE_NOWRITE);
-    for (unsigned i = 0; i <= limit / 2; i++) { /* Two events each. */
-        int fd = open("file", O_RDONLY | O_CLOEXEC);
-
-        EXPECT_INT(fd, >=, 0);
-        close(fd);
-    }
+    overflow("file", limit);
     EXPECT_INT(torc_mkdir_all("missed/dir", 0755), ==, 0); /* Nobody tells. */
     await(watch, IN_Q_OVERFLOW, "");
     harness_put_file("missed/dir/file", "");
     await(watch, IN_CREATE, "missed/dir/file");
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(what_left_the_tree_unseen_is_of_no_concern_any_more)
+{
+    const unsigned limit = queue_limit();
+    struct torc_fs_watch_event event;
+    struct torc_fs_watch *watch;
+
+    if (limit > 50000)
+        SKIP("the kernel keeps %u events", limit);
+    harness_enter_directory();
+    EXPECT_INT(torc_mkdir_all("tree/gone/below", 0755), ==, 0);
+    EXPECT_INT(torc_mkdir_all("tree/moved/below", 0755), ==, 0);
+    harness_put_file("tree/file", "");
+    EXPECT_INT(torc_fs_watch_open("tree", IN_CREATE | IN_OPEN | IN_CLOSE_NOWRITE, &watch), ==, 0);
+    overflow("tree/file", limit);
+    EXPECT_INT(rename("tree/gone", "gone"), ==, 0);
+    EXPECT_INT(rename("tree/moved", "tree/here"), ==, 0);
+    await(watch, IN_Q_OVERFLOW, "");
+    harness_put_file("gone/file", "");
+    harness_put_file("gone/below/file", "");
+    harness_put_file("tree/here/below/file", "");
+    do
+        EXPECT_INT(torc_fs_watch_next(watch, &event), ==, 0);
+    while (!(event.mask & IN_CREATE));
+    EXPECT_STR(event.path, "here/below/file");
     torc_fs_watch_close(watch);
     harness_leave_directory();
 }

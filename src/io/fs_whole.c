@@ -288,7 +288,7 @@ static int open_regular(const char *path, mode_t *ret_mode)
         return result;
     if (!S_ISREG(status.stx_mode))
         return S_ISDIR(status.stx_mode) ? -EISDIR : -EINVAL;
-    *ret_mode = status.stx_mode & 07777;
+    *ret_mode = status.stx_mode & 0777; /* To run as its owner is no right of the copy's. */
     return torc_open(path, O_RDONLY, 0);
 }
 

@@ -251,6 +251,20 @@ FIBER_TEST_WITH_THREADS(a_copy_has_the_data_and_the_permissions)
     harness_leave_directory();
 }
 
+/* It is the copier's own, who may be somebody else. */
+FIBER_TEST_WITH_THREADS(a_copy_runs_as_whoever_runs_it)
+{
+    struct stat status;
+
+    harness_enter_directory();
+    harness_put_file("program", "text");
+    EXPECT_INT(chmod("program", 06755), ==, 0);
+    EXPECT_INT(torc_copy_file("program", "copy"), ==, 0);
+    EXPECT_INT(stat("copy", &status), ==, 0);
+    EXPECT_UINT(status.st_mode & 07777, ==, 0755);
+    harness_leave_directory();
+}
+
 FIBER_TEST_WITH_THREADS(what_the_kernel_cannot_copy_goes_through_memory)
 {
     harness_enter_directory();

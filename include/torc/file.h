@@ -128,7 +128,7 @@ TORC_CHECK ssize_t torc_copy_file_range(int in, off_t *in_offset, int out, off_t
 /*
  * flock(2) with LOCK_SH, LOCK_EX, LOCK_UN. Suspends; interruptible at all times. No thread is kept
  * by those that wait: they ask again and again, after 1 ms at first and 64 ms at last, so one that
- * comes later may be served earlier.
+ * comes later may be served earlier. Letting go (LOCK_UN) is not cancellable.
  *
  * -EAGAIN     only with LOCK_NB: somebody else has the lock.
  */
@@ -138,7 +138,8 @@ TORC_CHECK int torc_flock(int fd, int operation);
  * Lock `length` bytes from `start` (0: to the end, wherever that is) for reading (F_RDLCK) or
  * writing (F_WRLCK), or release them (F_UNLCK). Suspends; waits as torc_flock() does. The lock is
  * that of the open file (F_OFD_SETLK, see fcntl(2)), not of the process: it ends when the last
- * descriptor of that is closed, and two of them lock each other out in one process too.
+ * descriptor of that is closed, and two of them lock each other out in one process too. Releasing
+ * is not cancellable.
  */
 TORC_CHECK int torc_lock(int fd, int type, off_t start, off_t length);
 

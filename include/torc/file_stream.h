@@ -4,7 +4,8 @@
  *
  * A reader has asked for the next blocks before they are wanted; a writer goes on while the last
  * blocks are still being written. Both are for regular files and block devices, opened with or
- * without O_DIRECT, and for one fiber at a time, which ends no earlier than they do.
+ * without O_DIRECT, and for one fiber at a time, which ends no earlier than they do. A writer's
+ * must not be opened with O_APPEND: blocks would stand in the order in which they happen to arrive.
  *
  *     static char memory[4][65536];
  *     struct torc_file_block blocks[4];
@@ -17,8 +18,9 @@
  *         consume(data, (size_t)count);
  *     torc_file_reader_close(&reader);
  *
- * When the fiber's scope gets a reason, what is on the way is cancelled and awaited, and the call
- * returns the reason. After an error there is nothing to do but to close.
+ * When the fiber's scope gets a reason, the block that is waited for is cancelled and awaited, and
+ * the call returns the reason. After an error there is nothing to do but to close, which does the
+ * same with the others.
  */
 #ifndef TORC_FILE_STREAM_H
 #define TORC_FILE_STREAM_H

@@ -153,7 +153,8 @@ TORC_CHECK int torc_save_file(const char *path, const void *data, size_t length,
 
 /*
  * Copy the data and the permissions of a file into a new one, or in the place of an existing one,
- * in the way of torc_save_file(). Suspends. Where the file system can, it shares the blocks.
+ * in the way of torc_save_file(), and as cp(1) without the set-user-ID bit and its like. Suspends.
+ * Where the file system can, it shares the blocks.
  *
  * -EISDIR, -EINVAL    `from` is a directory, or something else that is no regular file.
  */

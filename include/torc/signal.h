@@ -6,8 +6,9 @@
  *     struct torc_signals signals;
  *
  *     result = torc_signals_open(&signals, numbers, 2);
- *     if (result == 0)
- *         result = torc_signals_wait(&signals, NULL); // SIGINT or SIGTERM
+ *     if (result < 0)
+ *         return result;
+ *     result = torc_signals_wait(&signals, NULL); // SIGINT or SIGTERM
  *     torc_signals_close(&signals);
  *
  * A watch receives from torc_signals_open() on, whether somebody waits or not. Any number of
@@ -55,7 +56,8 @@ struct torc_signal_info {
 };
 
 /*
- * Begin to receive the `count` signals of `numbers`. Uses two descriptors.
+ * Begin to receive the `count` signals of `numbers`. Uses two descriptors. On success
+ * torc_signals_close() has to follow.
  *
  * -EINVAL     a number is no signal, or that of one that cannot be caught (SIGKILL, SIGSTOP), or of
  *             a fault (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT), which is no message; or count is

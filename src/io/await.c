@@ -36,8 +36,8 @@ int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op)
     if (unlikely(is_restart(op->_result)))
         op->_result = -EINTR;
     /* Kernel threads that execute blocking ops see the cancel as an interruption. */
-    if (op->_cancelling && reason != 0 && (op->_result == -ECANCELED || op->_result == -EINTR))
-        op->_result = reason;
+    if (op->_cancelling && (op->_result == -ECANCELED || op->_result == -EINTR))
+        op->_result = reason != 0 ? reason : -ECANCELED;
     return op->_result;
 }
 

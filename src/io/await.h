@@ -146,7 +146,10 @@ int torc__await_for(struct torc_op *op);
 /* torc__await_shielded(), for torc__begin_for_always(). */
 int torc__await_for_shielded(struct torc_op *op);
 
-/* The result of an op; the scope's reason, from now on, if that is what ended the op. */
+/*
+ * The result of an op; from now on the scope's reason if that is what ended the op, and -ECANCELED
+ * if it was cancelled otherwise.
+ */
 int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op);
 
 #endif

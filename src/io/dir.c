@@ -41,7 +41,7 @@ static int open_directory(int dirfd, const char *path, int flags)
     return torc_openat(dirfd, path, O_RDONLY | O_DIRECTORY | flags, 0);
 }
 
-/* 1, 0 at the end, or an error. */
+/* 1, 0 at the end, which is also that of a directory removed meanwhile; or an error. */
 static int refill(struct torc_dir *dir)
 {
     int result = (int)torc__file_call(
@@ -49,7 +49,7 @@ static int refill(struct torc_dir *dir)
         (uintptr_t[6]){(uintptr_t)dir->_fd, (uintptr_t)dir->_buffer, sizeof(dir->_buffer)});
 
     if (result <= 0)
-        return result;
+        return result == -ENOENT ? 0 : result;
     dir->_at = 0;
     dir->_filled = (uint32_t)result;
     return 1;
@@ -252,15 +252,16 @@ static int read_entry(struct torc_walk *walk, struct torc_walk_entry *ret_entry)
     result = next_raw(&walk->_dir, &raw);
     if (result <= 0)
         return result;
-    level->_resume = raw->resume;
     if (!append_name(walk, raw->name))
         return -ENAMETOOLONG;
     type = raw->type;
     result = find_type(walk, &type);
     if (result < 0) {
+        walk->_dir._at -= raw->size; /* It is still the next one. */
         cut_name(walk);
         return result;
     }
+    level->_resume = raw->resume;
     return tell(walk, type == DT_DIR ? TORC_WALK_ENTER : TORC_WALK_ENTRY, type, ret_entry);
 }
 

@@ -5,7 +5,8 @@
  * The kernel tells nobody when a lock becomes free: a thread that waits in fcntl() can be
  * interrupted by a signal alone, whose handler would be the program's business, and some waiters
  * that nobody ever lets go would use up the pool. So the fiber asks, and sleeps in between. Asking
- * goes through the pool as well, since on a network file system it takes a round trip.
+ * goes through the pool as well, since on a network file system it takes a round trip. Letting go
+ * is never refused, whatever the scope says.
  */
 #include "io/await.h"
 #include "io/blocking.h"
@@ -41,24 +42,31 @@ int torc_flock(int fd, int operation)
 {
     const uintptr_t arguments[6] = {(uintptr_t)fd, (uintptr_t)(operation | LOCK_NB)};
 
+    if ((operation & ~LOCK_NB) == LOCK_UN)
+        return (int)torc__file_call_shielded(SYS_flock, arguments);
     if (operation & LOCK_NB)
         return (int)torc__file_call(SYS_flock, arguments);
     return ask_until_free(SYS_flock, arguments);
 }
 
-int torc_try_lock(int fd, int type, off_t start, off_t length)
+static int change_lock(int fd, int type, off_t start, off_t length, bool waits)
 {
     const struct flock lock = {
         .l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    const uintptr_t arguments[6] = {(uintptr_t)fd, F_OFD_SETLK, (uintptr_t)&lock};
 
-    return (int)torc__file_call(SYS_fcntl,
-                                (uintptr_t[6]){(uintptr_t)fd, F_OFD_SETLK, (uintptr_t)&lock});
+    if (type == F_UNLCK)
+        return (int)torc__file_call_shielded(SYS_fcntl, arguments);
+    return waits ? ask_until_free(SYS_fcntl, arguments)
+                 : (int)torc__file_call(SYS_fcntl, arguments);
+}
+
+int torc_try_lock(int fd, int type, off_t start, off_t length)
+{
+    return change_lock(fd, type, start, length, false);
 }
 
 int torc_lock(int fd, int type, off_t start, off_t length)
 {
-    const struct flock lock = {
-        .l_type = (short)type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
-
-    return ask_until_free(SYS_fcntl, (uintptr_t[6]){(uintptr_t)fd, F_OFD_SETLK, (uintptr_t)&lock});
+    return change_lock(fd, type, start, length, true);
 }

@@ -6,6 +6,9 @@
  * path it is. A directory is watched first and then read, so that what is made in it meanwhile is
  * told by the one or by the other.
  *
+ * To read a directory gives events, too: with a large tree they are an overflow, after which all
+ * has to be read again. So while the whole tree is read its directories are watched without these.
+ *
  * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer
  * only when all that it brings about has been done, and so does an entry of a scan.
  */
@@ -28,11 +31,16 @@
 
 #define BUCKETS 256u /* Chains of some hundred entries are still short beside a system call. */
 
+/* What reading a directory brings about. */
+#define READING_EVENTS ((uint32_t)(IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE))
+
 /* A directory that is watched. */
 struct node {
     struct node *next; /* in its bucket */
     int number;        /* the kernel's */
+    unsigned pass;     /* the reading of the whole tree in or since which it was last found */
     bool is_read;      /* what was in it when it came has been told, or is being told */
+    bool is_partly;    /* watched without the events of reading it, which the caller wants */
     char path[];       /* from the root, which is "" */
 };
 
@@ -46,7 +54,10 @@ struct torc_fs_watch {
     int fd;
     uint32_t mask; /* what the caller wants to know */
     int root;      /* the number of the root, -1 once it is gone */
+    unsigned pass; /* counts readings of the whole tree */
     struct node *buckets[BUCKETS];
+    unsigned partly;      /* how many are watched so */
+    unsigned next_bucket; /* where to look for them */
     /* Events read and not told, [at, filled). */
     uint32_t at;
     uint32_t filled;
@@ -54,7 +65,7 @@ struct torc_fs_watch {
     bool has_overflowed; /* which is to be told when the tree has been read */
     /* A tree that is being read. */
     enum scan_state scan;
-    bool is_silent; /* its entries are not told */
+    bool is_silent; /* it is the whole tree, and its entries are not told */
     uint32_t top_length;
     struct torc_walk walk;
     struct torc_walk_entry entry;
@@ -74,10 +85,17 @@ static struct node **find(struct torc_fs_watch *watch, int number)
     return link;
 }
 
-static void remove_node(struct node **link)
+static void set_partly(struct torc_fs_watch *watch, struct node *node, bool is_partly)
+{
+    watch->partly += (unsigned)is_partly - (unsigned)node->is_partly;
+    node->is_partly = is_partly;
+}
+
+static void remove_node(struct torc_fs_watch *watch, struct node **link)
 {
     struct node *node = *link;
 
+    set_partly(watch, node, false);
     *link = node->next;
     free(node);
 }
@@ -94,13 +112,15 @@ static int note(struct torc_fs_watch *watch, int number, const char *path, struc
         if (node == NULL)
             return -ENOMEM;
         if (*link != NULL)
-            remove_node(link);
+            remove_node(watch, link);
         node->next = *link;
         node->number = number;
         node->is_read = false;
+        node->is_partly = false;
         memcpy(node->path, path, size);
         *link = node;
     }
+    node->pass = watch->pass;
     *ret_node = node;
     return 0;
 }
@@ -111,19 +131,24 @@ static bool is_below(const char *path, const char *top, size_t top_length)
            (path[top_length] == '\0' || path[top_length] == '/');
 }
 
-/* A directory has left the tree: what happens in it, and below, is no concern any more. */
-static void forget_below(struct torc_fs_watch *watch, const char *path)
+/*
+ * Directories have left the tree: what happens in them is no concern any more. They are those at
+ * `path` and below; if that is NULL, those that were not found when the whole tree was read.
+ */
+static void forget(struct torc_fs_watch *watch, const char *path)
 {
-    const size_t length = strlen(path);
+    const size_t length = path != NULL ? strlen(path) : 0;
     const int saved = errno;
 
     for (unsigned i = 0; i < BUCKETS; i++) {
         struct node **link = &watch->buckets[i];
 
         while (*link != NULL) {
-            if (is_below((*link)->path, path, length)) {
-                (void)inotify_rm_watch(watch->fd, (*link)->number); /* Never waits. */
-                remove_node(link);
+            const struct node *node = *link;
+
+            if (path != NULL ? is_below(node->path, path, length) : node->pass != watch->pass) {
+                (void)inotify_rm_watch(watch->fd, node->number); /* Never waits. */
+                remove_node(watch, link);
             } else {
                 link = &(*link)->next;
             }
@@ -148,11 +173,12 @@ static bool join(char *to, const char *first, const char *second)
     return true;
 }
 
-/* Watch the directory at `path`, if it is not watched already. 0 or an error. */
-static int follow(struct torc_fs_watch *watch, const char *path, struct node **ret_node)
+/* Watch the directory at `path` for `events`, and what we need to know. 0 or an error. */
+static int watch_for(struct torc_fs_watch *watch, const char *path, uint32_t events,
+                     struct node **ret_node)
 {
     const uint32_t mask =
-        watch->mask | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW;
+        events | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW;
     int number;
 
     if (!join(watch->full, watch->base, path))
@@ -166,6 +192,18 @@ static int follow(struct torc_fs_watch *watch, const char *path, struct node **r
     return note(watch, number, path, ret_node);
 }
 
+/* Watch the directory at `path`, for now without the events of reading it if `partly`. */
+static int follow(struct torc_fs_watch *watch, const char *path, bool partly,
+                  struct node **ret_node)
+{
+    const uint32_t without = partly ? watch->mask & READING_EVENTS : 0;
+    int result = watch_for(watch, path, watch->mask & ~without, ret_node);
+
+    if (result == 0)
+        set_partly(watch, *ret_node, without != 0);
+    return result;
+}
+
 static bool is_reason(int error)
 {
     return error == -ECANCELED || error == -ETIME;
@@ -175,6 +213,25 @@ static bool is_reason(int error)
 static bool has_gone(int error)
 {
     return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EACCES;
+}
+
+/* Watch for all events one of those directories that are watched partly. There is one. */
+static int complete_one(struct torc_fs_watch *watch)
+{
+    struct node *node = watch->buckets[watch->next_bucket];
+    struct node *found;
+    int result;
+
+    while (node == NULL || !node->is_partly) {
+        if (node == NULL)
+            watch->next_bucket = (watch->next_bucket + 1) % BUCKETS;
+        node = node != NULL ? node->next : watch->buckets[watch->next_bucket];
+    }
+    result = watch_for(watch, node->path, watch->mask, &found);
+    if (is_reason(result))
+        return result;
+    set_partly(watch, node, false); /* If another is there now, an event will say so. */
+    return has_gone(result) ? 0 : result;
 }
 
 /* ---- Reading a tree ---- */
@@ -214,7 +271,7 @@ static int settle_entry(struct torc_fs_watch *watch)
         return -ENAMETOOLONG;
     if (watch->entry.visit != TORC_WALK_ENTER)
         return has_gone(watch->entry.error) ? 0 : watch->entry.error;
-    result = follow(watch, watch->path, &node);
+    result = follow(watch, watch->path, watch->is_silent, &node);
     if (result == 0)
         node->is_read = true; /* The scan goes there next. */
     return has_gone(result) ? 0 : result;
@@ -232,6 +289,8 @@ static int scan_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *re
             return result;
         if (result <= 0) {
             end_scan(watch);
+            if (result == 0 && watch->is_silent)
+                forget(watch, NULL);
             return has_gone(result) ? 0 : result;
         }
         watch->scan = SCAN_TAKEN;
@@ -274,8 +333,10 @@ static int fill(struct torc_fs_watch *watch)
 static int follow_all(struct torc_fs_watch *watch)
 {
     struct node *root;
-    int result = follow(watch, "", &root);
+    int result;
 
+    watch->pass++;
+    result = follow(watch, "", true, &root);
     return result < 0 ? result : begin_scan(watch, "", true);
 }
 
@@ -283,7 +344,7 @@ static int follow_all(struct torc_fs_watch *watch)
 static int came(struct torc_fs_watch *watch)
 {
     struct node *node;
-    int result = follow(watch, watch->path, &node);
+    int result = follow(watch, watch->path, false, &node);
 
     if (result == 0 && !node->is_read) {
         result = begin_scan(watch, node->path, false);
@@ -298,7 +359,7 @@ static int serve(struct torc_fs_watch *watch, const struct inotify_event *event)
     if (!(event->mask & IN_ISDIR) || event->len == 0)
         return 0;
     if (event->mask & IN_MOVED_FROM)
-        forget_below(watch, watch->path);
+        forget(watch, watch->path);
     if (event->mask & (IN_CREATE | IN_MOVED_TO))
         return came(watch);
     return 0;
@@ -346,7 +407,7 @@ static int take_event(struct torc_fs_watch *watch, struct torc_fs_watch_event *r
         if (event->wd == watch->root)
             watch->root = -1;
         if (*link != NULL)
-            remove_node(link);
+            remove_node(watch, link);
     } else if (*link != NULL) { /* Others were forgotten. */
         result = take_known(watch, *link, event, ret_event);
     }
@@ -369,6 +430,8 @@ int torc_fs_watch_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *
     while (result == 0) {
         if (watch->scan != SCAN_NONE)
             result = scan_next(watch, ret_event);
+        else if (watch->partly > 0)
+            result = complete_one(watch);
         else if (watch->has_overflowed)
             result = tell_overflow(watch, ret_event);
         else if (watch->at < watch->filled)
@@ -394,6 +457,8 @@ static int start(struct torc_fs_watch *watch, const char *path)
     result = follow_all(watch);
     while (result >= 0 && watch->scan != SCAN_NONE)
         result = scan_next(watch, &event);
+    while (result >= 0 && watch->partly > 0)
+        result = complete_one(watch);
     return result < 0 ? result : 0;
 }
 
@@ -434,7 +499,7 @@ void torc_fs_watch_close(struct torc_fs_watch *watch)
     end_scan(watch);
     for (unsigned i = 0; i < BUCKETS; i++) {
         while (watch->buckets[i] != NULL)
-            remove_node(&watch->buckets[i]);
+            remove_node(watch, &watch->buckets[i]);
     }
     (void)torc_close(watch->fd);
     free(watch);

@@ -59,7 +59,10 @@ ssize_t torc_read_file(const char *path, void *buffer, size_t size)
     return result < 0 ? result : length;
 }
 
-/* How much memory to begin with: what the file says to have, and the NUL; some, if nothing. */
+/*
+ * How much memory to begin with: for what the file says to have, or for some if that is nothing; a
+ * byte more, so that its end is seen where it says; and the NUL.
+ */
 static size_t first_room(int fd, size_t limit)
 {
     struct statx status;
@@ -68,8 +71,8 @@ static size_t first_room(int fd, size_t limit)
     if (torc_fstatx(fd, STATX_SIZE, &status) == 0)
         size = status.stx_size;
     if (size == 0)
-        size = 4096 - 1;
-    return (size < limit ? size : limit) + 1;
+        size = 4096 - 2;
+    return (size < limit ? size + 1 : limit) + 1;
 }
 
 /* Read into memory that grows as it turns out to be needed. Whatever happens, *data is to free. */
@@ -182,7 +185,10 @@ static void give_up_replacing(const struct replacement *replacement)
     (void)torc_scope_close(&shield);
 }
 
-/* The new name survives a crash once the directory has been written. */
+/*
+ * The new name survives a crash once the directory has been written, which some file systems have
+ * no need of, and which takes the right to read it.
+ */
 static int synchronise_directory(struct replacement *replacement)
 {
     char *directory = replacement->temporary;
@@ -194,15 +200,17 @@ static int synchronise_directory(struct replacement *replacement)
     directory[replacement->directory_length] = '\0';
     fd = torc_open(directory, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0)
-        return fd;
+        return fd == -EACCES ? 0 : fd;
     result = torc_fsync(fd);
     (void)torc_close(fd);
-    return result == -EINVAL ? 0 : result; /* Some file systems have nothing to write there. */
+    return result == -EINVAL ? 0 : result;
 }
 
 /* The data are in the temporary file, or `result` says why not. */
 static int finish_replacing(struct replacement *replacement, int result)
 {
+    struct torc_scope shield;
+
     if (result == 0)
         result = torc_fsync(replacement->fd);
     if (result == 0)
@@ -211,8 +219,13 @@ static int finish_replacing(struct replacement *replacement, int result)
         give_up_replacing(replacement);
         return result;
     }
+    /* It is replaced: no reason of the scope's may say that it is not. */
+    torc_scope_open(&shield, TORC_SHIELD);
     result = torc_close(replacement->fd);
-    return result < 0 ? result : synchronise_directory(replacement);
+    if (result == 0)
+        result = synchronise_directory(replacement);
+    (void)torc_scope_close(&shield);
+    return result;
 }
 
 int torc_save_file(const char *path, const void *data, size_t length, mode_t mode)
@@ -275,7 +288,7 @@ static int open_regular(const char *path, mode_t *ret_mode)
         return result;
     if (!S_ISREG(status.stx_mode))
         return S_ISDIR(status.stx_mode) ? -EISDIR : -EINVAL;
-    *ret_mode = status.stx_mode & 07777;
+    *ret_mode = status.stx_mode & 0777; /* To run as its owner is no right of the copy's. */
     return torc_open(path, O_RDONLY, 0);
 }
 

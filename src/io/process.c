@@ -106,27 +106,29 @@ static int launch_there(void *arg)
     return torc__process_launch(arg);
 }
 
-/* Launch on the pool, with the environment that the options ask for. */
+/*
+ * Launch on the pool, with the environment that the options ask for. Of ours a copy, for meanwhile
+ * other fibers may change it.
+ */
 static int launch(struct torc__launch *launch)
 {
-    const struct torc_process_options *options = launch->options;
-    const char *const *present = (const char *const *)(void *)environ;
-    const char **changed = NULL;
+    static const char *const nothing[] = {NULL};
+    const char *const *ours = (const char *const *)(void *)environ;
+    const char *const *wanted = launch->options->environment;
+    const char **copy = NULL;
     int result;
 
-    launch->environment = present;
-    if (options->flags & TORC_PROCESS_ENVIRONMENT) {
-        static const char *const nothing[] = {NULL};
-
-        launch->environment = options->environment != NULL ? options->environment : nothing;
-    } else if (options->environment != NULL) {
-        result = change_environment(present, options->environment, &changed);
+    if (wanted == NULL)
+        wanted = nothing;
+    launch->environment = wanted;
+    if (!(launch->options->flags & TORC_PROCESS_ENVIRONMENT)) {
+        result = change_environment(ours != NULL ? ours : nothing, wanted, &copy);
         if (result < 0)
             return result;
-        launch->environment = changed;
+        launch->environment = copy;
     }
     result = torc__blocking(LANE_FILES, launch_there, launch);
-    free(changed);
+    free(copy);
     return result;
 }
 

@@ -76,7 +76,7 @@ static int open_null(struct ends *ends)
     return fd;
 }
 
-/* The descriptor of ours that becomes the child's stream `number`; -1 if that stays closed. */
+/* The descriptor of ours that becomes the child's stream `number`, if not the one it has. */
 static int open_stream(struct torc__launch *launch, unsigned number, const struct torc_stdio *stdio,
                        struct ends *ends, int *ret_fd)
 {
@@ -96,7 +96,6 @@ static int open_stream(struct torc__launch *launch, unsigned number, const struc
         *ret_fd = launch->mappings[STDOUT_FILENO].from;
         return 0;
     default:
-        *ret_fd = fcntl((int)number, F_GETFD) < 0 ? -1 : (int)number;
         return 0;
     }
     if (fd < 0)
@@ -112,10 +111,13 @@ static int open_streams(struct torc__launch *launch, struct ends *ends)
         &options->input, &options->output, &options->error};
     int result = 0;
 
-    for (unsigned i = 0; i < PROCESS_STDIO_COUNT && result == 0; i++) {
-        launch->mappings[i].to = (int)i;
-        result = open_stream(launch, i, streams[i], ends, &launch->mappings[i].from);
+    /* What is closed stays so; to be seen before what is opened here takes its number. */
+    for (int i = 0; i < (int)PROCESS_STDIO_COUNT; i++) {
+        launch->mappings[i] =
+            (struct torc__process_mapping){.from = fcntl(i, F_GETFD) < 0 ? -1 : i, .to = i};
     }
+    for (unsigned i = 0; i < PROCESS_STDIO_COUNT && result == 0; i++)
+        result = open_stream(launch, i, streams[i], ends, &launch->mappings[i].from);
     return result;
 }
 

@@ -74,6 +74,20 @@ FIBER_TEST_WITH_THREADS(an_entry_has_a_type_and_an_inode_and_can_be_opened_by_th
     harness_leave_directory();
 }
 
+FIBER_TEST_WITH_THREADS(a_directory_that_is_removed_meanwhile_ends)
+{
+    struct torc_dir dir;
+    struct torc_dir_entry entry;
+
+    harness_enter_directory();
+    EXPECT_INT(mkdir("dir", 0755), ==, 0);
+    EXPECT_INT(torc_dir_open(&dir, AT_FDCWD, "dir"), ==, 0);
+    EXPECT_INT(rmdir("dir"), ==, 0);
+    EXPECT_INT(torc_dir_next(&dir, &entry), ==, 0);
+    torc_dir_close(&dir);
+    harness_leave_directory();
+}
+
 /* ---- Trees ---- */
 
 static void make_tree(void)

@@ -149,3 +149,27 @@ FIBER_TEST_WITH_THREADS(waiting_for_a_lock_ends_at_the_deadline)
     close_both(first, second);
     harness_leave_directory();
 }
+
+FIBER_TEST_WITH_THREADS(a_lock_is_let_go_in_a_cancelled_scope_too)
+{
+    struct torc_scope scope;
+    int first;
+    int second;
+
+    harness_enter_directory();
+    first = open_file();
+    second = open_file();
+    EXPECT_INT(torc_flock(first, LOCK_EX), ==, 0);
+    EXPECT_INT(torc_lock(first, F_WRLCK, 0, 0), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_cancel(&scope);
+    EXPECT_INT(torc_flock(second, LOCK_EX), ==, -ECANCELED);
+    EXPECT_INT(torc_flock(first, LOCK_UN), ==, 0);
+    EXPECT_INT(torc_lock(first, F_UNLCK, 0, 10), ==, 0);
+    EXPECT_INT(torc_try_lock(first, F_UNLCK, 10, 0), ==, 0);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    EXPECT_INT(torc_flock(second, LOCK_EX | LOCK_NB), ==, 0);
+    EXPECT_INT(torc_try_lock(second, F_WRLCK, 0, 0), ==, 0);
+    close_both(first, second);
+    harness_leave_directory();
+}

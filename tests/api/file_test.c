@@ -564,3 +564,25 @@ FIBER_TEST(a_kernel_thread_that_waits_for_the_other_end_of_a_fifo_is_interrupted
     }
     harness_leave_directory();
 }
+
+FIBER_TEST(an_op_cancelled_in_a_kernel_thread_gives_no_other_error_than_that)
+{
+    struct torc_driver_report report;
+
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    if (strcmp(report.driver, "uring") != 0)
+        SKIP("a thread of the pool that waits in open() cannot be interrupted");
+    harness_enter_directory();
+    EXPECT_INT(mkfifo("fifo", 0600), ==, 0);
+    for (unsigned i = 0; i < 20; i++) {
+        struct torc_op op;
+        struct io_uring_sqe *sqe = torc_op_prepare(&op);
+
+        io_uring_prep_openat(sqe, AT_FDCWD, "fifo", O_RDONLY | O_CLOEXEC, 0);
+        sqe->flags |= IOSQE_ASYNC;
+        EXPECT_INT(torc_sleep(i * 200 * TORC_MICROSECOND), ==, 0); /* For it to get there. */
+        torc_op_cancel(&op);
+        EXPECT_INT(torc_op_wait(&op), ==, -ECANCELED);
+    }
+    harness_leave_directory();
+}

@@ -7,6 +7,7 @@
 #include "harness/run.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -69,6 +70,19 @@ FIBER_TEST(a_whole_file_is_loaded_up_to_a_limit)
     EXPECT_INT(torc_load_file("empty", 0, &data, &length), ==, 0);
     EXPECT_UINT(length, ==, 0);
     EXPECT_STR(data, "");
+    free(data);
+    harness_leave_directory();
+}
+
+FIBER_TEST(a_file_that_says_its_size_is_loaded_into_no_more_memory)
+{
+    char *data;
+    size_t length;
+
+    harness_enter_directory();
+    put_large("large");
+    EXPECT_INT(torc_load_file("large", SIZE_MAX, &data, &length), ==, 0);
+    EXPECT_UINT(malloc_usable_size(data), <, LARGE + LARGE / 2);
     free(data);
     harness_leave_directory();
 }
@@ -159,6 +173,59 @@ FIBER_TEST_WITH_THREADS(whoever_reads_a_file_that_is_saved_sees_all_of_one_versi
     harness_leave_directory();
 }
 
+struct saver {
+    struct torc_scope scope;
+    bool ended;
+    int result;
+};
+
+static int save_new(void *arg)
+{
+    struct saver *saver = arg;
+
+    saver->result = torc_save_file("file", "new", 3, 0600);
+    saver->ended = true;
+    return 0;
+}
+
+/* Cancel as soon as the new file is there, and before its saver may know. */
+FIBER_TEST_WITH_THREADS(a_file_that_has_been_replaced_has_been_saved_whatever_the_scope_says)
+{
+    harness_enter_directory();
+    for (unsigned i = 0; i < harness_scaled(50); i++) {
+        struct saver saver = {.ended = false};
+        struct stat before;
+        struct stat now;
+
+        harness_put_file("file", "old");
+        EXPECT_INT(stat("file", &before), ==, 0);
+        torc_scope_open(&saver.scope, TORC_SUPERVISE);
+        harness_spawn(&saver.scope, save_new, &saver);
+        do {
+            EXPECT_INT(torc_yield(), ==, 0);
+            EXPECT_INT(stat("file", &now), ==, 0);
+        } while (now.st_ino == before.st_ino && !saver.ended);
+        torc_scope_cancel(&saver.scope);
+        EXPECT_INT(torc_scope_close(&saver.scope), ==, -ECANCELED);
+        EXPECT_INT(saver.result, ==, 0);
+        harness_expect_file("file", "new");
+        EXPECT_UINT(harness_count_names(), ==, 1);
+    }
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(a_file_is_saved_in_a_directory_that_may_not_be_read)
+{
+    if (geteuid() == 0)
+        SKIP("root may read everything");
+    harness_enter_directory();
+    EXPECT_INT(mkdir("blind", 0300), ==, 0);
+    EXPECT_INT(torc_save_file("blind/file", "text", 4, 0600), ==, 0);
+    harness_expect_file("blind/file", "text");
+    EXPECT_INT(chmod("blind", 0700), ==, 0);
+    harness_leave_directory();
+}
+
 /* ---- Copying ---- */
 
 FIBER_TEST_WITH_THREADS(a_copy_has_the_data_and_the_permissions)
@@ -181,6 +248,20 @@ FIBER_TEST_WITH_THREADS(a_copy_has_the_data_and_the_permissions)
     EXPECT_INT(torc_copy_file("/dev/null", "new"), ==, -EINVAL);
     EXPECT_INT(torc_copy_file("large", "none/new"), ==, -ENOENT);
     EXPECT_UINT(harness_count_names(), ==, 3);
+    harness_leave_directory();
+}
+
+/* It is the copier's own, who may be somebody else. */
+FIBER_TEST_WITH_THREADS(a_copy_runs_as_whoever_runs_it)
+{
+    struct stat status;
+
+    harness_enter_directory();
+    harness_put_file("program", "text");
+    EXPECT_INT(chmod("program", 06755), ==, 0);
+    EXPECT_INT(torc_copy_file("program", "copy"), ==, 0);
+    EXPECT_INT(stat("copy", &status), ==, 0);
+    EXPECT_UINT(status.st_mode & 07777, ==, 0755);
     harness_leave_directory();
 }
 

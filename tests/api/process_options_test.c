@@ -101,6 +101,28 @@ FIBER_TEST_WITH_THREADS(standard_streams_may_be_null_or_merged)
     EXPECT_STR(harness_shell_output(script, &silent, text, sizeof(text)), "one\nthree\n");
 }
 
+/* Its number may become that of a pipe which is opened for another stream. */
+FIBER_TEST_WITH_THREADS(a_standard_stream_that_is_closed_stays_closed)
+{
+    const struct torc_process_options options = {.input = {.kind = TORC_STDIO_PIPE},
+                                                 .error = {.kind = TORC_STDIO_PIPE}};
+    const int input = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
+    const int output = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+    struct torc_process process;
+
+    EXPECT_INT(close(STDIN_FILENO), ==, 0);
+    EXPECT_INT(close(STDOUT_FILENO), ==, 0);
+    harness_spawn_shell("[ -e /proc/$$/fd/1 ] && echo open >&2 || echo closed >&2", &options,
+                        &process);
+    EXPECT_INT(torc_read(process.error, text, sizeof(text)), >, 0);
+    EXPECT_MEM(text, "closed\n", 7);
+    torc_process_close(&process);
+    EXPECT_INT(dup2(input, STDIN_FILENO), ==, STDIN_FILENO);
+    EXPECT_INT(dup2(output, STDOUT_FILENO), ==, STDOUT_FILENO);
+    EXPECT_INT(close(input), ==, 0);
+    EXPECT_INT(close(output), ==, 0);
+}
+
 static int spawn_true(const struct torc_process_options *options)
 {
     const char *const argv[] = {"true", NULL};
@@ -172,6 +194,42 @@ FIBER_TEST_WITH_THREADS(the_environment_may_be_replaced)
     options.environment = NULL;
     EXPECT_STR(harness_output_of(argv, &options, text, sizeof(text)), "");
     EXPECT_INT(spawn_true(&(struct torc_process_options){.environment = nameless}), ==, -EINVAL);
+}
+
+static int print_moment(void *arg)
+{
+    (void)arg;
+    harness_shell_output("echo $MOMENT", NULL, text, sizeof(text));
+    return 0;
+}
+
+FIBER_TEST_WITH_THREADS(the_environment_is_that_of_the_call_whatever_becomes_of_it_meanwhile)
+{
+    struct torc_scope scope;
+    char name[32];
+
+    EXPECT_INT(setenv("MOMENT", "before", 1), ==, 0);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, print_moment, NULL);
+    harness_yield(1); /* It is given to the pool. */
+    EXPECT_INT(setenv("MOMENT", "after", 1), ==, 0);
+    for (int i = 0; i < 100; i++) { /* The list has to move. */
+        snprintf(name, sizeof(name), "MOMENT_%d", i);
+        EXPECT_INT(setenv(name, "", 1), ==, 0);
+    }
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_STR(text, "before\n");
+}
+
+FIBER_TEST_WITH_THREADS(the_environment_may_have_been_cleared)
+{
+    const char *const argv[] = {"env", NULL};
+    const char *const changes[] = {"ONE=1", NULL};
+    const struct torc_process_options options = {.environment = changes};
+
+    EXPECT_INT(clearenv(), ==, 0);
+    EXPECT_STR(harness_output_of(argv, NULL, text, sizeof(text)), "");
+    EXPECT_STR(harness_output_of(argv, &options, text, sizeof(text)), "ONE=1\n");
 }
 
 FIBER_TEST_WITH_THREADS(the_program_may_have_another_name_than_it_is_told)

@@ -105,6 +105,26 @@ FIBER_TEST_WITH_THREADS(what_cannot_be_run_is_refused)
     harness_expect_no_children();
 }
 
+/* The child says that it is ready. */
+static void await_signal(void)
+{
+    struct torc_signals signals;
+    const int number = SIGUSR2;
+
+    EXPECT_INT(torc_signals_open(&signals, &number, 1), ==, 0);
+    EXPECT_INT(torc_signals_wait(&signals, NULL), ==, SIGUSR2);
+    torc_signals_close(&signals);
+}
+
+static int time_out_when_told(void *arg)
+{
+    struct torc_scope *scope = arg;
+
+    await_signal();
+    torc_scope_set_deadline(scope, torc_now());
+    return 0;
+}
+
 FIBER_TEST_WITH_THREADS(a_deadline_stops_a_program_that_ignores_being_asked)
 {
     char output[64];
@@ -116,25 +136,21 @@ FIBER_TEST_WITH_THREADS(a_deadline_stops_a_program_that_ignores_being_asked)
     struct torc_scope scope;
 
     torc_scope_open(&scope, 0);
-    torc_scope_set_timeout(&scope, 200 * TORC_MILLISECOND);
-    EXPECT_INT(torc_process_run(shell("trap '' TERM; exec sleep 1000"), NULL, &exchange, &status),
+    harness_spawn(NULL, time_out_when_told, &scope);
+    harness_yield(2);
+    EXPECT_INT(torc_process_run(shell("trap '' TERM; kill -USR2 $PPID; exec sleep 1000"), NULL,
+                                &exchange, &status),
                ==, -ETIME);
     EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
     EXPECT_INT(status.exit_code, ==, -1);
+    EXPECT_INT(status.signal, ==, SIGKILL);
     harness_expect_no_children();
 }
 
 static int cancel_when_told(void *arg)
 {
-    struct torc_scope *scope = arg;
-    struct torc_signal_info info;
-    struct torc_signals signals;
-    const int number = SIGUSR2;
-
-    EXPECT_INT(torc_signals_open(&signals, &number, 1), ==, 0);
-    EXPECT_INT(torc_signals_wait(&signals, &info), ==, SIGUSR2);
-    torc_signals_close(&signals);
-    torc_scope_cancel(scope);
+    await_signal();
+    torc_scope_cancel(arg);
     return 0;
 }
 

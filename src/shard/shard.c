@@ -254,12 +254,21 @@ static bool something_left(const struct torc__shard *shard)
            (shard->closing && torc__driver_in_flight(shard->driver) > 0);
 }
 
+/* All fibers have ended. Feeds that have begun again since the last round are among these. */
+static void cancel_feeds(struct torc__shard *shard)
+{
+    for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
+        torc__op_hurry(shard, feed);
+}
+
 static void run_loop(struct torc__shard *shard)
 {
     struct torc__driver *driver = shard->driver;
 
     while (something_left(shard)) {
         shard->rounds++;
+        if (unlikely(shard->closing) && shard->root._fiber_count == 0)
+            cancel_feeds(shard);
         if (shard->before_turn != NULL)
             shard->before_turn(shard);
         if (shard->ready_first != NULL) {
@@ -415,9 +424,7 @@ static void close_down(struct torc__shard *shard)
         message->run(message);
         message = next;
     }
-    for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
-        torc__op_hurry(shard, feed);
-    run_loop(shard);
+    run_loop(shard); /* It cancels the feeds. */
 }
 
 int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,

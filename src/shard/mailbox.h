@@ -77,6 +77,12 @@ static inline bool torc__mailbox_has_mail(struct torc__mailbox *mailbox)
     return last != NULL && last != &torc__mailbox_closed;
 }
 
+/* Whether messages are taken; a moment later they may not be any more. Any thread. */
+static inline bool torc__mailbox_is_open(struct torc__mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->last, memory_order_relaxed) != &torc__mailbox_closed;
+}
+
 /* Tell others how many fibers the shard has. Its own thread. */
 static inline void torc__mailbox_set_load(struct torc__mailbox *mailbox, unsigned load)
 {

@@ -152,6 +152,8 @@ void torc_fiber_set_name(const char *name)
 }
 
 /* Not reached from a call by a handle. */
+struct torc_message torc__mailbox_closed;
+
 struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index)
 {
     (void)runtime;

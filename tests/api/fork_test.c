@@ -179,3 +179,24 @@ FIBER_TEST(a_child_may_run_a_runtime_of_its_own)
         return; /* They take the stack of the fiber that forked for the thread's. */
     EXPECT_INT(WEXITSTATUS(fork_and(run_a_runtime)), ==, 5);
 }
+
+static int give_back_what_is_not_held(void *arg)
+{
+    struct torc_mutex mutex = {0};
+
+    (void)arg;
+    torc_mutex_unlock(&mutex);
+    return 0;
+}
+
+static void fail_in_a_runtime(void)
+{
+    (void)!torc_run(give_back_what_is_not_held, NULL, NULL);
+}
+
+FIBER_TEST(a_fiber_of_a_childs_own_runtime_is_named_where_it_fails)
+{
+    if (UNDER_ASAN || UNDER_TSAN)
+        return; /* As above. */
+    harness_expect_death(fail_in_a_runtime, SIGABRT, ", in fiber 1 \"main\" of shard 0");
+}

@@ -372,5 +372,8 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
 
 void torc_stop(void)
 {
-    torc__runtime_stop(torc__shard_of_fiber()->runtime);
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    torc__runtime_stop(shard->runtime);
+    torc__shard_stop(shard); /* At once: the message comes with the next round. */
 }

@@ -235,6 +235,22 @@ TEST(the_failure_of_a_main_is_told_before_that_of_a_fiber_which_came_first)
     EXPECT_INT(torc_run(fail_in_order, NULL, &options), ==, -EPROTO);
 }
 
+/* ---- Stopping ---- */
+
+static int stop_and_wait(void *arg)
+{
+    (void)arg;
+    EXPECT_INT(torc_yield(), ==, 0);
+    torc_stop();
+    EXPECT_INT(torc_yield(), ==, -ECANCELED);
+    return 0;
+}
+
+TEST(who_stops_the_runtime_sees_the_reason_at_its_next_wait)
+{
+    EXPECT_INT(harness_run_result(NULL, stop_and_wait, NULL), ==, 0);
+}
+
 /* ---- What does not end ---- */
 
 static int stay(void *arg)

@@ -209,8 +209,8 @@ static void name_remaining(struct torc_timer *timer)
     struct torc__shard *shard = container_of(timer, struct torc__shard, warn);
     unsigned told = 0;
 
-    torc__log("shard %u: %u fibers have not ended since the shard was stopped", shard->index,
-              shard->fibers.alive);
+    torc__log("shard %u: %u fibers and %ju operations have not ended since the shard was stopped",
+              shard->index, shard->fibers.alive, (uintmax_t)torc__driver_in_flight(shard->driver));
     for (struct torc__fiber_chunk *chunk = shard->fibers.chunks; chunk != NULL;
          chunk = chunk->next) {
         for (unsigned i = 0; i < FIBER_CHUNK && told < 16; i++) {

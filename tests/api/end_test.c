@@ -277,6 +277,35 @@ TEST(a_main_that_does_not_end_when_it_is_stopped_is_named)
     harness_expect_death(stay_too_long, SIGABRT, "fiber 1 \"main\"");
 }
 
+static int forget_listener(void *arg)
+{
+    static struct torc_listener listener;
+    const struct torc_address address = harness_address("127.0.0.1:0");
+    struct torc_scope scope;
+
+    (void)arg;
+    EXPECT_INT(torc_listener_open(&listener, &address, NULL), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    EXPECT_INT(torc_listener_accept(&listener, NULL), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+    return 0;
+}
+
+static void end_with_open_listener(void)
+{
+    const struct torc_options options = {.shutdown_warn_ns = 50 * TORC_MILLISECOND};
+
+    (void)signal(SIGALRM, SIG_DFL); /* Check has a handler of its own. */
+    alarm(1);                       /* The end of what is watched. */
+    (void)!torc_run(forget_listener, NULL, &options);
+}
+
+TEST(operations_that_do_not_end_when_all_fibers_have_are_counted)
+{
+    harness_expect_death(end_with_open_listener, SIGALRM, "0 fibers and 1 operations");
+}
+
 /* ---- A deadline, seen without waiting ---- */
 
 FIBER_TEST(a_fiber_that_computes_sees_that_its_deadline_has_passed)

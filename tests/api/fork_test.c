@@ -87,6 +87,20 @@ FIBER_TEST(a_child_that_executes_another_program_leaves_the_parents_operations_a
         EXPECT_INT(WEXITSTATUS(fork_and(become_another_program)), ==, 7);
 }
 
+static void become_a_program_that_a_pipe_kills(void)
+{
+    (void)signal(SIGPIPE, SIG_DFL);
+    execl("/bin/sh", "sh", "-c", "kill -PIPE $$; exit 7", NULL);
+}
+
+FIBER_TEST(a_program_that_a_child_executes_has_no_signals_blocked_by_torc)
+{
+    const int status = fork_and(become_a_program_that_a_pipe_kills);
+
+    EXPECT(WIFSIGNALED(status));
+    EXPECT_INT(WTERMSIG(status), ==, SIGPIPE);
+}
+
 /* ---- The child ---- */
 
 static void sleep_in_child(void)

@@ -673,66 +673,6 @@ TEST(calls_from_threads_that_race_with_the_end_are_refused_or_run)
     }
 }
 
-/* The same from the fibers of another runtime, of which some are cancelled meanwhile. */
-static int call_or_be_cut_off(void *arg)
-{
-    struct torc_mailbox *mailbox = arg;
-    unsigned yields = harness_random_below(3);
-    int result = 0;
-
-    while (result != -ESHUTDOWN) {
-        struct torc_scope scope;
-
-        torc_scope_open(&scope, 0);
-        torc_scope_set_timeout(&scope, harness_random_below(200) * TORC_MICROSECOND);
-        result = torc_mailbox_call(mailbox, yield_some, &yields);
-        EXPECT(result == 1 || result == -ETIME || result == -ECANCELED || result == -ESHUTDOWN);
-        (void)torc_scope_close(&scope);
-        EXPECT_INT(torc_yield(), ==, 0);
-    }
-    return 0;
-}
-
-static int call_with_fibers(void *arg)
-{
-    struct torc_scope scope;
-    int closed;
-
-    torc_scope_open(&scope, 0);
-    for (unsigned i = 0; i < 4; i++)
-        harness_spawn(&scope, call_or_be_cut_off, arg);
-    closed = torc_scope_close(&scope);
-    torc_mailbox_release(arg);
-    return closed;
-}
-
-static void *call_from_runtime(void *arg)
-{
-    EXPECT_INT(torc_run(call_with_fibers, arg, NULL), ==, 0);
-    return NULL;
-}
-
-static int end_under_calls_of_runtimes(void *arg)
-{
-    struct ending *ending = arg;
-
-    for (unsigned i = 0; i < 2; i++)
-        ending->threads[i] = harness_thread(call_from_runtime, torc_mailbox_acquire());
-    return torc_sleep(3 * TORC_MILLISECOND);
-}
-
-TEST(calls_from_other_runtimes_that_race_with_the_end_are_refused_or_run)
-{
-    NEEDS_THREADS();
-    for (unsigned i = 0; i < 20; i++) {
-        struct ending ending;
-
-        EXPECT_INT(torc_run(end_under_calls_of_runtimes, &ending, NULL), ==, 0);
-        for (unsigned j = 0; j < 2; j++)
-            harness_join(ending.threads[j]);
-    }
-}
-
 /* ---- The last messages of a shard ---- */
 
 struct last_words {

@@ -83,8 +83,8 @@ TORC_API int torc_shard_call_all(torc_fiber_fn *body, void *arg);
 TORC_API unsigned torc_shard_load(unsigned shard);
 
 /*
- * The shard that has the fewest fibers, any of these if there are several: where an acceptor hands
- * the next connection to. From a fiber or a loop callback.
+ * The shard that has the fewest fibers, any of these if there are several, of the shards that have
+ * not ended: where an acceptor hands the next connection to. From a fiber or a loop callback.
  */
 TORC_API unsigned torc_shard_least_loaded(void);
 

@@ -13,8 +13,8 @@
  * Locks are in the caller's memory, which all who use them share; zeroed is ready for use. They are
  * handed over first come, first served. Memory written by the one before is seen by the one after.
  *
- * -ESHUTDOWN  of every call that waits: this shard has no more than its last messages left to run,
- *             and cannot be woken any more. Only fibers that such messages start ever see it.
+ * -ESHUTDOWN  of every call that waits: this shard has no more than its last messages and feeds to
+ *             end, and cannot be woken any more. Only fibers that these start ever see it.
  */
 #ifndef TORC_SHARED_H
 #define TORC_SHARED_H

@@ -120,10 +120,9 @@ void torc__fault_catch(void **ret_signal_stack)
     stack_t stack = {.ss_size = SIGNAL_STACK_SIZE};
 
     pthread_mutex_lock(&mutex);
-    if (users++ == 0) {
-        torc__describe_current = torc__describe_running;
+    torc__describe_current = torc__describe_running; /* Again in a child, which had none to name. */
+    if (users++ == 0)
         install();
-    }
     pthread_mutex_unlock(&mutex);
     *ret_signal_stack = NULL;
     if (sigaltstack(NULL, &present) == 0 && !(present.ss_flags & SS_DISABLE))

@@ -20,6 +20,7 @@ static void forget_shard(void)
 {
     if (torc__shard == NULL)
         return;
+    torc__runtime_restore_signals(torc__shard);
     torc__shard = NULL;
     torc__describe_current = describe_child;
 }

@@ -10,7 +10,7 @@
 
 struct torc_message torc__mailbox_closed;
 
-struct torc__mailbox *torc__mailbox_create(void)
+struct torc__mailbox *torc__mailbox_create(const struct torc__runtime *runtime)
 {
     struct torc__mailbox *mailbox = aligned_alloc(64, sizeof(*mailbox));
 
@@ -22,6 +22,7 @@ struct torc__mailbox *torc__mailbox_create(void)
     atomic_init(&mailbox->references, 1);
     atomic_init(&mailbox->load, 0);
     mailbox->driver = NULL;
+    mailbox->runtime = runtime;
     return mailbox;
 }
 
@@ -78,7 +79,7 @@ static void wake_shard(struct torc__mailbox *mailbox)
     uintptr_t claim = (uintptr_t)self;
     uintptr_t state = MAILBOX_ASLEEP;
 
-    if (self != NULL) {
+    if (self != NULL && self->runtime == mailbox->runtime) {
         if (atomic_compare_exchange_strong(&mailbox->sleep, &state, claim)) {
             self->driver->stats.wakeups_sent++;
             mailbox->driver->ops->wake(mailbox->driver, self->driver);

@@ -13,6 +13,8 @@
  *
  *     ASLEEP --shard of the same runtime--> claimed by it: a MSG_RING that leaves with its ops
  *     ASLEEP or claimed by another --anybody else--> AWAKE: an eventfd, at once
+ *
+ * What leaves later must find the shard's ring, and only the shards of a runtime end together.
  */
 #ifndef SHARD_MAILBOX_H
 #define SHARD_MAILBOX_H
@@ -24,6 +26,7 @@
 #include <torc/mailbox.h>
 
 struct torc__driver;
+struct torc__runtime;
 
 #define MAILBOX_ASLEEP ((uintptr_t)0)
 #define MAILBOX_AWAKE  ((uintptr_t)1)
@@ -36,13 +39,17 @@ struct torc__mailbox {
     _Alignas(64) _Atomic(struct torc_message *) last; /* newest first; CLOSED at the end */
     atomic_uintptr_t sleep;      /* MAILBOX_ASLEEP, MAILBOX_AWAKE, or the shard that claims it */
     struct torc__driver *driver; /* whom to wake; while open */
-    atomic_uint wakers;          /* senders that may be using `driver` just now */
+    const struct torc__runtime *runtime; /* whose shards may claim it */
+    atomic_uint wakers;                  /* senders that may be using `driver` just now */
     atomic_uint references;
     atomic_uint load; /* how many fibers the shard has, for others to see */
 };
 
-/* A new mailbox with one reference; NULL without memory. Closed until it is opened. */
-struct torc__mailbox *torc__mailbox_create(void);
+/*
+ * A new mailbox with one reference, for a shard of `runtime`; NULL without memory. Closed until it
+ * is opened.
+ */
+struct torc__mailbox *torc__mailbox_create(const struct torc__runtime *runtime);
 
 /* Begin to take messages for the shard of `driver`. */
 void torc__mailbox_open(struct torc__mailbox *mailbox, struct torc__driver *driver);
@@ -68,6 +75,12 @@ static inline bool torc__mailbox_has_mail(struct torc__mailbox *mailbox)
     struct torc_message *last = atomic_load_explicit(&mailbox->last, memory_order_relaxed);
 
     return last != NULL && last != &torc__mailbox_closed;
+}
+
+/* Whether messages are taken; a moment later they may not be any more. Any thread. */
+static inline bool torc__mailbox_is_open(struct torc__mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->last, memory_order_relaxed) != &torc__mailbox_closed;
 }
 
 /* Tell others how many fibers the shard has. Its own thread. */

@@ -25,6 +25,7 @@ struct shard_slot {
     pthread_t thread;
     struct torc__mailbox *mailbox; /* the runtime's own reference */
     struct torc_message stop;      /* tells the shard to stop */
+    sigset_t signals_before;       /* what the thread had blocked */
 };
 
 struct torc__runtime {
@@ -148,6 +149,11 @@ static void restore_write_signals(const sigset_t *before)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+void torc__runtime_restore_signals(const struct torc__shard *shard)
+{
+    restore_write_signals(&shard->runtime->slots[shard->index].signals_before);
+}
+
 static int pin(int cpu)
 {
     cpu_set_t set;
@@ -182,10 +188,9 @@ static void live(struct shard_slot *slot)
     struct torc__shard *shard = NULL;
     const bool catch_faults = !runtime->options->no_fault_handler;
     void *signal_stack = NULL;
-    sigset_t before;
     int result;
 
-    block_write_signals(&before);
+    block_write_signals(&slot->signals_before);
     result = start(slot, &shard);
     if (catch_faults)
         torc__fault_catch(&signal_stack);
@@ -203,7 +208,7 @@ static void live(struct shard_slot *slot)
         torc__fault_release(signal_stack);
     if (shard != NULL)
         torc__shard_finish(shard);
-    restore_write_signals(&before);
+    restore_write_signals(&slot->signals_before);
 }
 
 static void *thread_main(void *arg)
@@ -305,7 +310,7 @@ static int create(const struct torc_options *options, struct torc__runtime **ret
     for (unsigned i = 0; i < runtime->count && result == 0; i++) {
         runtime->slots[i].runtime = runtime;
         runtime->slots[i].index = i;
-        runtime->slots[i].mailbox = torc__mailbox_create();
+        runtime->slots[i].mailbox = torc__mailbox_create(runtime);
         if (runtime->slots[i].mailbox == NULL)
             result = -ENOMEM;
     }
@@ -372,5 +377,8 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
 
 void torc_stop(void)
 {
-    torc__runtime_stop(torc__shard_of_fiber()->runtime);
+    struct torc__shard *shard = torc__shard_of_fiber();
+
+    torc__runtime_stop(shard->runtime);
+    torc__shard_stop(shard); /* At once: the message comes with the next round. */
 }

@@ -209,8 +209,8 @@ static void name_remaining(struct torc_timer *timer)
     struct torc__shard *shard = container_of(timer, struct torc__shard, warn);
     unsigned told = 0;
 
-    torc__log("shard %u: %u fibers have not ended since the shard was stopped", shard->index,
-              shard->fibers.alive);
+    torc__log("shard %u: %u fibers and %ju operations have not ended since the shard was stopped",
+              shard->index, shard->fibers.alive, (uintmax_t)torc__driver_in_flight(shard->driver));
     for (struct torc__fiber_chunk *chunk = shard->fibers.chunks; chunk != NULL;
          chunk = chunk->next) {
         for (unsigned i = 0; i < FIBER_CHUNK && told < 16; i++) {
@@ -254,12 +254,21 @@ static bool something_left(const struct torc__shard *shard)
            (shard->closing && torc__driver_in_flight(shard->driver) > 0);
 }
 
+/* All fibers have ended. Feeds that have begun again since the last round are among these. */
+static void cancel_feeds(struct torc__shard *shard)
+{
+    for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
+        torc__op_hurry(shard, feed);
+}
+
 static void run_loop(struct torc__shard *shard)
 {
     struct torc__driver *driver = shard->driver;
 
     while (something_left(shard)) {
         shard->rounds++;
+        if (unlikely(shard->closing) && shard->root._fiber_count == 0)
+            cancel_feeds(shard);
         if (shard->before_turn != NULL)
             shard->before_turn(shard);
         if (shard->ready_first != NULL) {
@@ -415,9 +424,7 @@ static void close_down(struct torc__shard *shard)
         message->run(message);
         message = next;
     }
-    for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
-        torc__op_hurry(shard, feed);
-    run_loop(shard);
+    run_loop(shard); /* It cancels the feeds. */
 }
 
 int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,

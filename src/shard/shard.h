@@ -220,6 +220,9 @@ struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsig
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
 
+/* Let in again what was blocked when this thread became the shard. */
+void torc__runtime_restore_signals(const struct torc__shard *shard);
+
 /* ---- fork.c ---- */
 
 /* See that the child of a fork() is no shard: once per process. */

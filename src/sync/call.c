@@ -19,6 +19,7 @@
  */
 #include "sync/parked.h"
 #include <errno.h>
+#include <limits.h>
 #include <torc/shard.h>
 
 enum call_state {
@@ -46,11 +47,11 @@ struct call {
 
 static void finish(struct call *call, int result)
 {
-    int before;
+    const bool may_await_cancel = !call->is_leaf && !call->cancel_arrived;
 
     call->result = result;
-    before = atomic_exchange(&call->state, FINISHED);
-    if (before == RUNNING || call->is_leaf || call->cancel_arrived)
+    /* Where the cancel could not be sent, the call is the caller's again from here on. */
+    if (atomic_exchange(&call->state, FINISHED) == RUNNING || !may_await_cancel)
         torc__parked_wake(&call->caller);
 }
 
@@ -299,14 +300,15 @@ unsigned torc_shard_least_loaded(void)
 {
     const unsigned count = torc_shard_count();
     const unsigned first = torc__random(torc__shard, count); /* So that equals share. */
-    unsigned best = first;
-    unsigned least = torc_shard_load(first);
+    unsigned best = torc__shard->index;
+    unsigned least = UINT_MAX;
 
-    for (unsigned i = 1; i < count; i++) {
-        unsigned shard = (first + i) % count;
-        unsigned load = torc_shard_load(shard);
+    for (unsigned i = 0; i < count; i++) {
+        const unsigned shard = (first + i) % count;
+        struct torc__mailbox *mailbox = mailbox_of(shard);
+        const unsigned load = torc__mailbox_load(mailbox);
 
-        if (load < least) {
+        if (load < least && torc__mailbox_is_open(mailbox)) {
             least = load;
             best = shard;
         }

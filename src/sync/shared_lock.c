@@ -140,7 +140,10 @@ void torc_shared_mutex_unlock(struct torc_shared_mutex *mutex)
 
 void torc_shared_mutex_finish(struct torc_shared_mutex *mutex)
 {
+    /* It may be free, and whoever made it so not have left the queue's lock yet. */
+    torc__shared_lock(&mutex->_waiters);
     TORC_ASSERT(atomic_load(torc__atomic(&mutex->_state)) == 0);
+    torc__shared_unlock(&mutex->_waiters);
 }
 
 /* ---- Semaphore ---- */

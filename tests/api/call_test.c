@@ -545,6 +545,30 @@ TEST(the_least_loaded_shard_is_the_one_with_the_fewest_fibers)
     act_on(3, spread_load, NULL);
 }
 
+/* Shard 1 ends at once; an acceptor goes on to hand out what comes. */
+static int end_early_or_share(void *arg)
+{
+    (void)arg;
+    if (torc_shard_index() == 1)
+        return 0;
+    if (torc_shard_index() == 2)
+        return torc_sleep(TORC_FOREVER);
+    while (torc_shard_ask(1, index_at_once, &(unsigned){0}) != -ESHUTDOWN)
+        ; /* It was not over yet. */
+    for (unsigned i = 0; i < 50; i++)
+        EXPECT_UINT(torc_shard_least_loaded(), !=, 1);
+    torc_stop();
+    return 0;
+}
+
+TEST(a_shard_that_has_ended_is_not_the_least_loaded)
+{
+    const struct torc_options options = {.shards = 3, .no_pin = true};
+
+    NEEDS_THREADS();
+    EXPECT_INT(harness_run_result(&options, end_early_or_share, NULL), ==, 0);
+}
+
 /* ---- Threads ---- */
 
 static void *call_from_thread(void *arg)

@@ -142,6 +142,73 @@ TEST(feeds_left_open_are_cancelled_and_may_start_fibers_in_their_last_call)
     harness_close_pair(ends);
 }
 
+/* Data has come before the cancel: the feed takes it, and goes on as it is used to. */
+static void take_byte_and_go_on(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    struct feed *feed = (struct feed *)(void *)op;
+    char byte;
+
+    feed_told(op, result, flags, more);
+    if (result < 0)
+        return;
+    EXPECT_INT(read(feed->fd, &byte, 1), ==, 1);
+    io_uring_prep_poll_add(torc_op_prepare_feed(op, take_byte_and_go_on), feed->fd, POLLIN);
+}
+
+static int leave_feed_with_data(void *arg)
+{
+    struct feed *feed = arg;
+
+    io_uring_prep_poll_add(torc_op_prepare_feed(&feed->op, take_byte_and_go_on), feed->fd, POLLIN);
+    return 0;
+}
+
+TEST(a_feed_that_begins_again_while_the_shard_ends_is_cancelled_again)
+{
+    struct feed feed = {.last = 1};
+    int ends[2];
+
+    harness_pipe(ends);
+    feed.fd = ends[0];
+    EXPECT_INT(write(ends[1], "ab", 2), ==, 2);
+    EXPECT_INT(harness_run_result(NULL, leave_feed_with_data, &feed), ==, 0);
+    EXPECT_INT(feed.last, ==, -ECANCELED);
+    harness_close_pair(ends);
+}
+
+static struct feed late_feed;
+
+static int leave_late_feed(void *arg)
+{
+    (void)arg;
+    io_uring_prep_poll_add(torc_op_prepare_feed(&late_feed.op, feed_told), late_feed.fd, POLLIN);
+    return 0;
+}
+
+static void start_late_feed(struct torc_message *message)
+{
+    (void)message;
+    EXPECT_INT(torc_spawn(leave_late_feed, NULL), ==, 0);
+}
+
+static int post_late_feed(void *arg)
+{
+    return torc_shard_post(0, arg);
+}
+
+TEST(a_feed_that_one_of_the_last_fibers_has_begun_is_cancelled)
+{
+    struct torc_message message = {.run = start_late_feed};
+    int ends[2];
+
+    harness_pipe(ends);
+    late_feed = (struct feed){.fd = ends[0]};
+    EXPECT_INT(harness_run_result(NULL, post_late_feed, &message), ==, 0);
+    EXPECT_UINT(late_feed.told, ==, 1);
+    EXPECT_INT(late_feed.last, ==, -ECANCELED);
+    harness_close_pair(ends);
+}
+
 /* ---- Results ---- */
 
 static int fail_fast(void *arg)
@@ -168,6 +235,22 @@ TEST(the_failure_of_a_main_is_told_before_that_of_a_fiber_which_came_first)
     EXPECT_INT(torc_run(fail_in_order, NULL, &options), ==, -EPROTO);
 }
 
+/* ---- Stopping ---- */
+
+static int stop_and_wait(void *arg)
+{
+    (void)arg;
+    EXPECT_INT(torc_yield(), ==, 0);
+    torc_stop();
+    EXPECT_INT(torc_yield(), ==, -ECANCELED);
+    return 0;
+}
+
+TEST(who_stops_the_runtime_sees_the_reason_at_its_next_wait)
+{
+    EXPECT_INT(harness_run_result(NULL, stop_and_wait, NULL), ==, 0);
+}
+
 /* ---- What does not end ---- */
 
 static int stay(void *arg)
@@ -192,6 +275,35 @@ static void stay_too_long(void)
 TEST(a_main_that_does_not_end_when_it_is_stopped_is_named)
 {
     harness_expect_death(stay_too_long, SIGABRT, "fiber 1 \"main\"");
+}
+
+static int forget_listener(void *arg)
+{
+    static struct torc_listener listener;
+    const struct torc_address address = harness_address("127.0.0.1:0");
+    struct torc_scope scope;
+
+    (void)arg;
+    EXPECT_INT(torc_listener_open(&listener, &address, NULL), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    EXPECT_INT(torc_listener_accept(&listener, NULL), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+    return 0;
+}
+
+static void end_with_open_listener(void)
+{
+    const struct torc_options options = {.shutdown_warn_ns = 50 * TORC_MILLISECOND};
+
+    (void)signal(SIGALRM, SIG_DFL); /* Check has a handler of its own. */
+    alarm(1);                       /* The end of what is watched. */
+    (void)!torc_run(forget_listener, NULL, &options);
+}
+
+TEST(operations_that_do_not_end_when_all_fibers_have_are_counted)
+{
+    harness_expect_death(end_with_open_listener, SIGALRM, "0 fibers and 1 operations");
 }
 
 /* ---- A deadline, seen without waiting ---- */

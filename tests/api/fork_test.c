@@ -87,6 +87,20 @@ FIBER_TEST(a_child_that_executes_another_program_leaves_the_parents_operations_a
         EXPECT_INT(WEXITSTATUS(fork_and(become_another_program)), ==, 7);
 }
 
+static void become_a_program_that_a_pipe_kills(void)
+{
+    (void)signal(SIGPIPE, SIG_DFL);
+    execl("/bin/sh", "sh", "-c", "kill -PIPE $$; exit 7", NULL);
+}
+
+FIBER_TEST(a_program_that_a_child_executes_has_no_signals_blocked_by_torc)
+{
+    const int status = fork_and(become_a_program_that_a_pipe_kills);
+
+    EXPECT(WIFSIGNALED(status));
+    EXPECT_INT(WTERMSIG(status), ==, SIGPIPE);
+}
+
 /* ---- The child ---- */
 
 static void sleep_in_child(void)
@@ -178,4 +192,25 @@ FIBER_TEST(a_child_may_run_a_runtime_of_its_own)
     if (UNDER_ASAN || UNDER_TSAN)
         return; /* They take the stack of the fiber that forked for the thread's. */
     EXPECT_INT(WEXITSTATUS(fork_and(run_a_runtime)), ==, 5);
+}
+
+static int give_back_what_is_not_held(void *arg)
+{
+    struct torc_mutex mutex = {0};
+
+    (void)arg;
+    torc_mutex_unlock(&mutex);
+    return 0;
+}
+
+static void fail_in_a_runtime(void)
+{
+    (void)!torc_run(give_back_what_is_not_held, NULL, NULL);
+}
+
+FIBER_TEST(a_fiber_of_a_childs_own_runtime_is_named_where_it_fails)
+{
+    if (UNDER_ASAN || UNDER_TSAN)
+        return; /* As above. */
+    harness_expect_death(fail_in_a_runtime, SIGABRT, ", in fiber 1 \"main\" of shard 0");
 }

@@ -4,6 +4,7 @@
  */
 #include "harness/run.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +145,50 @@ TEST(t_39_two_runtimes_on_two_threads_play_ping_pong)
         harness_join(pair[i]);
     for (int i = 0; i < 2; i++)
         torc_mailbox_release(atomic_load(&players[i].mailbox));
+}
+
+static _Atomic(struct torc_mailbox *) sleeper;
+static struct torc_event sleeper_woken; /* the sleeper's */
+static atomic_bool sleeper_runs;
+
+static void wake_sleeper(struct torc_message *message)
+{
+    (void)message;
+    torc_event_set(&sleeper_woken);
+    atomic_store(&sleeper_runs, true);
+}
+
+static int sleep_until_woken(void *arg)
+{
+    (void)arg;
+    atomic_store(&sleeper, torc_mailbox_acquire());
+    return torc_event_wait(&sleeper_woken);
+}
+
+static void *run_sleeper(void *arg)
+{
+    EXPECT_INT(torc_run(sleep_until_woken, arg, NULL), ==, 0);
+    return NULL;
+}
+
+/* So nothing of the other runtime's is in use any more when its last message has been accepted. */
+FIBER_TEST_WITH_THREADS(a_shard_of_another_runtime_is_woken_before_this_ones_loop_turns)
+{
+    struct torc_message message = {.run = wake_sleeper};
+    pthread_t thread = harness_thread(run_sleeper, NULL);
+    struct torc_mailbox *mailbox;
+    uint64_t deadline_ns;
+
+    while ((mailbox = atomic_load(&sleeper)) == NULL)
+        EXPECT_INT(torc_yield(), ==, 0);
+    EXPECT_INT(torc_sleep(5 * TORC_MILLISECOND), ==, 0); /* Let it sleep as a rule. */
+    EXPECT_INT(torc_mailbox_post(mailbox, &message), ==, 0);
+    deadline_ns = torc_deadline(5 * TORC_SECOND);
+    while (!atomic_load(&sleeper_runs) && torc_now() < deadline_ns)
+        sched_yield();
+    EXPECT(atomic_load(&sleeper_runs));
+    harness_join(thread);
+    torc_mailbox_release(mailbox);
 }
 
 /* ---- Many senders ---- */

@@ -9,8 +9,19 @@
 #include "interleave/interleave.h"
 
 #include "base/compiler.h"
-#include "sync/call.c"
+#include <stdatomic.h>
 #include <string.h>
+
+/* What is done after an exchange, others may see late: it is a step of its own. */
+static int then_step(int before)
+{
+    interleave_step("after an exchange");
+    return before;
+}
+
+#undef atomic_exchange
+#define atomic_exchange(p, value) then_step(SHIM_CHANGE(p, INTERLEAVE_EXCHANGE, value))
+#include "sync/call.c"
 
 #include "harness/harness.h"
 
@@ -141,6 +152,8 @@ void torc_fiber_set_name(const char *name)
 }
 
 /* Not reached from a call by a handle. */
+struct torc_message torc__mailbox_closed;
+
 struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index)
 {
     (void)runtime;
@@ -230,12 +243,22 @@ static void set_up_leaf(void)
     world->leaf = true;
 }
 
+/* Use the memory in which the call has stood for something else. */
+static __attribute__((noinline)) void reuse_stack(void)
+{
+    volatile char other[1024];
+
+    for (size_t i = 0; i < sizeof(other); i++)
+        other[i] = -1;
+}
+
 static void call_it(void)
 {
     struct torc_mailbox *handle = (struct torc_mailbox *)(void *)&mailbox;
 
     world->result =
         world->leaf ? torc_mailbox_ask(handle, body, NULL) : torc_mailbox_call(handle, body, NULL);
+    reuse_stack();
     world->over = true;
 }
 

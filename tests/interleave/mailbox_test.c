@@ -61,7 +61,7 @@ static void become(unsigned thread)
 static void set_up(void)
 {
     world = interleave_alloc(sizeof(*world));
-    world->mailbox = torc__mailbox_create();
+    world->mailbox = torc__mailbox_create(NULL);
     torc__mailbox_open(world->mailbox, &drivers[0]);
 }
 

@@ -28,6 +28,9 @@ static struct world {
     unsigned inside;
     unsigned rounds;
     unsigned given_up;
+    bool first_done; /* with the mutex, as is who has it now when the last one gets it */
+    bool second_inside;
+    atomic_uint freed;
 } * world;
 
 static void set_up(void)
@@ -75,6 +78,36 @@ static void lock_or_give_up(void)
     torc_shared_mutex_unlock(&world->mutex);
 }
 
+static void lock_or_give_up_first(void)
+{
+    lock_or_give_up();
+    world->first_done = true;
+}
+
+static void lock_second(void)
+{
+    INTERLEAVE_EXPECT(torc_shared_mutex_lock(&world->mutex) == 0);
+    world->second_inside = true;
+    hold();
+    torc_shared_mutex_unlock(&world->mutex);
+}
+
+static bool others_have_come(void *arg)
+{
+    (void)arg;
+    return world->first_done && world->second_inside;
+}
+
+/* After those who come last, nobody may touch what is not used any more. */
+static void lock_last_and_finish(void)
+{
+    interleave_block_until(others_have_come, NULL);
+    lock_once();
+    torc_shared_mutex_finish(&world->mutex);
+    atomic_store(&world->freed, 1); /* Its own stores go first, as in every CPU. */
+    memset(&world->mutex, 0xff, sizeof(world->mutex));
+}
+
 static void take_two(void)
 {
     INTERLEAVE_EXPECT(torc_shared_semaphore_acquire(&world->semaphore, 2) == 0);
@@ -109,6 +142,14 @@ static void mutex_is_free(void)
     torc_shared_mutex_finish(&world->mutex);
 }
 
+static void memory_is_left_alone(void)
+{
+    const char *bytes = (const char *)&world->mutex;
+
+    for (size_t i = 0; i < sizeof(world->mutex); i++)
+        INTERLEAVE_EXPECT(bytes[i] == -1);
+}
+
 static void all_units_are_there(void)
 {
     INTERLEAVE_EXPECT(torc_shared_semaphore_try_acquire(&world->semaphore, 2) == 0);
@@ -118,6 +159,11 @@ static const struct interleave_model three = {
     set_up, {lock_or_give_up, lock_once, lock_twice}, become, mutex_is_free, 0};
 static const struct interleave_model with_cancel = {
     set_up, {lock_or_give_up, lock_once, lock_once, cancel_now}, become, mutex_is_free, 0};
+static const struct interleave_model with_end = {
+    set_up, {lock_or_give_up_first, lock_second, lock_last_and_finish, cancel_now},
+    become, memory_is_left_alone,
+    0,
+};
 static const struct interleave_model units = {
     set_up, {take_two_or_give_up, take_one, take_two, cancel_now}, become, all_units_are_there, 0};
 static const struct interleave_model event = {
@@ -131,6 +177,11 @@ TEST(one_at_a_time_holds_a_shared_mutex_and_all_get_it)
 TEST(who_gives_up_waiting_for_a_shared_mutex_leaves_it_in_order)
 {
     interleave_holds(&with_cancel);
+}
+
+TEST(the_last_one_to_hold_a_shared_mutex_may_finish_and_free_it)
+{
+    interleave_holds(&with_end);
 }
 
 TEST(shared_units_are_neither_lost_nor_waited_for_in_vain)

@@ -37,7 +37,7 @@ static const struct torc__driver_ops counting_ops = {.name = "counting", .wake =
 
 static struct torc__mailbox *open_mailbox(struct counting_driver *driver)
 {
-    struct torc__mailbox *mailbox = torc__mailbox_create();
+    struct torc__mailbox *mailbox = torc__mailbox_create(NULL);
 
     EXPECT(mailbox != NULL);
     memset(driver, 0, sizeof(*driver));
@@ -111,7 +111,7 @@ TEST(messages_are_taken_in_the_order_in_which_they_were_sent)
 
 TEST(a_mailbox_refuses_before_it_is_opened_and_after_it_is_closed)
 {
-    struct torc__mailbox *fresh = torc__mailbox_create();
+    struct torc__mailbox *fresh = torc__mailbox_create(NULL);
     struct counting_driver driver;
     struct torc__mailbox *mailbox = open_mailbox(&driver);
     struct torc_message messages[2] = {{.run = NULL}, {.run = NULL}};
@@ -295,7 +295,7 @@ static void *share_and_release(void *arg)
 
 TEST(the_last_of_many_references_frees_the_mailbox)
 {
-    struct torc__mailbox *mailbox = torc__mailbox_create();
+    struct torc__mailbox *mailbox = torc__mailbox_create(NULL);
     pthread_t threads[SENDERS];
 
     for (unsigned i = 0; i < SENDERS; i++)
@@ -344,7 +344,7 @@ TEST(a_wake_up_claimed_by_one_shard_is_sent_at_once_by_any_other_sender)
         struct noting_driver driver = {.base.ops = &noting_ops};
         struct noting_driver drivers[2] = {{.base.ops = &noting_ops}, {.base.ops = &noting_ops}};
         static struct torc__shard shards[2];
-        struct torc__mailbox *mailbox = torc__mailbox_create();
+        struct torc__mailbox *mailbox = torc__mailbox_create(NULL);
         struct torc_message messages[4] = {0};
 
         shards[0].driver = &drivers[0].base;

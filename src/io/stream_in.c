@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <torc/fiber.h>
 #include <torc/io.h>
 
 /* Of so much that nobody has consumed, no more is received. */
@@ -224,15 +225,17 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
     return 0;
 }
 
+/*
+ * Where there may be more already, that is looked for at once; but others run first, or a fiber
+ * that always finds something would keep the shard to itself.
+ */
 static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 {
-    if (stream->_transport == NULL && !stream->_may_have_more) {
-        int events = torc_poll(stream->_fd, POLLIN | POLLRDHUP);
+    int result = 0;
 
-        if (events < 0)
-            return events;
-    }
-    return read_into_block(stream, shard);
+    if (stream->_transport == NULL)
+        result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);
+    return result < 0 ? result : read_into_block(stream, shard);
 }
 
 /* ---- Waiting ---- */

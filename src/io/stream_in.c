@@ -115,7 +115,8 @@ static void note_end(struct torc_stream *stream, int result)
         stream->_reads_itself = true; /* No multishot for this kind: a plain read tells more. */
         break;
     default:
-        stream->_input_end = result;
+        if (stream->_input_end == 1) /* Else bytes were lost, which the end must not hide. */
+            stream->_input_end = result;
     }
 }
 

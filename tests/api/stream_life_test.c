@@ -75,6 +75,20 @@ FIBER_TEST(close_in_a_cancelled_scope_drops_what_was_collected)
     close(peer);
 }
 
+FIBER_TEST(close_in_a_cancelled_scope_drops_it_from_a_stream_that_receives_too)
+{
+    struct torc_stream stream;
+    char byte;
+    int peer;
+
+    harness_tcp_stream(&stream, &peer);
+    wait_a_moment(&stream);
+    EXPECT_INT(torc_stream_write(&stream, "farewell", 8, NULL), ==, 0);
+    EXPECT_INT(close_cancelled(&stream), ==, -ECANCELED);
+    EXPECT_INT(read(peer, &byte, 1), ==, 0);
+    close(peer);
+}
+
 FIBER_TEST(close_drops_the_input_that_is_left)
 {
     struct torc_stream stream;

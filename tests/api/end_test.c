@@ -194,6 +194,58 @@ TEST(a_main_that_does_not_end_when_it_is_stopped_is_named)
     harness_expect_death(stay_too_long, SIGABRT, "fiber 1 \"main\"");
 }
 
+static int leave_a_listener_open(void *arg)
+{
+    static struct torc_listener listener;
+    const struct torc_address address = harness_address("127.0.0.1:0");
+    struct torc_scope scope;
+
+    (void)arg;
+    EXPECT_INT(torc_listener_open(&listener, &address, NULL), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    EXPECT_INT(torc_listener_accept(&listener, NULL), ==, -ETIME);
+    (void)torc_scope_close(&scope);
+    return 0;
+}
+
+/* Pass on what is said until it is what is awaited; then that is the end of what is watched. */
+static void *pass_on(void *arg)
+{
+    const int *ends = arg; /* To read, and to write. */
+    char text[512] = "";
+    size_t length = 0;
+
+    while (strstr(text, "not closed") == NULL) {
+        const ssize_t count = read(ends[0], text + length, sizeof(text) - 1 - length);
+
+        EXPECT_INT(count, >, 0);
+        EXPECT_INT(write(ends[1], text + length, (size_t)count), ==, count);
+        length += (size_t)count;
+    }
+    abort();
+}
+
+static void stay_for_a_listener(void)
+{
+    const struct torc_options options = {.shutdown_warn_ns = TORC_MILLISECOND};
+    int ends[2];
+    int passed[2];
+
+    harness_pipe(ends);
+    passed[0] = ends[0];
+    passed[1] = dup(2);
+    EXPECT_INT(dup2(ends[1], 2), ==, 2);
+    (void)harness_thread(pass_on, passed);
+    (void)torc_run(leave_a_listener_open, NULL, &options);
+}
+
+TEST(a_listener_that_was_not_closed_when_all_fibers_have_ended_is_named)
+{
+    NEEDS_THREADS();
+    harness_expect_death(stay_for_a_listener, SIGABRT, "operations in flight: 1, of");
+}
+
 /* ---- A deadline, seen without waiting ---- */
 
 FIBER_TEST(a_fiber_that_computes_sees_that_its_deadline_has_passed)

@@ -234,9 +234,14 @@ static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 {
     int result = 0;
 
+    TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
+    stream->_reader = shard->running;
     if (stream->_transport == NULL)
         result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);
-    return result < 0 ? result : read_into_block(stream, shard);
+    if (result >= 0)
+        result = read_into_block(stream, shard);
+    stream->_reader = NULL;
+    return result;
 }
 
 /* ---- Waiting ---- */

@@ -357,7 +357,8 @@ void torc__stream_drop_output(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes. */
+    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes, ... */
+    TORC_ASSERT(stream->_writer == NULL);          /* ... or waits for room. */
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
         (void)wait_for_send(stream, shard, NULL);

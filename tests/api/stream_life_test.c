@@ -304,9 +304,32 @@ static void run_two_readers(void)
 
 TEST(two_fibers_that_wait_for_the_same_input_abort)
 {
-    if (!harness_has_feeds())
-        SKIP("each of them polls, which is no harm");
     harness_expect_death(run_two_readers, SIGABRT, "_reader == NULL");
+}
+
+static void close_under_a_reader(void)
+{
+    struct torc_stream stream;
+    struct torc_scope scope;
+    int peer;
+
+    harness_unix_stream(&stream, &peer);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, peek_twice, &stream);
+    harness_yield(5);
+    (void)torc_stream_close(&stream);
+    torc_scope_cancel(&scope);
+    (void)torc_scope_close(&scope);
+}
+
+static void run_close_under_a_reader(void)
+{
+    harness_run(close_under_a_reader);
+}
+
+TEST(closing_a_stream_that_another_fiber_reads_aborts)
+{
+    harness_expect_death(run_close_under_a_reader, SIGABRT, "_reader == NULL");
 }
 
 /* ---- Scopes ---- */

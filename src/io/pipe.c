@@ -9,9 +9,6 @@
 #include <string.h>
 #include <torc/pipe.h>
 
-/* The kernel's own, not meant for programs: a system call is to be made again after a signal. */
-#define ERESTARTSYS 512
-
 int torc_pipe_size(int fd)
 {
     struct torc__control request = {.kind = CONTROL_PIPE_SIZE, .fd = fd};
@@ -45,17 +42,6 @@ int torc_pipe(int ret_fds[2], size_t size)
     return 0;
 }
 
-/* A kernel thread whose splice is cancelled sees a signal, and its code is not translated. */
-static ssize_t await_splice(struct torc_op *op)
-{
-    const int result = torc__await(op);
-
-    if (result != -ERESTARTSYS)
-        return result;
-    op->_result = -EINTR;
-    return torc__op_verdict(torc__shard, op);
-}
-
 ssize_t torc_splice(int in, int64_t in_offset, int out, int64_t out_offset, size_t length,
                     unsigned flags)
 {
@@ -65,7 +51,7 @@ ssize_t torc_splice(int in, int64_t in_offset, int out, int64_t out_offset, size
     if (sqe == NULL)
         return op._result;
     io_uring_prep_splice(sqe, in, in_offset, out, out_offset, torc__clamp(length), flags);
-    return await_splice(&op);
+    return torc__await(&op);
 }
 
 ssize_t torc_tee(int in, int out, size_t length, unsigned flags)
@@ -76,5 +62,5 @@ ssize_t torc_tee(int in, int out, size_t length, unsigned flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_tee(sqe, in, out, torc__clamp(length), flags);
-    return await_splice(&op);
+    return torc__await(&op);
 }

@@ -35,7 +35,6 @@ MAY_ALLOCATE = {
     "src/io/dns_cache.c": "names and their addresses, bounded by the cache and the lookups",
     "src/io/dns_cares.c": "a list of places, once per lookup",
     "src/io/process.c": "the list of an environment with changes, once per child",
-    "src/io/watch.c": "once per watch, and per directory that it follows",
     "src/shard/mailbox.c": "once per shard; a mailbox outlives its shard",
     "src/shard/runtime.c": "once per run",
     "src/shard/shard.c": "once per shard",

@@ -7,9 +7,10 @@
  * about one datagram, and answers it when it is sent back. Batches move many by one system call.
  *
  * A datagram without bytes is one: 0 is a count here, and no end (but after torc_shutdown(), and
- * then with a peer of length 0). What has come for a socket and
- * is not received stays queued, so cancelling loses nothing. ICMP's answers (nobody listens there)
- * come to connected sockets only, as -ECONNREFUSED of one later call; others need IP_RECVERR.
+ * then with a peer of length 0). What has come for a socket and is not received stays queued, so
+ * cancelling loses nothing. ICMP's answers (nobody listens there) come to connected sockets only,
+ * as -ECONNREFUSED of one later call; others need IP_RECVERR. Descriptors that come along over a
+ * Unix socket are closed: see torc/unix.h to receive them.
  */
 #ifndef TORC_DATAGRAM_H
 #define TORC_DATAGRAM_H

@@ -10,9 +10,10 @@
  *         result = torc_datagram_send_batch(fd, datagrams, (unsigned)count) < 0 ? -1 : 0;
  *
  * A feed has memory of its own, of which the kernel takes a piece for each datagram: one operation
- * receives many (multishot recvmsg and a ring of buffers, Linux 6.0). Elsewhere, and when all the
- * memory is taken, it receives by batches. Order is kept, and nothing is lost that the socket had
- * room for. While a feed is open, nobody else receives from its socket; sending is free.
+ * receives many (multishot recvmsg and a ring of buffers, Linux 6.0). When all the memory is taken
+ * the rest waits in the socket. Elsewhere a feed receives by batches. Order is kept, and nothing is
+ * lost that the socket had room for. While a feed is open, nobody else receives from its socket;
+ * sending is free. It is to be closed before its memory, or the shard, ends.
  */
 #ifndef TORC_DATAGRAM_FEED_H
 #define TORC_DATAGRAM_FEED_H

@@ -63,7 +63,8 @@ TORC_CHECK ssize_t torc_stream_peek_frame(struct torc_stream *stream,
                                           const void **ret_data, size_t *ret_length);
 
 /*
- * Write a frame. Suspends. The bytes before the number are 0. Returns 0 or an error.
+ * Write a frame. Suspends. The bytes before the number are 0. Returns 0 or an error. After one of
+ * the stream, or the scope's reason, a part of the frame may have been written: none can follow it.
  *
  * -EMSGSIZE   the body is longer than body_max, or its length does not fit the number.
  * -EINVAL     the format is out of its ranges.

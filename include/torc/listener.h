@@ -31,7 +31,10 @@ TORC_BEGIN_C
 /* Connections that are accepted before the listener makes the others wait. */
 #define TORC_LISTENER_QUEUE_MAX 64
 
-/* In the caller's memory; never copied or moved while open. All fields are private. */
+/*
+ * In the caller's memory; never copied or moved while open, and closed before that memory, or the
+ * shard, ends. All fields are private.
+ */
 struct torc_listener {
     int _fd;
     int _error; /* what ended accepting, to be told once */

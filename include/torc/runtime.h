@@ -88,8 +88,8 @@ struct torc_options {
     uint32_t receive_buffers;     /* per shard, at first; 0 = 8, or 64 of 16 KiB */
     uint32_t receive_buffers_max; /* when slow readers keep some; up to 32,768;
                                      0 = 256, or 1,024 of 16 KiB */
-    uint64_t shutdown_warn_ns;    /* name the fibers that did not end after so long;
-                                  0 = 5 s */
+    uint64_t shutdown_warn_ns;    /* name what did not end after so long: fibers, or, for
+                                     example, a listener that was not closed; 0 = 5 s */
     /* For special machines, all off by default: see docs/guide/tuning.md before. */
     uint32_t sqpoll_idle_ms; /* a thread of the kernel takes what is submitted, and sleeps
                                 when there was nothing for so long; at most 10,000;

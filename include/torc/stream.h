@@ -58,7 +58,10 @@ struct torc_transport {
     int (*close)(void *context);
 };
 
-/* In the caller's memory; never copied or moved while open. All fields are private. */
+/*
+ * In the caller's memory; never copied or moved while open, and closed before that memory, or the
+ * shard, ends. All fields are private.
+ */
 struct torc_stream {
     const struct torc_transport *_transport;
     void *_context;
@@ -82,7 +85,7 @@ struct torc_stream {
     size_t _queued; /* bytes of the chunks */
     struct torc__chunk *_first;
     struct torc__chunk **_last;
-    struct torc_fiber *_reader; /* who waits for the feed */
+    struct torc_fiber *_reader; /* who waits for input */
     /* Output: what was collected in a block. */
     struct torc__memory *_block;
     uint32_t _out_from;
@@ -110,8 +113,8 @@ TORC_API void torc_stream_open_transport(struct torc_stream *stream,
 
 /*
  * Flush, and close the descriptor or the transport; input that is left is dropped. Suspends; always
- * ends the stream. In a scope with a reason to end it does not flush. Returns the error of what
- * could not be sent, else that of closing, else 0.
+ * ends the stream; aborts if another fiber is reading or writing it. In a scope with a reason to
+ * end it does not flush. Returns the error of what could not be sent, else that of closing, else 0.
  */
 TORC_API int torc_stream_close(struct torc_stream *stream);
 
@@ -130,7 +133,8 @@ TORC_API int torc_stream_fd(const struct torc_stream *stream);
 
 /*
  * Wait for input, and look at it. Suspends if there is none. Returns how many bytes there are at
- * `*ret_data`, which are lent until the next call that reads, peeks or consumes; 0 at the end.
+ * `*ret_data`, which are lent until the next call that reads, unreads, peeks or consumes; 0 at the
+ * end.
  */
 TORC_CHECK ssize_t torc_stream_peek(struct torc_stream *stream, const void **ret_data);
 

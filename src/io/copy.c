@@ -256,6 +256,7 @@ void torc_copy_finish(struct torc_copy *copy)
     struct torc__shard *shard = torc__shard_of_fiber();
     const struct torc__pipe pipe = {{copy->_pipe[0], copy->_pipe[1]}, copy->_pipe_size};
 
+    copy->_buffer_start = copy->_buffer_end = 0;
     if (copy->_pipe[0] < 0)
         return;
     if (copy->_piped == 0)
@@ -264,7 +265,6 @@ void torc_copy_finish(struct torc_copy *copy)
         torc__pipe_close(shard->driver, &pipe);
     copy->_pipe[0] = -1;
     copy->_piped = 0;
-    copy->_buffer_start = copy->_buffer_end = 0;
 }
 
 int torc_copy_fd(int in, int out, uint64_t length, struct torc_copied *ret_copied)

@@ -207,6 +207,7 @@ ssize_t torc_datagram_recv(int fd, struct torc_datagram *datagram, int flags)
     result = torc__message_receive(fd, &message, flags | MSG_TRUNC);
     if (result < 0)
         return result;
+    torc__message_close_fds(&message);
     torc__datagram_take(datagram, &message, (size_t)result);
     return (ssize_t)datagram->length;
 }
@@ -279,8 +280,10 @@ static int receive_window(int fd, struct torc_datagram *datagrams, unsigned coun
                         &datagrams[i]);
     result = may_wait ? torc__messages_receive(fd, window.messages, count, MSG_TRUNC)
                       : torc__messages_try_receive(fd, window.messages, count, MSG_TRUNC);
-    for (int i = 0; i < result; i++)
+    for (int i = 0; i < result; i++) {
+        torc__message_close_fds(&window.messages[i].msg_hdr);
         torc__datagram_take(&datagrams[i], &window.messages[i].msg_hdr, window.messages[i].msg_len);
+    }
     return result;
 }
 

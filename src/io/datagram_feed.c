@@ -14,6 +14,7 @@
 #include "fiber/sanitizer.h"
 #include "io/await.h"
 #include "io/datagram.h"
+#include "io/message.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,9 +56,29 @@ static void lend(struct torc_datagram_feed *feed, unsigned number)
 
 /* ---- Receiving ---- */
 
+/* The message that the kernel has put into a slot, as recvmsg(2) would have told it. */
+static struct msghdr message_in(const struct torc_datagram_feed *feed, unsigned number)
+{
+    const struct io_uring_recvmsg_out *out = (const void *)slot(feed, number);
+    char *name = slot(feed, number) + sizeof(*out);
+
+    return (struct msghdr){
+        .msg_name = name,
+        .msg_namelen = out->namelen < NAME_SIZE ? out->namelen : NAME_SIZE,
+        .msg_control = name + NAME_SIZE,
+        .msg_controllen = out->controllen,
+        .msg_flags = (int)out->flags,
+    };
+}
+
 static void enqueue(struct torc_datagram_feed *feed, unsigned number, int size)
 {
     torc__sanitizer_kernel_wrote(slot(feed, number), size);
+    if (size >= (int)LEAD_SIZE) {
+        struct msghdr message = message_in(feed, number);
+
+        torc__message_close_fds(&message); /* Now: until they are taken there might be too many. */
+    }
     feed->_slots->order[(feed->_first + feed->_queued++) % feed->_count] = (uint16_t)number;
 }
 
@@ -97,7 +118,7 @@ static void start_feed(struct torc_datagram_feed *feed)
 {
     struct io_uring_sqe *sqe = torc__begin_told(&feed->_receive, received);
 
-    io_uring_prep_recvmsg_multishot(sqe, feed->_fd, &feed->_message, MSG_TRUNC);
+    io_uring_prep_recvmsg_multishot(sqe, feed->_fd, &feed->_message, MSG_TRUNC | MSG_CMSG_CLOEXEC);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = feed->_slots->ring.group;
     feed->_feed = FEED_ON;
@@ -137,18 +158,12 @@ static void read_slot(const struct torc_datagram_feed *feed, unsigned number,
                       struct torc_datagram *ret_datagram)
 {
     const struct io_uring_recvmsg_out *out = (const void *)slot(feed, number);
-    char *name = slot(feed, number) + sizeof(*out);
-    struct msghdr message = {
-        .msg_namelen = out->namelen < NAME_SIZE ? out->namelen : NAME_SIZE,
-        .msg_control = name + NAME_SIZE,
-        .msg_controllen = out->controllen,
-        .msg_flags = (int)out->flags,
-    };
+    struct msghdr message = message_in(feed, number);
 
     memset(ret_datagram, 0, sizeof(*ret_datagram));
     ret_datagram->data = slot(feed, number) + LEAD_SIZE;
     ret_datagram->size = feed->_size;
-    memcpy(&ret_datagram->peer.storage, name, message.msg_namelen);
+    memcpy(&ret_datagram->peer.storage, message.msg_name, message.msg_namelen);
     torc__datagram_take(ret_datagram, &message, out->payloadlen);
 }
 

@@ -29,6 +29,12 @@ int torc__messages_send(int fd, struct mmsghdr *messages, unsigned count, int fl
 /* The same, but -EAGAIN instead of waiting. */
 int torc__messages_try_receive(int fd, struct mmsghdr *messages, unsigned count, int flags);
 
+/*
+ * Close the descriptors that came with a message and nobody asked for. From a fiber or a loop
+ * callback; once per message.
+ */
+void torc__message_close_fds(struct msghdr *message);
+
 /* Append control data to a message whose msg_control has room for it. */
 static inline void torc__message_append(struct msghdr *message, int level, int type,
                                         const void *data, size_t length)

@@ -54,9 +54,9 @@ int torc_stream_close(struct torc_stream *stream)
 
     if (torc__stream_has_output(stream))
         unsent = torc_stream_flush(stream);
+    torc__stream_drop_output(stream); /* First, or what is to be dropped leaves meanwhile. */
     torc__stream_stop_feed(stream);
     torc__stream_drop_input(stream);
-    torc__stream_drop_output(stream);
     closed = close_below(stream);
     return unsent < 0 ? unsent : closed;
 }

@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <torc/fiber.h>
 #include <torc/io.h>
 
 /* Of so much that nobody has consumed, no more is received. */
@@ -132,7 +133,8 @@ static void note_end(struct torc_stream *stream, int result)
         stream->_reads_itself = true; /* No multishot for this kind: a plain read tells more. */
         break;
     default:
-        stream->_input_end = result;
+        if (stream->_input_end == 1) /* Else bytes were lost, which the end must not hide. */
+            stream->_input_end = result;
     }
 }
 
@@ -245,14 +247,22 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
     return 0;
 }
 
+/*
+ * Where there may be more already, that is looked for at once; but others run first, or a fiber
+ * that always finds something would keep the shard to itself.
+ */
 static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 {
     int result = 0;
 
-    /* Who always finds something would keep the shard to himself. */
+    TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
+    stream->_reader = shard->running;
     if (stream->_transport == NULL)
         result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);
-    return result < 0 ? result : read_into_block(stream, shard);
+    if (result >= 0)
+        result = read_into_block(stream, shard);
+    stream->_reader = NULL;
+    return result;
 }
 
 /* ---- Waiting ---- */

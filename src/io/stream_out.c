@@ -381,7 +381,8 @@ void torc__stream_drop_output(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes. */
+    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes, ... */
+    TORC_ASSERT(stream->_writer == NULL);          /* ... or waits for room. */
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
         (void)wait_for_send(stream, shard, NULL);
@@ -400,11 +401,13 @@ void torc__stream_drop_output(struct torc_stream *stream)
 /* Whether both ends have the same address, or one that never leaves the machine. */
 static bool is_within_machine(const struct torc_address *local, const struct torc_address *peer)
 {
+    const struct in6_addr *host = &peer->v6.sin6_addr;
+
     if (peer->any.sa_family == AF_INET)
         return (ntohl(peer->v4.sin_addr.s_addr) >> 24) == 127 ||
                peer->v4.sin_addr.s_addr == local->v4.sin_addr.s_addr;
-    return IN6_IS_ADDR_LOOPBACK(&peer->v6.sin6_addr) ||
-           IN6_ARE_ADDR_EQUAL(&peer->v6.sin6_addr, &local->v6.sin6_addr);
+    return IN6_IS_ADDR_LOOPBACK(host) || IN6_ARE_ADDR_EQUAL(host, &local->v6.sin6_addr) ||
+           (IN6_IS_ADDR_V4MAPPED(host) && host->s6_addr[12] == 127);
 }
 
 int torc_stream_set_zero_copy(struct torc_stream *stream, size_t least)

@@ -84,7 +84,7 @@ static ssize_t pair_writev(void *context, const struct iovec *vector, int count)
     size_t done = 0;
     int result = 0;
 
-    while (result == 0 && queue->_count == queue->_room && !queue->_broken)
+    while (result == 0 && queue->_count == queue->_room && !queue->_broken && !queue->_ended)
         result = wait_for_other(&queue->_writer);
     if (result < 0)
         return result;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "fiber/sanitizer.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,13 +205,25 @@ static void idle(struct torc__shard *shard)
 
 /* ---- Housekeeping ---- */
 
+/* What streams, listeners and their like have begun ends with them only. */
+static void name_operations(const struct torc__shard *shard)
+{
+    torc__log("shard %u: all fibers have ended; operations in flight: %" PRIu64 ", of a stream, "
+              "listener, feed or zero-copy send that was not closed",
+              shard->index, torc__driver_in_flight(shard->driver));
+}
+
 static void name_remaining(struct torc_timer *timer)
 {
     struct torc__shard *shard = container_of(timer, struct torc__shard, warn);
     unsigned told = 0;
 
-    torc__log("shard %u: %u fibers and %ju operations have not ended since the shard was stopped",
-              shard->index, shard->fibers.alive, (uintmax_t)torc__driver_in_flight(shard->driver));
+    if (shard->fibers.alive == 0) {
+        name_operations(shard);
+        return;
+    }
+    torc__log("shard %u: %u fibers have not ended since the shard was stopped", shard->index,
+              shard->fibers.alive);
     for (struct torc__fiber_chunk *chunk = shard->fibers.chunks; chunk != NULL;
          chunk = chunk->next) {
         for (unsigned i = 0; i < FIBER_CHUNK && told < 16; i++) {

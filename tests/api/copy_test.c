@@ -459,6 +459,29 @@ FIBER_TEST(pipes_are_kept_for_the_next_copy_but_not_without_bound)
         harness_close_pair(fds[i]);
 }
 
+FIBER_TEST(what_a_finished_copy_held_is_gone)
+{
+    const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    struct torc_copy copy;
+    int source[2];
+    int target[2];
+
+    harness_pipe(source);
+    harness_pipe(target);
+    harness_put(source[1], "abc", 3);
+    torc_copy_init(&copy, source[0], full);
+    EXPECT_INT(torc_copy_run(&copy, 3), ==, -ENOSPC);
+    torc_copy_finish(&copy);
+    copy.out = target[1];
+    EXPECT_INT(torc_copy_run(&copy, 0), ==, 0);
+    EXPECT_UINT(copy.delivered, ==, 0);
+    EXPECT(!harness_is_readable(target[0]));
+    torc_copy_finish(&copy);
+    EXPECT_INT(close(full), ==, 0);
+    harness_close_pair(source);
+    harness_close_pair(target);
+}
+
 FIBER_TEST(without_a_free_descriptor_a_copy_takes_nothing)
 {
     struct torc_copied copied;

@@ -454,3 +454,40 @@ FIBER_TEST(reading_what_is_not_open_is_an_error)
     harness_expect_end(&stream, -EBADF);
     EXPECT_INT(torc_stream_close(&stream), ==, -EBADF);
 }
+
+static bool others_ran;
+
+static int note_that_it_ran(void *arg)
+{
+    (void)arg;
+    others_ran = true;
+    return 0;
+}
+
+FIBER_TEST(a_reader_that_always_finds_input_lets_others_run)
+{
+    const int size = 1 << 20;
+    struct torc_stream stream;
+    struct torc_scope scope;
+    size_t total = 0;
+    int peer;
+
+    harness_unix_stream(&stream, &peer);
+    EXPECT_INT(setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), ==, 0);
+    torc_scope_open(&scope, 0);
+    harness_fill(peer);
+    harness_await_input(&stream, 1);
+    harness_spawn(&scope, note_that_it_ran, NULL);
+    while (!others_ran && total < ((size_t)16 << 20)) {
+        const void *data;
+        const ssize_t count = torc_stream_peek(&stream, &data);
+
+        EXPECT_INT(count, >, 0);
+        torc_stream_consume(&stream, (size_t)count);
+        total += (size_t)count;
+        harness_fill(peer);
+    }
+    EXPECT(others_ran);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    harness_close_stream(&stream, peer);
+}

@@ -75,6 +75,20 @@ FIBER_TEST(close_in_a_cancelled_scope_drops_what_was_collected)
     close(peer);
 }
 
+FIBER_TEST(close_in_a_cancelled_scope_drops_it_from_a_stream_that_receives_too)
+{
+    struct torc_stream stream;
+    char byte;
+    int peer;
+
+    harness_tcp_stream(&stream, &peer);
+    wait_a_moment(&stream);
+    EXPECT_INT(torc_stream_write(&stream, "farewell", 8, NULL), ==, 0);
+    EXPECT_INT(close_cancelled(&stream), ==, -ECANCELED);
+    EXPECT_INT(read(peer, &byte, 1), ==, 0);
+    close(peer);
+}
+
 FIBER_TEST(close_drops_the_input_that_is_left)
 {
     struct torc_stream stream;
@@ -290,9 +304,32 @@ static void run_two_readers(void)
 
 TEST(two_fibers_that_wait_for_the_same_input_abort)
 {
-    if (!harness_has_feeds())
-        SKIP("each of them polls, which is no harm");
     harness_expect_death(run_two_readers, SIGABRT, "_reader == NULL");
+}
+
+static void close_under_a_reader(void)
+{
+    struct torc_stream stream;
+    struct torc_scope scope;
+    int peer;
+
+    harness_unix_stream(&stream, &peer);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, peek_twice, &stream);
+    harness_yield(5);
+    (void)torc_stream_close(&stream);
+    torc_scope_cancel(&scope);
+    (void)torc_scope_close(&scope);
+}
+
+static void run_close_under_a_reader(void)
+{
+    harness_run(close_under_a_reader);
+}
+
+TEST(closing_a_stream_that_another_fiber_reads_aborts)
+{
+    harness_expect_death(run_close_under_a_reader, SIGABRT, "_reader == NULL");
 }
 
 /* ---- Scopes ---- */

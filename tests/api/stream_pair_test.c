@@ -226,6 +226,25 @@ FIBER_TEST(writing_to_a_closed_end_is_an_error_that_stays)
     torc_stream_pair_finish(&pair);
 }
 
+FIBER_TEST(writing_after_the_end_is_an_error_where_there_is_no_room_either)
+{
+    struct torc_stream_pair pair;
+    struct torc_scope scope;
+
+    open_pair(&pair, 4);
+    put_text(&pair.ends[0], "full");
+    EXPECT_INT(torc_stream_shutdown(&pair.ends[0]), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 50 * TORC_MILLISECOND);
+    EXPECT_INT(torc_stream_write(&pair.ends[0], "x", 1, NULL), ==, 0);
+    EXPECT_INT(torc_stream_flush(&pair.ends[0]), ==, -EPIPE);
+    (void)torc_scope_close(&scope);
+    EXPECT_INT(torc_stream_close(&pair.ends[0]), ==, -EPIPE);
+    harness_expect_input(&pair.ends[1], "full");
+    EXPECT_INT(torc_stream_close(&pair.ends[1]), ==, 0);
+    torc_stream_pair_finish(&pair);
+}
+
 static int write_until_it_breaks(void *arg)
 {
     char data[3000] = {0};

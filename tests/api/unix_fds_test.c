@@ -147,6 +147,54 @@ FIBER_TEST(an_ordinary_receive_closes_descriptors_that_come_along)
     harness_close_pair(fds);
 }
 
+/* Three messages, each with descriptors. */
+static void send_with_fds(int fd)
+{
+    int sent[3];
+    struct torc_unix_parcel out = {.fds = sent, .fd_count = 3};
+
+    open_many(sent, 3);
+    for (int i = 0; i < 3; i++)
+        EXPECT_INT(torc_unix_send(fd, "some", 4, &out), ==, 4);
+    close_all(sent, 3);
+}
+
+FIBER_TEST(receiving_datagrams_closes_descriptors_that_come_along)
+{
+    char data[2][8];
+    struct torc_datagram datagrams[2] = {{.data = data[0], .size = 8},
+                                         {.data = data[1], .size = 8}};
+    unsigned before;
+    int fds[2];
+
+    EXPECT_INT(torc_unix_pair(SOCK_DGRAM, fds), ==, 0);
+    before = harness_open_fds();
+    send_with_fds(fds[0]);
+    EXPECT_INT(torc_datagram_recv(fds[1], &datagrams[0], 0), ==, 4);
+    EXPECT_UINT(harness_open_fds(), ==, before);
+    EXPECT_INT(torc_datagram_recv_batch(fds[1], datagrams, 2), ==, 2);
+    EXPECT_UINT(harness_open_fds(), ==, before);
+    harness_close_pair(fds);
+}
+
+FIBER_TEST(a_feed_closes_descriptors_that_come_along_with_what_is_taken_and_what_is_not)
+{
+    struct torc_datagram_feed feed;
+    struct torc_datagram datagram;
+    unsigned before;
+    int fds[2];
+
+    EXPECT_INT(torc_unix_pair(SOCK_DGRAM, fds), ==, 0);
+    before = harness_open_fds();
+    EXPECT_INT(torc_datagram_feed_open(&feed, fds[1], NULL), ==, 0);
+    send_with_fds(fds[0]);
+    EXPECT_INT(torc_datagram_feed_take(&feed, &datagram, 1), ==, 1);
+    EXPECT_UINT(harness_open_fds(), ==, before);
+    torc_datagram_feed_close(&feed);
+    EXPECT_UINT(harness_open_fds(), ==, before);
+    harness_close_pair(fds);
+}
+
 FIBER_TEST(descriptors_for_which_there_is_no_number_are_reported_as_lost)
 {
     int sent[3];

@@ -4,6 +4,7 @@
  */
 #include "harness/net.h"
 #include "harness/run.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <torc/torc.h>
@@ -186,6 +187,32 @@ FIBER_TEST(a_stream_within_the_machine_never_sends_without_copy)
     EXPECT_INT(torc_stream_close(&stream), ==, 0);
     close(fds[1]);
     free(data);
+}
+
+/* An IPv6 socket that has accepted a connection by IPv4, between two addresses of this machine. */
+FIBER_TEST(a_stream_within_the_machine_is_recognised_by_mapped_addresses_too)
+{
+    const struct torc_address any = harness_address("*:0");
+    struct torc_address address = harness_address("127.0.0.2:0");
+    const struct torc_address origin = harness_address("127.0.0.3:0");
+    const struct torc_connect_options options = {.local = &origin};
+    struct torc_address bound;
+    struct torc_stream stream;
+    int listener = torc_tcp_listen(&any, NULL);
+    int client;
+
+    if (listener == -EAFNOSUPPORT || listener == -EADDRNOTAVAIL)
+        return; /* No IPv6 here. */
+    EXPECT_INT(listener, >=, 0);
+    EXPECT_INT(torc_local_address(listener, &bound), ==, 0);
+    address.v4.sin_port = bound.v6.sin6_port;
+    client = torc_tcp_connect(&address, 1, &options);
+    EXPECT_INT(client, >=, 0);
+    torc_stream_open(&stream, torc_accept(listener, NULL));
+    EXPECT_INT(torc_stream_set_zero_copy(&stream, 1000), ==, 0);
+    EXPECT_INT(torc_stream_close(&stream), ==, 0);
+    close(client);
+    close(listener);
 }
 
 FIBER_TEST(in_a_cancelled_scope_nothing_is_sent)

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream_memory_test.c - streams on a shard that has no memory left.
+ *
+ * This program has its own malloc(), which gives nothing when it is told to.
+ */
+#include "harness/stream.h"
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <torc/torc.h>
+#include <unistd.h>
+
+static atomic_bool out_of_memory;
+
+#if UNDER_ASAN || UNDER_TSAN
+#define CAN_REFUSE false
+#else
+#define CAN_REFUSE true
+
+/* NOLINTBEGIN(bugprone-reserved-identifier, readability-*): this is libc's name, not ours. */
+void *__libc_malloc(size_t size);
+
+void *malloc(size_t size)
+{
+    return atomic_load(&out_of_memory) ? NULL : __libc_malloc(size);
+}
+/* NOLINTEND(bugprone-reserved-identifier, readability-*) */
+#endif
+
+/* Have the shard make what its streams share, and a feed for this one. */
+static void wait_a_moment(struct torc_stream *stream)
+{
+    struct torc_scope scope;
+    const void *data;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 100 * TORC_MICROSECOND);
+    EXPECT_INT(torc_stream_peek(stream, &data), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+}
+
+static void lose_bytes(void)
+{
+    struct torc_stream stream;
+    const void *data;
+    ssize_t count;
+    int peer;
+
+    harness_unix_stream(&stream, &peer);
+    wait_a_moment(&stream);
+    harness_put_text(peer, "lost");
+    EXPECT_INT(close(peer), ==, 0);
+    atomic_store(&out_of_memory, true);
+    count = torc_stream_peek(&stream, &data);
+    atomic_store(&out_of_memory, false);
+    EXPECT_INT(count, ==, -ENOMEM);
+    harness_expect_end(&stream, -ENOMEM);
+    EXPECT_INT(torc_stream_close(&stream), ==, 0);
+}
+
+TEST(bytes_for_which_there_is_no_memory_are_an_error_and_no_end)
+{
+    if (!CAN_REFUSE || harness_is_valgrind())
+        SKIP("sanitizers and valgrind have a malloc() of their own");
+    harness_run(lose_bytes);
+}

@@ -18,10 +18,10 @@
 #include <string.h>
 #include <torc/op.h>
 
-/* Values of torc_op._state. */
+/* Values of torc_op._state. An op that is zeroed and was never prepared is done. */
 enum op_state {
+    OP_DONE,
     OP_IN_FLIGHT,
-    OP_DONE
 };
 
 /* The most that one read or write moves (the kernel's MAX_RW_COUNT). */

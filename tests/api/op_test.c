@@ -500,3 +500,12 @@ FIBER_TEST(rule_15_a_zero_copy_send_that_fails_completes_once_with_the_error)
     EXPECT_UINT(stats.ops_in_flight, ==, 0);
     harness_close_pair(fds);
 }
+
+FIBER_TEST(cancelling_an_op_that_was_never_prepared_does_nothing)
+{
+    struct torc_op op = {0};
+
+    torc_op_cancel(&op);
+    EXPECT(torc_op_done(&op));
+    harness_pass_kernel();
+}

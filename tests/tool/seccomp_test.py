@@ -56,6 +56,7 @@ def under_the_filter():
     libc = ctypes.CDLL(None, use_errno=True)
 
     def confine():
+        os.environ["ASAN_OPTIONS"] = "detect_leaks=0"  # That needs ptrace(), which is denied.
         buffer = ctypes.create_string_buffer(code, len(code))
         program = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
         no_new_privileges, set_seccomp, mode_filter = 38, 22, 2

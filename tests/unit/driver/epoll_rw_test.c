@@ -362,6 +362,7 @@ TEST(a_splice_moves_between_sockets_pipes_and_files)
     struct torc__epoll epoll;
     struct noted_op op;
     const int file = make_file(10000);
+    unsigned moved;
     int fds[2];
     int ends[2];
 
@@ -374,7 +375,8 @@ TEST(a_splice_moves_between_sockets_pipes_and_files)
     EXPECT_INT(result_of(&epoll, &op), ==, 5000);
     io_uring_prep_splice(prepare(&epoll, &op), fds[1], -1, ends[1], -1, 5000, 0);
     EXPECT_INT(result_of(&epoll, &op), >, 0);
-    io_uring_prep_splice(prepare(&epoll, &op), ends[0], -1, file, 20000, (unsigned)op.result, 0);
+    moved = (unsigned)op.result;
+    io_uring_prep_splice(prepare(&epoll, &op), ends[0], -1, file, 20000, moved, 0);
     EXPECT_INT(result_of(&epoll, &op), >, 0);
     EXPECT_INT(pread(file, copy, (size_t)op.result, 20000), ==, op.result);
     harness_pattern_check(copy, (size_t)op.result, 1000);

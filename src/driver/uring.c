@@ -439,20 +439,24 @@ static void uring_cancel(struct torc__driver *driver, struct torc_op *op)
     queue_cancel(uring, op);
 }
 
-/* There are cancelled ops: see to those whose time has come. Returns when to look again. */
-static uint64_t mind_cancels(struct torc__uring *uring)
+/*
+ * There are cancelled ops: cancel them again if it is time. Not while the kernel refuses what is
+ * queued, among which these cancels are.
+ */
+static void mind_cancels(struct torc__uring *uring)
 {
     const uint64_t now_ns = torc__clock_now();
 
     if (now_ns < uring->cancel_again_ns)
-        return uring->cancel_again_ns;
-    for (struct torc_op *op = uring->cancelled; op != NULL; op = listed_of(op)->next)
-        queue_cancel(uring, op);
-    uring->cancel_delay_ns = 2 * uring->cancel_delay_ns < CANCEL_AGAIN_LAST_NS
-                                 ? 2 * uring->cancel_delay_ns
-                                 : CANCEL_AGAIN_LAST_NS;
+        return;
+    if (torc__ring_queued(&uring->ring) == 0) {
+        for (struct torc_op *op = uring->cancelled; op != NULL; op = listed_of(op)->next)
+            queue_cancel(uring, op);
+        uring->cancel_delay_ns *= 2;
+        if (uring->cancel_delay_ns > CANCEL_AGAIN_LAST_NS)
+            uring->cancel_delay_ns = CANCEL_AGAIN_LAST_NS;
+    }
     uring->cancel_again_ns = now_ns + uring->cancel_delay_ns;
-    return uring->cancel_again_ns;
 }
 
 /* ---- The wait ---- */
@@ -590,15 +594,14 @@ static int uring_turn(struct torc__driver *driver, uint64_t wait_until_ns)
     const unsigned tail = __atomic_load_n(uring->ring.cq_tail, __ATOMIC_ACQUIRE);
     int told;
 
-    if (unlikely(uring->cancelled != NULL)) {
-        const uint64_t again_ns = mind_cancels(uring);
-
-        wait_until_ns = wait_until_ns < again_ns ? wait_until_ns : again_ns;
-    }
+    if (unlikely(uring->cancelled != NULL) && wait_until_ns > uring->cancel_again_ns)
+        wait_until_ns = uring->cancel_again_ns;
     if (wait_until_ns == DRIVER_NO_WAIT || uring->backlog_count > 0)
         enter_now(uring);
     else
         enter_and_wait(uring, wait_until_ns);
+    if (unlikely(uring->cancelled != NULL))
+        mind_cancels(uring);
     fetch_deferred(uring, tail);
     told = tell_completions(uring);
     if (unlikely(__atomic_load_n(uring->ring.sq_flags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW)) {

@@ -57,6 +57,36 @@ int torc__await_shielded(struct torc_op *op)
     return op->_result;
 }
 
+static void interrupt_stream(struct torc_fiber *fiber, int reason)
+{
+    struct torc_fiber **slot = fiber->waits_for;
+
+    *slot = NULL;
+    torc__wake(torc__shard, fiber, reason);
+}
+
+int torc__wait_in(struct torc__shard *shard, struct torc_fiber **slot)
+{
+    *slot = shard->running;
+    return torc__wait(shard, interrupt_stream, slot);
+}
+
+void torc__wait_in_shielded(struct torc__shard *shard, struct torc_fiber **slot)
+{
+    *slot = shard->running;
+    (void)torc__wait(shard, NULL, slot);
+}
+
+void torc__wake_in(struct torc_fiber **slot)
+{
+    struct torc_fiber *fiber = *slot;
+
+    if (fiber == NULL)
+        return;
+    *slot = NULL;
+    torc__wake(torc__shard, fiber, 0);
+}
+
 static int execute(void *op)
 {
     return torc__execute(torc__op_own_sqe(op));

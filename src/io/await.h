@@ -77,6 +77,13 @@ static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_
     return shard->driver->ops->prepare(shard->driver, op);
 }
 
+/* What a multishot op does that feeds something which outlives a wait. */
+enum feed_state {
+    FEED_OFF,
+    FEED_ON,
+    FEED_ENDING, /* it was cancelled, since there is enough, or it is being closed */
+};
+
 /*
  * Cancel an op at each of its completions, until the last: the kernel does not find a multishot one
  * that it is about to retry, and that then goes on.
@@ -87,6 +94,20 @@ static inline void torc__op_hurry_again(struct torc__shard *shard, struct torc_o
         shard->driver->ops->cancel(shard->driver, op);
     else
         torc__op_hurry(shard, op);
+}
+
+/*
+ * The state of a feed after a completion of its op, which is cancelled if there is `enough`. Only
+ * the missing `more` says that it is off, whatever the result: ends may be silent.
+ */
+static inline uint8_t torc__feed_after(struct torc_op *op, uint8_t feed, int more, bool enough)
+{
+    if (!more)
+        return FEED_OFF;
+    if (feed != FEED_ENDING && !enough)
+        return feed;
+    torc__op_hurry_again(torc__shard, op);
+    return FEED_ENDING;
 }
 
 /* Prepare an op; NULL, and the scope's reason as the op's result, if there is one. */
@@ -110,6 +131,17 @@ int torc__await(struct torc_op *op);
 
 /* torc__await() that is not to be interrupted. */
 int torc__await_shielded(struct torc_op *op);
+
+/* ---- Waits of one fiber at a time, which is noted in a slot; NULL while none waits ---- */
+
+/* Suspend until torc__wake_in(). Returns 0, or the scope's reason, which ends the wait. */
+int torc__wait_in(struct torc__shard *shard, struct torc_fiber **slot);
+
+/* torc__wait_in() that is not to be interrupted. */
+void torc__wait_in_shielded(struct torc__shard *shard, struct torc_fiber **slot);
+
+/* Wake who waits in the slot, if anybody does. */
+void torc__wake_in(struct torc_fiber **slot);
 
 /* ---- Operations that not every driver has ---- */
 

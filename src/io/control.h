@@ -15,12 +15,16 @@ static inline int torc__control(struct torc__control *request)
     return shard->driver->ops->control(shard->driver, request);
 }
 
-/* Close what holds no data that could still be written, without suspending. */
+/*
+ * Close what holds no data that could still be written, without suspending. From a fiber or a loop
+ * callback.
+ */
 static inline void torc__close_now(int fd)
 {
+    struct torc__shard *shard = torc__shard_here();
     struct torc__control request = {.kind = CONTROL_CLOSE, .fd = fd};
 
-    (void)torc__control(&request);
+    (void)shard->driver->ops->control(shard->driver, &request);
 }
 
 #endif

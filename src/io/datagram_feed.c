@@ -30,12 +30,6 @@
     ((uint32_t)sizeof(struct io_uring_recvmsg_out) + NAME_SIZE + DATAGRAM_CONTROL_SIZE)
 #define BATCH_MAX 64u
 
-enum feed_state {
-    FEED_OFF,
-    FEED_ON,
-    FEED_ENDING,
-};
-
 struct torc__datagram_slots {
     struct torc__buffer_ring ring;
     char *memory;
@@ -95,7 +89,6 @@ static void note_end(struct torc_datagram_feed *feed, int result)
 static void received(struct torc_op *op, int result, uint32_t flags, int more)
 {
     struct torc_datagram_feed *feed = container_of(op, struct torc_datagram_feed, _receive);
-    struct torc_fiber *reader = feed->_reader;
 
     if (flags & IORING_CQE_F_BUFFER) {
         if (result >= 0)
@@ -105,13 +98,8 @@ static void received(struct torc_op *op, int result, uint32_t flags, int more)
     }
     if (result < 0)
         note_end(feed, result);
-    if (!more)
-        feed->_feed = FEED_OFF;
-    else if (feed->_feed == FEED_ENDING)
-        torc__op_hurry_again(torc__shard, op);
-    feed->_reader = NULL;
-    if (reader != NULL)
-        torc__wake(torc__shard, reader, 0);
+    feed->_feed = torc__feed_after(op, feed->_feed, more, false);
+    torc__wake_in(&feed->_reader);
 }
 
 static void start_feed(struct torc_datagram_feed *feed)
@@ -124,21 +112,12 @@ static void start_feed(struct torc_datagram_feed *feed)
     feed->_feed = FEED_ON;
 }
 
-static void interrupt_reader(struct torc_fiber *fiber, int reason)
-{
-    struct torc_datagram_feed *feed = fiber->waits_for;
-
-    feed->_reader = NULL;
-    torc__wake(torc__shard, fiber, reason);
-}
-
 static int wait_for_feed(struct torc_datagram_feed *feed, struct torc__shard *shard)
 {
     if (feed->_feed == FEED_OFF)
         start_feed(feed);
     TORC_ASSERT(feed->_reader == NULL); /* One fiber takes at a time. */
-    feed->_reader = shard->running;
-    return torc__wait(shard, interrupt_reader, feed);
+    return torc__wait_in(shard, &feed->_reader);
 }
 
 /* ---- Taking ---- */
@@ -269,8 +248,7 @@ void torc_datagram_feed_close(struct torc_datagram_feed *feed)
     while (feed->_feed != FEED_OFF) {
         feed->_feed = FEED_ENDING;
         torc__op_hurry_again(shard, &feed->_receive);
-        feed->_reader = shard->running;
-        (void)torc__wait(shard, NULL, feed);
+        torc__wait_in_shielded(shard, &feed->_reader);
     }
     if (slots->ring.ring != NULL)
         shard->driver->ops->close_buffers(shard->driver, &slots->ring);

@@ -6,6 +6,7 @@
  * for one, since servers ask again at once; but it is not started either.
  */
 #include "io/await.h"
+#include "io/control.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,6 @@
 #include <torc/unix.h>
 
 #define ROOM_LEAST 16u
-
-enum feed_state {
-    FEED_OFF,
-    FEED_ON,
-    FEED_ENDING,
-};
 
 /* ---- The queue ---- */
 
@@ -43,10 +38,7 @@ static void enqueue(struct torc_listener *listener, int fd)
 {
     if (listener->_count == listener->_room && !make_room(listener)) {
         /* Nowhere to keep it. The peer sees it closed; who asks is told why. */
-        struct torc__shard *shard = torc__shard;
-        struct torc__control request = {.kind = CONTROL_CLOSE, .fd = fd};
-
-        (void)shard->driver->ops->control(shard->driver, &request);
+        torc__close_now(fd);
         listener->_error = -ENOMEM;
         return;
     }
@@ -75,12 +67,8 @@ static void arrived(struct torc_op *op, int result, uint32_t flags, int more)
         listener->_one_by_one = true; /* No multishot here; a plain accept tells if that is all. */
     else if (result != -ECANCELED)
         listener->_error = result;
-    if (!more) {
-        listener->_feed = FEED_OFF;
-    } else if (listener->_feed == FEED_ENDING || listener->_count >= TORC_LISTENER_QUEUE_MAX) {
-        listener->_feed = FEED_ENDING;
-        torc__op_hurry_again(torc__shard, op);
-    }
+    listener->_feed =
+        torc__feed_after(op, listener->_feed, more, listener->_count >= TORC_LISTENER_QUEUE_MAX);
     torc_event_set(&listener->_arrived);
 }
 

@@ -109,25 +109,23 @@ ssize_t torc__message_send(int fd, struct msghdr *message, int flags)
     return result < 0 ? result : (ssize_t)one.msg_len;
 }
 
-static void close_fds_in(const struct torc__shard *shard, const struct cmsghdr *header)
+static void close_fds_in(const struct cmsghdr *header)
 {
     const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
     for (size_t i = 0; i < count; i++) {
-        struct torc__control request = {.kind = CONTROL_CLOSE};
+        int fd;
 
-        memcpy(&request.fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
-        (void)shard->driver->ops->control(shard->driver, &request);
+        memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+        torc__close_now(fd);
     }
 }
 
 void torc__message_close_fds(struct msghdr *message)
 {
-    const struct torc__shard *shard = torc__shard_here();
-
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
          header = CMSG_NXTHDR(message, header)) {
         if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-            close_fds_in(shard, header);
+            close_fds_in(header);
     }
 }

@@ -16,12 +16,6 @@
 #include "io/stream_memory.h"
 #include <torc/stream.h>
 
-enum feed_state {
-    FEED_OFF,
-    FEED_ON,
-    FEED_ENDING,
-};
-
 enum output_state {
     OUTPUT_IDLE,    /* what was collected goes with the next turn */
     OUTPUT_SENDING, /* an op has it */

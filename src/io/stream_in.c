@@ -30,16 +30,6 @@
 
 /* ---- The queue of chunks ---- */
 
-static void wake_reader(struct torc_stream *stream)
-{
-    struct torc_fiber *reader = stream->_reader;
-
-    if (reader == NULL)
-        return;
-    stream->_reader = NULL;
-    torc__wake(torc__shard, reader, 0);
-}
-
 static struct torc__chunk *last_chunk(const struct torc_stream *stream)
 {
     return stream->_first == NULL ? NULL : container_of(stream->_last, struct torc__chunk, next);
@@ -148,14 +138,9 @@ static void fed(struct torc_op *op, int result, uint32_t flags, int more)
         note_size(stream, (size_t)result);
     if (result <= 0)
         note_end(stream, result);
-    if (!more) {
-        stream->_feed = FEED_OFF; /* Whatever the result: ends may be silent. */
-    } else if (stream->_feed == FEED_ENDING || stream->_queued > QUEUED_MAX ||
-               result >= (int)BULK_LEAST) {
-        stream->_feed = FEED_ENDING;
-        torc__op_hurry_again(torc__shard, op);
-    }
-    wake_reader(stream);
+    stream->_feed = torc__feed_after(op, stream->_feed, more,
+                                     stream->_queued > QUEUED_MAX || result >= (int)BULK_LEAST);
+    torc__wake_in(&stream->_reader);
 }
 
 static void start_feed(struct torc_stream *stream, const struct torc__streams *streams)
@@ -168,21 +153,12 @@ static void start_feed(struct torc_stream *stream, const struct torc__streams *s
     stream->_feed = FEED_ON;
 }
 
-static void interrupt_reader(struct torc_fiber *fiber, int reason)
-{
-    struct torc_stream *stream = fiber->waits_for;
-
-    stream->_reader = NULL;
-    torc__wake(torc__shard, fiber, reason);
-}
-
 static int wait_for_feed(struct torc_stream *stream, struct torc__shard *shard)
 {
     if (stream->_feed == FEED_OFF)
         start_feed(stream, shard->streams);
     TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
-    stream->_reader = shard->running;
-    return torc__wait(shard, interrupt_reader, stream);
+    return torc__wait_in(shard, &stream->_reader);
 }
 
 void torc__stream_stop_feed(struct torc_stream *stream)
@@ -193,8 +169,7 @@ void torc__stream_stop_feed(struct torc_stream *stream)
     while (stream->_feed != FEED_OFF) {
         stream->_feed = FEED_ENDING;
         torc__op_hurry_again(shard, &stream->_receive);
-        stream->_reader = shard->running;
-        (void)torc__wait(shard, NULL, stream);
+        torc__wait_in_shielded(shard, &stream->_reader);
     }
 }
 

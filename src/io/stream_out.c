@@ -22,16 +22,6 @@
 
 /* ---- What was collected ---- */
 
-static void wake_writer(struct torc_stream *stream)
-{
-    struct torc_fiber *writer = stream->_writer;
-
-    if (writer == NULL)
-        return;
-    stream->_writer = NULL;
-    torc__wake(torc__shard, writer, 0);
-}
-
 static void give_block(struct torc_stream *stream)
 {
     if (stream->_block != NULL)
@@ -84,7 +74,7 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
         fail_output(stream, result < 0 ? result : -EIO);
     if (torc__stream_has_output(stream))
         start_send(stream);
-    wake_writer(stream);
+    torc__wake_in(&stream->_writer);
 }
 
 /* The shard is about to turn to the driver: what was collected in this round goes with it. */
@@ -111,26 +101,16 @@ static void send_soon(struct torc_stream *stream, struct torc__shard *shard)
     shard->before_turn = prepare_output;
 }
 
-static void interrupt_writer(struct torc_fiber *fiber, int reason)
-{
-    struct torc_stream *stream = fiber->waits_for;
-
-    stream->_writer = NULL;
-    torc__wake(torc__shard, fiber, reason);
-}
-
 /* Wait until the op that sends has done something, if there is anything to be sent. */
-static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard,
-                         torc__interrupt_fn *interrupt)
+static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 {
     const int reason = torc__reason(shard);
 
-    if (interrupt != NULL && reason != 0)
+    if (reason != 0)
         return torc__refuse(shard, reason);
     TORC_ASSERT(stream->_writer == NULL); /* One fiber writes at a time. */
     send_soon(stream, shard);
-    stream->_writer = shard->running;
-    return torc__wait(shard, interrupt, stream);
+    return torc__wait_in(shard, &stream->_writer);
 }
 
 /* ---- Sending by the fiber ---- */
@@ -228,7 +208,7 @@ static int send_directly(struct torc_stream *stream, struct torc__shard *shard, 
         fail_output(stream, result);
     else if (torc__stream_has_output(stream))
         send_soon(stream, shard);
-    wake_writer(stream);
+    torc__wake_in(&stream->_writer);
     return result;
 }
 
@@ -254,7 +234,7 @@ static int wait_until_idle(struct torc_stream *stream, struct torc__shard *shard
     int result = 0;
 
     while (result == 0 && stream->_output != OUTPUT_IDLE)
-        result = wait_for_send(stream, shard, interrupt_writer);
+        result = wait_for_send(stream, shard);
     return result < 0 ? result : stream->_output_error;
 }
 
@@ -268,7 +248,7 @@ static int make_room(struct torc_stream *stream, struct torc__shard *shard, size
         if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
             result = send_directly(stream, shard, NULL, 0, &none);
         else
-            result = wait_for_send(stream, shard, interrupt_writer);
+            result = wait_for_send(stream, shard);
         if (result == 0)
             result = stream->_output_error;
     }
@@ -360,7 +340,7 @@ int torc_stream_flush(struct torc_stream *stream)
     if (result == 0 && stream->_transport != NULL)
         result = send_directly(stream, shard, NULL, 0, &none);
     while (result == 0 && torc__stream_has_output(stream))
-        result = wait_for_send(stream, shard, interrupt_writer);
+        result = wait_for_send(stream, shard);
     return result < 0 ? result : stream->_output_error;
 }
 
@@ -385,7 +365,7 @@ void torc__stream_drop_output(struct torc_stream *stream)
     TORC_ASSERT(stream->_writer == NULL);          /* ... or waits for room. */
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
-        (void)wait_for_send(stream, shard, NULL);
+        torc__wait_in_shielded(shard, &stream->_writer);
     }
     give_block(stream);
     if (stream->_is_dirty) {

@@ -7,21 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void wake(struct torc_fiber **waiter)
-{
-    struct torc_fiber *fiber = *waiter;
-
-    *waiter = NULL;
-    if (fiber != NULL)
-        torc__wake(torc__shard, fiber, 0);
-}
-
-static void interrupt_wait(struct torc_fiber *fiber, int reason)
-{
-    *(struct torc_fiber **)fiber->waits_for = NULL;
-    torc__wake(torc__shard, fiber, reason);
-}
-
 static int wait_for_other(struct torc_fiber **waiter)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -29,8 +14,7 @@ static int wait_for_other(struct torc_fiber **waiter)
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    *waiter = shard->running;
-    return torc__wait(shard, interrupt_wait, waiter);
+    return torc__wait_in(shard, waiter);
 }
 
 static size_t take(struct torc_stream_queue *queue, char *buffer, size_t length)
@@ -73,7 +57,7 @@ static ssize_t pair_read(void *context, void *buffer, size_t length)
         return result;
     count = take(queue, buffer, length);
     if (count > 0)
-        wake(&queue->_writer);
+        torc__wake_in(&queue->_writer);
     return (ssize_t)count;
 }
 
@@ -97,7 +81,7 @@ static ssize_t pair_writev(void *context, const struct iovec *vector, int count)
         if (part < vector[i].iov_len)
             break;
     }
-    wake(&queue->_reader);
+    torc__wake_in(&queue->_reader);
     return (ssize_t)done;
 }
 
@@ -106,7 +90,7 @@ static int pair_shutdown(void *context)
     struct torc_stream_end *end = context;
 
     end->_output->_ended = true;
-    wake(&end->_output->_reader);
+    torc__wake_in(&end->_output->_reader);
     return 0;
 }
 
@@ -115,7 +99,7 @@ static int pair_close(void *context)
     struct torc_stream_end *end = context;
 
     end->_input->_broken = true;
-    wake(&end->_input->_writer);
+    torc__wake_in(&end->_input->_writer);
     return pair_shutdown(context);
 }
 

@@ -66,16 +66,13 @@ ssize_t torc_sendmsg_zc(int fd, const struct msghdr *message, int flags)
 static void completed(struct torc_op *op, int result, uint32_t flags, int more)
 {
     struct torc_zero_copy *zero_copy = container_of(op, struct torc_zero_copy, _op);
-    struct torc_fiber *waiter = zero_copy->_waiter;
 
     if (!(flags & IORING_CQE_F_NOTIF)) {
         zero_copy->_result = result;
         zero_copy->_answered = true;
     }
     zero_copy->_is_free = !more;
-    zero_copy->_waiter = NULL;
-    if (waiter != NULL)
-        torc__wake(torc__shard, waiter, 0);
+    torc__wake_in(&zero_copy->_waiter);
 }
 
 static void interrupt_send(struct torc_fiber *fiber, int reason)

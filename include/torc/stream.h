@@ -60,7 +60,7 @@ struct torc_transport {
 
 /*
  * In the caller's memory; never copied or moved while open, and closed before that memory, or the
- * shard, ends. All fields are private.
+ * shard, ends: a fiber that ends with one in use on its stack aborts. All fields are private.
  */
 struct torc_stream {
     const struct torc_transport *_transport;

@@ -64,6 +64,7 @@ struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
 static void complete_feed(struct torc_op *op, int result, uint32_t flags, int more)
 {
     if (!more) {
+        torc__loan_end(op);
         *op->_feed_link = op->_next_feed;
         if (op->_next_feed != NULL)
             op->_next_feed->_feed_link = op->_feed_link;
@@ -77,14 +78,17 @@ static void complete_feed(struct torc_op *op, int result, uint32_t flags, int mo
 struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *on_complete)
 {
     struct torc__shard *shard = torc__shard_here();
+    struct io_uring_sqe *sqe = prepare(shard, op, complete_feed);
 
+    torc__loan_place(op, LOAN_FEED);
+    torc__loan_begin(op);
     op->_feed = on_complete;
     op->_next_feed = shard->feeds;
     op->_feed_link = &shard->feeds;
     if (shard->feeds != NULL)
         shard->feeds->_feed_link = &op->_next_feed;
     shard->feeds = op;
-    return prepare(shard, op, complete_feed);
+    return sqe;
 }
 
 void torc_op_cancel(struct torc_op *op)

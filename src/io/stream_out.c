@@ -65,6 +65,7 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
 
     (void)flags;
     (void)more;
+    torc__loan_end(op);
     stream->_output = OUTPUT_IDLE;
     if (result == -ENOTSOCK && !stream->_no_socket)
         stream->_no_socket = true;
@@ -86,6 +87,7 @@ static void prepare_output(struct torc__shard *shard)
     shard->before_turn = NULL;
     for (; stream != NULL; stream = stream->_next_dirty) {
         stream->_is_dirty = false;
+        torc__loan_end(&stream->_send);
         if (stream->_output == OUTPUT_IDLE && torc__stream_has_output(stream))
             start_send(stream);
     }
@@ -96,6 +98,7 @@ static void send_soon(struct torc_stream *stream, struct torc__shard *shard)
     if (stream->_is_dirty || stream->_transport != NULL || stream->_output != OUTPUT_IDLE)
         return;
     stream->_is_dirty = true;
+    torc__loan_begin(&stream->_send);
     stream->_next_dirty = shard->streams->dirty;
     shard->streams->dirty = stream;
     shard->before_turn = prepare_output;
@@ -375,6 +378,7 @@ void torc__stream_drop_output(struct torc_stream *stream)
             link = &(*link)->_next_dirty;
         *link = stream->_next_dirty;
         stream->_is_dirty = false;
+        torc__loan_end(&stream->_send);
     }
 }
 

@@ -3,8 +3,8 @@
  * process_child.c - what a child does between its birth and its program.
  *
  * It runs in the memory of its parent, whose thread stands still meanwhile (vfork(2)), so it
- * writes to nothing but its own stack, its list of mappings and its report, takes no lock, and calls no
- * function that might: system calls only, made raw, because the wrappers of libc have other threads
+ * writes to nothing but its own stack, its list of mappings and its report, takes no lock, and
+ * calls no function that might: system calls only, made raw, because the wrappers of libc have other threads
  * in mind (setuid() would change the credentials of all of the parent's), and those of the
  * sanitizers keep books that are the parent's as well.
  *

@@ -131,7 +131,7 @@ static void *launch_here(void *arg)
     return NULL;
 }
 
-/* A program whose start waits, with SIGIO for us, until we give up the lease. False: no leases here. */
+/* A program whose start waits, with SIGIO for us, until we give up the lease; false: no leases. */
 static bool make_slow_program(int *ret_fd)
 {
     sigset_t set;

@@ -4,9 +4,9 @@
  *
  * It runs in the memory of its parent, whose thread stands still meanwhile (vfork(2)), so it
  * writes to nothing but its own stack, its list of mappings and its report, takes no lock, and
- * calls no function that might: system calls only, made raw, because the wrappers of libc have other threads
- * in mind (setuid() would change the credentials of all of the parent's), and those of the
- * sanitizers keep books that are the parent's as well.
+ * calls no function that might: system calls only, made raw, because the wrappers of libc have
+ * other threads in mind (setuid() would change the credentials of all of the parent's), and those
+ * of the sanitizers keep books that are the parent's as well.
  *
  * All signals are blocked until their actions are the default ones: no handler of the parent may
  * run here.

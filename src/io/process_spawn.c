@@ -7,8 +7,8 @@
  * be that of a shard. So the child tells of a failure by writing it down. Where it has a copy of
  * our memory all the same, under ThreadSanitizer and valgrind, it tells through a pipe that its
  * program's start closes; for the rest that is not good enough, since a process that another thread
- * makes by fork() has a copy of the pipe's end and keeps it open. The child is known by a pidfd from
- * its birth, so no other process can be taken for it.
+ * makes by fork() has a copy of the pipe's end and keeps it open. The child is known by a pidfd
+ * from its birth, so no other process can be taken for it.
  */
 #include "io/process.h"
 #include <errno.h>

@@ -260,8 +260,9 @@ int torc__stream_fill(struct torc_stream *stream)
     if (streams == NULL)
         return -ENOMEM;
     /* A transport has no turn of the shard to take with it what was collected. */
-    if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
-        result = torc_stream_flush(stream) == torc__reason(shard) ? torc__reason(shard) : 0;
+    if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE &&
+        torc__stream_has_output(stream))
+        result = torc__stream_start_pump(stream);
     while (result == 0 && stream->_queued == before) {
         if (stream->_input_end != 1)
             return stream->_input_end;

@@ -5,14 +5,17 @@
  * Small pieces are collected in a block, which an op of the stream's own sends when the shard turns
  * to the driver; nobody waits for that. Large ones are sent by the writing fiber from the caller's
  * memory, behind what was collected. A transport has no ops: its writing is done by fibers, when
- * the block is full, when they flush, and before they wait for input.
+ * the block is full, and when they flush; and before somebody waits for input by a fiber of the
+ * stream's own, the pump.
  */
 #include "io/control.h"
 #include "io/stream.h"
 #include <errno.h>
 #include <string.h>
+#include <torc/fiber.h>
 #include <torc/io.h>
 #include <torc/net.h>
+#include <torc/scope.h>
 #include <torc/zero_copy.h>
 
 /* From here on a copy costs more than waiting for the send. */
@@ -215,6 +218,52 @@ static int send_directly(struct torc_stream *stream, struct torc__shard *shard, 
     return result;
 }
 
+/* ---- The pump ---- */
+
+/*
+ * It does not end for the reason of whoever happened to start it, nor for the end of the shard: the
+ * stream's owner closes the stream, which ends it.
+ */
+static int pump(void *arg)
+{
+    struct torc_stream *stream = arg;
+    struct torc_scope scope;
+    size_t none;
+
+    torc_fiber_set_name("stream output");
+    torc_scope_open(&scope, TORC_SHIELD);
+    stream->_pump = &scope;
+    (void)send_directly(stream, torc__shard_of_fiber(), NULL, 0, &none);
+    stream->_pump = NULL;
+    torc__loan_end(&stream->_send);
+    (void)torc_scope_close(&scope);
+    return 0;
+}
+
+int torc__stream_start_pump(struct torc_stream *stream)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    const int result = torc__spawn(shard, &shard->root, pump, stream, false);
+
+    if (result < 0)
+        return result;
+    stream->_output = OUTPUT_SENDING;
+    torc__loan_begin(&stream->_send);
+    return 0;
+}
+
+/* End it, if there is one; what it has not sent is dropped, or about to be. */
+static void stop_pump(struct torc_stream *stream, struct torc__shard *shard)
+{
+    if (stream->_output == OUTPUT_SENDING)
+        give_block(stream); /* It has not begun, and finds nothing. */
+    while (stream->_output == OUTPUT_SENDING || stream->_pump != NULL) {
+        if (stream->_pump != NULL)
+            torc_scope_cancel(stream->_pump);
+        torc__wait_in_shielded(shard, &stream->_writer);
+    }
+}
+
 /* ---- Writing ---- */
 
 /* Why nothing can be written now; 0 if something can. Sees to it that blocks can be had. */
@@ -364,8 +413,10 @@ void torc__stream_drop_output(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes, ... */
-    TORC_ASSERT(stream->_writer == NULL);          /* ... or waits for room. */
+    TORC_ASSERT(stream->_output != OUTPUT_DIRECT || stream->_pump != NULL); /* Others write, ... */
+    TORC_ASSERT(stream->_writer == NULL); /* ... or wait for room. */
+    if (stream->_transport != NULL)
+        stop_pump(stream, shard);
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
         torc__wait_in_shielded(shard, &stream->_writer);

@@ -124,8 +124,8 @@ ssize_t torc_zero_copy_start(struct torc_zero_copy *zero_copy, int fd, const voi
         torc_zero_copy_finish(zero_copy);
         return send_with_copy(zero_copy, fd, buffer, length, flags);
     }
-    if (zero_copy->_result == -ECANCELED && torc__reason(shard) != 0)
-        zero_copy->_result = torc__reason(shard);
+    zero_copy->_op._result = (int)zero_copy->_result;
+    zero_copy->_result = torc__op_verdict(shard, &zero_copy->_op);
     return zero_copy->_result;
 }
 

@@ -263,15 +263,22 @@ static void plan_trim(struct torc__shard *shard)
 
 static bool something_left(const struct torc__shard *shard)
 {
-    return shard->root._fiber_count > 0 ||
+    return shard->root._fiber_count > 0 || shard->refused != NULL ||
            (shard->closing && torc__driver_in_flight(shard->driver) > 0);
 }
 
-/* All fibers have ended. Feeds that have begun again since the last round are among these. */
+/* All fibers have ended. */
 static void cancel_feeds(struct torc__shard *shard)
 {
     for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
         torc__op_hurry(shard, feed);
+}
+
+/* Those that would have begun while the shard closes: see torc_op_prepare_feed(). */
+static void end_refused(struct torc__shard *shard)
+{
+    while (shard->refused != NULL)
+        shard->refused->_complete(shard->refused, -ECANCELED, 0, 0); /* Which takes it out. */
 }
 
 static void run_loop(struct torc__shard *shard)
@@ -279,6 +286,10 @@ static void run_loop(struct torc__shard *shard)
     struct torc__driver *driver = shard->driver;
 
     while (something_left(shard)) {
+        if (unlikely(shard->refused != NULL)) {
+            end_refused(shard);
+            continue; /* Perhaps nothing is left. */
+        }
         shard->rounds++;
         if (unlikely(shard->closing) && shard->root._fiber_count == 0)
             cancel_feeds(shard);

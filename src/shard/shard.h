@@ -42,7 +42,8 @@ struct torc__shard {
     struct torc__timers timers;
     struct torc__mailbox *mailbox;
     struct torc__poll_policy poll;
-    struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc_op *feeds;   /* ops whose completions wake no fiber */
+    struct torc_op *refused; /* those that would have begun when all is over */
     struct torc__pipe_pool pipes;
 
     /* What streams have on this shard, made when the first needs it; and how io/ is called back. */

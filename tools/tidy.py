@@ -49,6 +49,7 @@ MAY_PRINT = {"src/base/log.c": "it is what the others print with"}
 LOOKS_INSIDE = {
     "tests/unit/io/dir_test.c": "has to forge what a file system said",
     "tests/interleave/call_test.c": "has to be the shard that is stopped",
+    "tests/interleave/select_test.c": "has to be the scope that has a reason",
 }
 
 # Sources of the library without a unit test of their own, and why.

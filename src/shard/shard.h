@@ -225,6 +225,9 @@ struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsig
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
 
+/* The CPU that a shard is pinned to; -1: none. */
+int torc__runtime_cpu(const struct torc__shard *shard);
+
 /* Let in again what was blocked when this thread became the shard. */
 void torc__runtime_restore_signals(const struct torc__shard *shard);
 

@@ -19,12 +19,11 @@
 static int coveted = -1;
 static unsigned taken;
 
-int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+/* NOLINTBEGIN(readability-*): this is libc's name, not ours. */
+int poll(struct pollfd *fds, nfds_t nfds, int timeout)
 {
-    const struct timespec timeout = {.tv_sec = timeout_ms / 1000,
-                                     .tv_nsec = timeout_ms % 1000 * 1000000L};
-    const int result =
-        (int)syscall(SYS_ppoll, fds, count, timeout_ms < 0 ? NULL : &timeout, NULL, 0);
+    const struct timespec time = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L};
+    const int result = (int)syscall(SYS_ppoll, fds, nfds, timeout < 0 ? NULL : &time, NULL, 0);
     char bytes[1000];
 
     if (result <= 0 || fds[0].fd != coveted)
@@ -38,6 +37,7 @@ int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
     }
     return result;
 }
+/* NOLINTEND(readability-*) */
 
 /* `make_ready` brings something, of which the other one gets the first. */
 static void read_as_the_second(int fd, void (*make_ready)(int fd), int size)

@@ -70,7 +70,7 @@ static int want(struct client *client, size_t count)
 
     if (client->length - client->used >= count)
         return 0;
-    if (count > (size_t)client->shard->server->options.value_max + ((size_t)48 << 20))
+    if (count > (size_t)client->shard->server->value_max + ((size_t)48 << 20))
         return fail(client, "request too large");
     result = finish_batch(client);
     torc_mutex_unlock(&client->output);
@@ -134,16 +134,16 @@ static int read_number(struct client *client, char mark, int64_t *ret_number)
 /* An array of bulk strings. */
 static int read_array(struct client *client)
 {
-    const struct options *options = &client->shard->server->options;
+    const struct server *server = client->shard->server;
     int64_t length;
     int64_t count;
     int result = read_number(client, '*', &count);
 
-    if (result == 0 && count > options->arguments_max)
+    if (result == 0 && count > server->arguments_max)
         return fail(client, "invalid multibulk length");
     for (; result == 0 && count > 0; count--) {
         result = read_number(client, '$', &length);
-        if (result == 0 && (length < 0 || length > options->value_max))
+        if (result == 0 && (length < 0 || length > server->value_max))
             return fail(client, "invalid bulk length");
         if (result == 0)
             result = want(client, client->at - client->used + (size_t)length + 2);
@@ -158,67 +158,54 @@ static int read_array(struct client *client)
 /* ---- Lines of words, for people ---- */
 
 /* What a backslash and what follows stand for; *at moves on to the last character of it. */
-static char unescape(const char *line, size_t length, size_t *at)
+static char unescape(const char **at, const char *end)
 {
     static const char letters[] = "n\nr\rt\tb\ba\a";
+    const char *letter = letters;
     unsigned byte;
 
-    if (*at + 3 < length && line[*at + 1] == 'x' && isxdigit((unsigned char)line[*at + 2]) &&
-        isxdigit((unsigned char)line[*at + 3]) && sscanf(line + *at + 2, "%2x", &byte) == 1) {
+    if (end - *at > 3 && (*at)[1] == 'x' && isxdigit((unsigned char)(*at)[2]) &&
+        isxdigit((unsigned char)(*at)[3]) && sscanf(*at + 2, "%2x", &byte) == 1) {
         *at += 3;
         return (char)byte;
     }
     ++*at;
-    for (const char *letter = letters; *letter != '\0'; letter += 2) {
-        if (*letter == line[*at])
-            return letter[1];
-    }
-    return line[*at];
+    while (*letter != '\0' && *letter != **at)
+        letter += 2;
+    return *letter != '\0' ? letter[1] : **at;
 }
 
-/* Copy one word, quoted or not, to *to, from *at on. False if its quotes do not match. */
-static bool read_word(const char *line, size_t length, size_t *at, char **to)
-{
-    char quote = '\0';
-
-    for (; *at < length; ++*at) {
-        const char c = line[*at];
-
-        if (quote == '\0' && isspace((unsigned char)c))
-            return true;
-        if (quote == '\0' && (c == '"' || c == '\'')) {
-            quote = c;
-        } else if (quote != '\0' && c == quote) {
-            ++*at; /* Nothing but a blank may follow. */
-            return *at == length || isspace((unsigned char)line[*at]);
-        } else if (quote == '"' && c == '\\' && *at + 1 < length) {
-            *(*to)++ = unescape(line, length, at);
-        } else if (quote == '\'' && c == '\\' && *at + 1 < length && line[*at + 1] == '\'') {
-            *(*to)++ = line[++*at];
-        } else {
-            *(*to)++ = c;
-        }
-    }
-    return quote == '\0';
-}
-
-static int split_words(struct client *client, const char *line, size_t length)
+/* Copy the words of a line without their quotes. */
+static int split_words(struct client *client, const char *line, const char *end)
 {
     int result = route_batch(client); /* Words of the line before may be part of it. */
-    char *words = realloc(client->words, length + 1);
+    char *words = realloc(client->words, (size_t)(end - line) + 1);
     char *to = words;
 
     if (words == NULL)
         return -ENOMEM;
     client->words = words;
-    for (size_t at = 0; result == 0; at++) {
-        char *from = to;
+    for (; result == 0 && line < end; line++) {
+        const char *from = to;
+        char quote = '\0';
 
-        while (at < length && isspace((unsigned char)line[at]))
-            at++;
-        if (at >= length)
-            break;
-        if (!read_word(line, length, &at, &to))
+        if (isspace((unsigned char)*line))
+            continue;
+        for (; line < end && (quote != '\0' || !isspace((unsigned char)*line)); line++) {
+            if (quote == '\0' && (*line == '"' || *line == '\'')) {
+                quote = *line;
+            } else if (*line == quote) {
+                quote = '\0';
+                if (line + 1 < end && !isspace((unsigned char)line[1]))
+                    return fail(client, "unbalanced quotes in request");
+            } else if (*line == '\\' && line + 1 < end &&
+                       (quote == '"' || (quote == '\'' && line[1] == '\''))) {
+                *to++ = quote == '"' ? unescape(&line, end) : *++line;
+            } else {
+                *to++ = *line;
+            }
+        }
+        if (quote != '\0')
             return fail(client, "unbalanced quotes in request");
         result = add_span(client, (size_t)(from - words), (size_t)(to - from));
     }
@@ -246,7 +233,7 @@ static int read_line(struct client *client)
     length = (size_t)(end - line);
     if (length > 0 && line[length - 1] == '\r')
         length--;
-    return split_words(client, line, strnlen(line, length));
+    return split_words(client, line, line + strnlen(line, length));
 }
 
 /* ---- Life ---- */
@@ -276,7 +263,7 @@ static int serve(struct client *client)
 static void enter(struct client *client)
 {
     struct shard *shard = client->shard;
-    const uint64_t shards = (uint64_t)shard->server->options.shards;
+    const uint64_t shards = (uint64_t)shard->server->shard_count;
 
     client->id = ++shard->clients_ever * shards + shard->index;
     client->reply.protocol = client->pushes.protocol = 2;
@@ -285,8 +272,7 @@ static void enter(struct client *client)
     if (client->next != NULL)
         client->next->link = &client->next;
     shard->clients = client;
-    if (++shard->client_count * shards >
-        (uint64_t)shard->server->options.clients_max + shards - 1) {
+    if (++shard->client_count * shards > (uint64_t)shard->server->clients_max + shards - 1) {
         (void)reply_error(&client->reply, "max number of clients reached");
         client->is_closing = true;
     }
@@ -301,6 +287,7 @@ static void leave(struct client *client)
     route_finish(client);
     reply_finish(&client->reply);
     reply_finish(&client->pushes);
+    reply_finish(&client->text);
     free(client->spans);
     free(client->words);
     free(client->name);

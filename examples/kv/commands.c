@@ -5,7 +5,6 @@
  */
 #include "kv.h"
 #include <ctype.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,56 +13,54 @@
 #include <unistd.h>
 
 #define REDIS_VERSION "7.0.15" /* whose commands these are, which some clients want to know */
-#define SLOTS         256u     /* of the index: some six times as many as commands */
 #define WORDS_MAX     128      /* characters of what a client said, in an error */
 
 static command_fn run_ping, run_echo, run_quit, run_select, run_hello, run_info, run_config_get;
 static command_fn run_command, run_command_count, run_command_docs, run_client_id, run_client_list;
-static command_fn run_client_name, run_client_set_name, run_client_set_info;
+static command_fn run_client_name, run_client_set_name;
 
 /* clang-format off */
 static const struct command commands[] = {
-    {"get",             2, run_get,             BY_KEY,      ANSWER_ITSELF, 0,    "readonly"},
-    {"set",            -3, run_set,             BY_KEY,      ANSWER_ITSELF, 0,    "write"},
-    {"append",          3, run_append,          BY_KEY,      ANSWER_ITSELF, 0,    "write"},
-    {"strlen",          2, run_length,          BY_KEY,      ANSWER_ITSELF, 0,    "readonly"},
-    {"incr",            2, run_add,             BY_KEY,      ANSWER_ITSELF, 1,    "write"},
-    {"decr",            2, run_add,             BY_KEY,      ANSWER_ITSELF, -1,   "write"},
-    {"incrby",          3, run_add,             BY_KEY,      ANSWER_ITSELF, 1,    "write"},
-    {"decrby",          3, run_add,             BY_KEY,      ANSWER_ITSELF, -1,   "write"},
-    {"expire",         -3, run_expire,          BY_KEY,      ANSWER_ITSELF, 1000, "write"},
-    {"pexpire",        -3, run_expire,          BY_KEY,      ANSWER_ITSELF, 1,    "write"},
-    {"ttl",             2, run_ttl,             BY_KEY,      ANSWER_ITSELF, 1000, "readonly"},
-    {"pttl",            2, run_ttl,             BY_KEY,      ANSWER_ITSELF, 1,    "readonly"},
-    {"persist",         2, run_persist,         BY_KEY,      ANSWER_ITSELF, 0,    "write"},
-    {"mget",           -2, run_get,             BY_EACH_KEY, ANSWER_LIST,   1,    "readonly"},
-    {"mset",           -3, run_set_one,         BY_EACH_KEY, ANSWER_OK,     2,    "write"},
-    {"del",            -2, run_delete,          BY_EACH_KEY, ANSWER_SUM,    1,    "write"},
-    {"unlink",         -2, run_delete,          BY_EACH_KEY, ANSWER_SUM,    1,    "write"},
-    {"exists",         -2, run_exists,          BY_EACH_KEY, ANSWER_SUM,    1,    "readonly"},
-    {"dbsize",          1, run_count,           BY_ALL,      ANSWER_SUM,    0,    "readonly"},
-    {"publish",         3, run_publish,         BY_ALL,      ANSWER_SUM,    0,    "pubsub"},
-    {"flushall",       -1, run_flush,           BY_CLIENT,   ANSWER_ITSELF, 0,    "write"},
-    {"flushdb",        -1, run_flush,           BY_CLIENT,   ANSWER_ITSELF, 0,    "write"},
-    {"subscribe",      -2, run_subscribe,       BY_CLIENT,   ANSWER_ITSELF, 0,    "pubsub"},
-    {"unsubscribe",    -1, run_unsubscribe,     BY_CLIENT,   ANSWER_ITSELF, 0,    "pubsub"},
-    {"ping",           -1, run_ping,            BY_CLIENT,   ANSWER_ITSELF, 0,    "fast"},
-    {"echo",            2, run_echo,            BY_CLIENT,   ANSWER_ITSELF, 0,    "fast"},
-    {"select",          2, run_select,          BY_CLIENT,   ANSWER_ITSELF, 0,    "fast"},
-    {"quit",           -1, run_quit,            BY_CLIENT,   ANSWER_ITSELF, 0,    "fast"},
-    {"hello",          -1, run_hello,           BY_CLIENT,   ANSWER_ITSELF, 0,    "fast"},
-    {"info",           -1, run_info,            BY_CLIENT,   ANSWER_ITSELF, 0,    "stale"},
-    {"command",        -1, run_command,         BY_CLIENT,   ANSWER_ITSELF, 0,    "stale"},
-    {"command|count",   2, run_command_count,   BY_CLIENT,   ANSWER_ITSELF, 0,    "stale"},
-    {"command|docs",   -2, run_command_docs,    BY_CLIENT,   ANSWER_ITSELF, 0,    "stale"},
-    {"config",         -2, NULL,                BY_CLIENT,   ANSWER_ITSELF, 0,    "admin"},
-    {"config|get",     -3, run_config_get,      BY_CLIENT,   ANSWER_ITSELF, 0,    "admin"},
-    {"client",         -2, NULL,                BY_CLIENT,   ANSWER_ITSELF, 0,    "noscript"},
-    {"client|id",       2, run_client_id,       BY_CLIENT,   ANSWER_ITSELF, 0,    "noscript"},
-    {"client|list",    -2, run_client_list,     BY_CLIENT,   ANSWER_ITSELF, 0,    "admin"},
-    {"client|getname",  2, run_client_name,     BY_CLIENT,   ANSWER_ITSELF, 0,    "noscript"},
-    {"client|setname",  3, run_client_set_name, BY_CLIENT,   ANSWER_ITSELF, 0,    "noscript"},
-    {"client|setinfo",  4, run_client_set_info, BY_CLIENT,   ANSWER_ITSELF, 0,    "noscript"},
+    {"get",             2, run_get,             BY_KEY,      0,   0,    "readonly"},
+    {"set",            -3, run_set,             BY_KEY,      0,   0,    "write"},
+    {"append",          3, run_append,          BY_KEY,      0,   0,    "write"},
+    {"strlen",          2, run_length,          BY_KEY,      0,   0,    "readonly"},
+    {"incr",            2, run_add,             BY_KEY,      0,   1,    "write"},
+    {"decr",            2, run_add,             BY_KEY,      0,   -1,   "write"},
+    {"incrby",          3, run_add,             BY_KEY,      0,   1,    "write"},
+    {"decrby",          3, run_add,             BY_KEY,      0,   -1,   "write"},
+    {"expire",         -3, run_expire,          BY_KEY,      0,   1000, "write"},
+    {"pexpire",        -3, run_expire,          BY_KEY,      0,   1,    "write"},
+    {"ttl",             2, run_ttl,             BY_KEY,      0,   1000, "readonly"},
+    {"pttl",            2, run_ttl,             BY_KEY,      0,   1,    "readonly"},
+    {"persist",         2, run_persist,         BY_KEY,      0,   0,    "write"},
+    {"mget",           -2, run_get,             BY_EACH_KEY, '*', 1,    "readonly"},
+    {"mset",           -3, run_set_one,         BY_EACH_KEY, 0,   2,    "write"},
+    {"del",            -2, run_delete,          BY_EACH_KEY, ':', 1,    "write"},
+    {"unlink",         -2, run_delete,          BY_EACH_KEY, ':', 1,    "write"},
+    {"exists",         -2, run_exists,          BY_EACH_KEY, ':', 1,    "readonly"},
+    {"dbsize",          1, run_count,           BY_ALL,      ':', 0,    "readonly"},
+    {"publish",         3, run_publish,         BY_ALL,      ':', 0,    "pubsub"},
+    {"flushall",       -1, run_flush,           BY_ALL,      0,   0,    "write"},
+    {"flushdb",        -1, run_flush,           BY_ALL,      0,   0,    "write"},
+    {"subscribe",      -2, run_subscribe,       BY_CLIENT,   0,   0,    "pubsub"},
+    {"unsubscribe",    -1, run_unsubscribe,     BY_CLIENT,   0,   0,    "pubsub"},
+    {"ping",           -1, run_ping,            BY_CLIENT,   0,   0,    "fast"},
+    {"echo",            2, run_echo,            BY_CLIENT,   0,   0,    "fast"},
+    {"select",          2, run_select,          BY_CLIENT,   0,   0,    "fast"},
+    {"quit",           -1, run_quit,            BY_CLIENT,   0,   0,    "fast"},
+    {"hello",          -1, run_hello,           BY_CLIENT,   0,   0,    "fast"},
+    {"info",           -1, run_info,            BY_CLIENT,   0,   0,    "stale"},
+    {"command",        -1, run_command,         BY_CLIENT,   0,   0,    "stale"},
+    {"command|count",   2, run_command_count,   BY_CLIENT,   0,   0,    "stale"},
+    {"command|docs",   -2, run_command_docs,    BY_CLIENT,   0,   0,    "stale"},
+    {"config",         -2, NULL,                BY_CLIENT,   0,   0,    "admin"},
+    {"config|get",     -3, run_config_get,      BY_CLIENT,   0,   0,    "admin"},
+    {"client",         -2, NULL,                BY_CLIENT,   0,   0,    "noscript"},
+    {"client|id",       2, run_client_id,       BY_CLIENT,   0,   0,    "noscript"},
+    {"client|list",    -2, run_client_list,     BY_ALL,      '$', 0,    "admin"},
+    {"client|getname",  2, run_client_name,     BY_CLIENT,   0,   0,    "noscript"},
+    {"client|setname",  3, run_client_set_name, BY_CLIENT,   0,   0,    "noscript"},
 };
 /* clang-format on */
 
@@ -71,73 +68,38 @@ static const struct command commands[] = {
 
 /* ---- Names ---- */
 
-/* A name in lower case, and its length in the last byte: two words that are quickly compared. */
-union name {
-    char bytes[16];
-    uint64_t words[2];
-};
-
-static struct {
-    union name name;
-    const struct command *command;
-} slots[SLOTS];
-
-/* False if it is too long to be one. */
-static inline bool name_add(union name *name, struct slice word)
+/* What of an argument a C string of at most `most` characters can hold. */
+static int printable(struct slice word, int most)
 {
-    size_t length = (size_t)name->bytes[15];
-
-    if (word.length > 15 - length)
-        return false;
-    for (size_t i = 0; i < word.length; i++)
-        name->bytes[length++] = (char)(word.at[i] | 0x20);
-    name->bytes[15] = (char)length;
-    return true;
+    return (int)strnlen(word.at, word.length < (size_t)most ? word.length : (size_t)most);
 }
 
-/* The slot with this name; the empty one for it if there is none. */
-static inline unsigned slot_of(const union name *name)
+static const struct command *find_name(const char *name, size_t length)
 {
-    const uint64_t hash = (name->words[0] ^ name->words[1]) * UINT64_C(0x9e3779b97f4a7c15);
-    unsigned slot = (unsigned)(hash >> 32) % SLOTS;
-
-    while (slots[slot].command != NULL && (slots[slot].name.words[0] != name->words[0] ||
-                                           slots[slot].name.words[1] != name->words[1]))
-        slot = (slot + 1) % SLOTS;
-    return slot;
-}
-
-void commands_init(void)
-{
-    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
-        union name name = {.words = {0, 0}};
-        unsigned slot;
-
-        (void)name_add(&name, (struct slice){commands[i].name, strlen(commands[i].name)});
-        slot = slot_of(&name);
-        slots[slot].name = name;
-        slots[slot].command = &commands[i];
+    for (const struct command *command = commands; command < commands + COMMAND_COUNT; command++) {
+        if (command->name[0] == (name[0] | 0x20) && strncasecmp(command->name, name, length) == 0 &&
+            command->name[length] == '\0')
+            return command;
     }
+    return NULL;
 }
 
 /* The command with this name, or subcommand with these two, whatever else is there. */
 static const struct command *find(const struct call *call, bool by_first_only)
 {
-    union name name = {.words = {0, 0}};
-    const struct command *command;
+    const struct slice first = arg(call, 0);
+    const struct command *command = find_name(first.at, first.length);
+    char name[32];
 
-    if (!name_add(&name, arg(call, 0)))
-        return NULL;
-    command = slots[slot_of(&name)].command;
-    if (command == NULL || command->place != BY_CLIENT)
+    if (command == NULL || command->place == BY_KEY)
         return command;
     if (strchr(command->name, '|') != NULL)
         return NULL; /* Not how it is called. */
     if (by_first_only || call->count < 2 || (command->run != NULL && command->run != run_command))
         return command;
-    if (!name_add(&name, (struct slice){"|", 1}) || !name_add(&name, arg(call, 1)))
-        return NULL;
-    return slots[slot_of(&name)].command;
+    (void)snprintf(name, sizeof(name), "%s|%.*s", command->name, printable(arg(call, 1), 20),
+                   arg(call, 1).at);
+    return find_name(name, first.length + 1 + arg(call, 1).length);
 }
 
 const struct command *command_find(const struct call *call)
@@ -151,12 +113,6 @@ const struct command *command_find(const struct call *call)
     if (command->place == BY_EACH_KEY && (call->count - 1) % (unsigned)command->number != 0)
         return NULL;
     return command;
-}
-
-/* What of an argument a C string of at most `most` characters can hold. */
-static int printable(struct slice word, int most)
-{
-    return (int)strnlen(word.at, word.length < (size_t)most ? word.length : (size_t)most);
 }
 
 void command_refuse(struct call *call)
@@ -311,15 +267,6 @@ static const char *run_client_id(struct call *call)
     return NULL;
 }
 
-/* What library a client is made with is nice to know, but of no use here. */
-static const char *run_client_set_info(struct call *call)
-{
-    if (arg_is(call, 2, "LIB-NAME") || arg_is(call, 2, "LIB-VER"))
-        return "+OK";
-    return reply_error(call->reply, "Unrecognized option '%.*s'",
-                       printable(arg(call, 2), WORDS_MAX), arg(call, 2).at);
-}
-
 static const char *run_hello(struct call *call)
 {
     int64_t protocol = call->reply->protocol;
@@ -358,16 +305,10 @@ static const char *run_hello(struct call *call)
 
 /* ---- The server ---- */
 
-struct inquiry { /* What is asked of every shard. */
-    struct server *server;
-    struct shard totals; /* of which only numbers mean something */
-    struct reply clients;
-};
-
 static int add_totals(void *arg)
 {
-    struct shard *totals = &((struct inquiry *)arg)->totals;
-    const struct shard *shard = &((struct inquiry *)arg)->server->shards[torc_shard_index()];
+    struct shard *totals = arg;
+    const struct shard *shard = &totals->server->shards[torc_shard_index()];
 
     totals->client_count += shard->client_count;
     totals->clients_ever += shard->clients_ever;
@@ -380,10 +321,10 @@ static int add_totals(void *arg)
 
 static const char *run_info(struct call *call)
 {
-    struct server *server = call->shard->server;
-    struct inquiry inquiry = {.server = server};
-    const struct shard *totals = &inquiry.totals;
-    struct reply text = {.failed = torc_shard_call_each(add_totals, &inquiry) < 0};
+    const struct server *server = call->shard->server;
+    struct shard totals = {.server =
+                               call->shard->server}; /* of which only numbers mean something */
+    struct reply text = {.failed = torc_shard_call_each(add_totals, &totals) < 0};
 
     reply_printf(&text,
                  "# Server\r\nredis_version:" REDIS_VERSION "\r\nredis_mode:standalone\r\n"
@@ -393,89 +334,65 @@ static const char *run_info(struct call *call)
                  "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\n"
                  "total_commands_processed:%" PRIu64 "\r\nexpired_keys:%" PRIu64 "\r\n\r\n"
                  "# Replication\r\nrole:master\r\n\r\n# Keyspace\r\n",
-                 server->options.shards, (int)getpid(), torc_address_port(&server->address),
-                 (now_ms() - server->started_ms) / 1000, totals->client_count, totals->clients_ever,
-                 totals->requests, totals->expired);
-    if (totals->keys.count > 0)
-        reply_printf(&text, "db0:keys=%zu,expires=%zu,avg_ttl=0\r\n", totals->keys.count,
-                     totals->mortal_count);
+                 server->shard_count, (int)getpid(), torc_address_port(&server->address),
+                 (now_ms() - server->started_ms) / 1000, totals.client_count, totals.clients_ever,
+                 totals.requests, totals.expired);
+    if (totals.keys.count > 0)
+        reply_printf(&text, "db0:keys=%zu,expires=%zu,avg_ttl=0\r\n", totals.keys.count,
+                     totals.mortal_count);
     reply_text(call->reply, &text);
-    reply_finish(&text);
     return NULL;
-}
-
-static int list_clients(void *arg)
-{
-    struct inquiry *inquiry = arg;
-    const struct shard *shard = &inquiry->server->shards[torc_shard_index()];
-
-    for (const struct client *client = shard->clients; client != NULL; client = client->next) {
-        const int fd = torc_stream_fd(&client->stream);
-        char address[TORC_ADDRESS_TEXT_SIZE] = "";
-        struct torc_address peer;
-
-        if (torc_peer_address(fd, &peer) == 0)
-            (void)torc_address_format(&peer, address, sizeof(address));
-        reply_printf(&inquiry->clients,
-                     "id=%" PRIu64 " addr=%s fd=%d name=%s flags=N db=0 sub=%u psub=0 resp=%d "
-                     "shard=%u\n",
-                     client->id, address, fd, client->name != NULL ? client->name : "",
-                     client->subscription_count, client->reply.protocol, shard->index);
-    }
-    return 0;
 }
 
 static const char *run_client_list(struct call *call)
 {
-    struct inquiry inquiry = {.server = call->shard->server};
+    const struct client *client = call->count > 2 ? NULL : call->shard->clients;
 
-    if (call->count > 2)
-        return "syntax error";
-    call->reply->failed |= torc_shard_call_each(list_clients, &inquiry) < 0;
-    reply_text(call->reply, &inquiry.clients);
-    reply_finish(&inquiry.clients);
-    return NULL;
-}
+    for (; client != NULL; client = client->next) {
+        const int fd = torc_stream_fd(&client->stream);
+        char address[TORC_ADDRESS_TEXT_SIZE] = "";
+        struct torc_address peer = {.length = sizeof(peer.storage)};
 
-/* The first argument that means a setting, by its name or a pattern; 0 if there is none. */
-static unsigned find_pattern(const struct call *call, const char *setting)
-{
-    for (unsigned i = 2; i < call->count; i++) {
-        char pattern[64];
-
-        (void)snprintf(pattern, sizeof(pattern), "%.*s", printable(arg(call, i), 63),
-                       arg(call, i).at);
-        if (fnmatch(pattern, setting, FNM_CASEFOLD) == 0)
-            return i;
+        if (getpeername(fd, &peer.any, &peer.length) == 0)
+            (void)torc_address_format(&peer, address, sizeof(address));
+        reply_printf(call->reply,
+                     "id=%" PRIu64 " addr=%s fd=%d name=%s flags=N db=0 sub=%u psub=0 resp=%d "
+                     "shard=%u\n",
+                     client->id, address, fd, client->name != NULL ? client->name : "",
+                     client->subscription_count, client->reply.protocol, call->shard->index);
     }
-    return 0;
+    return call->count > 2 ? "syntax error" : NULL;
 }
 
 static const char *run_config_get(struct call *call)
 {
-    const struct options *options = &call->shard->server->options;
+    const struct server *server = call->shard->server;
+    const struct {
+        const char *name;
+        int64_t value; /* negative: a word */
+        const char *word;
+    } settings[] = {{"save", -1, ""},
+                    {"appendonly", -1, "no"},
+                    {"databases", 1, NULL},
+                    {"maxclients", server->clients_max, NULL},
+                    {"proto-max-bulk-len", server->value_max, NULL}};
     struct reply found = {0};
     int64_t count = 0;
-    char clients[24];
     char value[24];
-    const char *const settings[][2] = {{"save", ""},
-                                       {"appendonly", "no"},
-                                       {"databases", "1"},
-                                       {"maxclients", clients},
-                                       {"proto-max-bulk-len", value}};
 
-    (void)snprintf(clients, sizeof(clients), "%" PRId64, options->clients_max);
-    (void)snprintf(value, sizeof(value), "%" PRId64, options->value_max);
-    for (unsigned i = 0; i < 5; i++) {
-        const unsigned at = find_pattern(call, settings[i][0]);
-        /* It is called as the client calls it. */
-        const bool is_exact = at > 0 && arg_is(call, at, settings[i][0]);
+    for (unsigned k = 0; k < 5; k++) {
+        unsigned i = 2;
 
-        if (at == 0)
+        while (i < call->count && !arg_is(call, i, settings[k].name))
+            i++;
+        if (i == call->count)
             continue;
         count++;
-        reply_bulk(&found, is_exact ? arg(call, at).at : settings[i][0], strlen(settings[i][0]));
-        reply_bulk(&found, settings[i][1], strlen(settings[i][1]));
+        (void)snprintf(value, sizeof(value), "%" PRId64, settings[k].value);
+        if (settings[k].word != NULL)
+            (void)snprintf(value, sizeof(value), "%s", settings[k].word);
+        reply_bulk(&found, arg(call, i).at, arg(call, i).length); /* as the client calls it */
+        reply_bulk(&found, value, strlen(value));
     }
     reply_map(call->reply, count);
     reply_raw(call->reply, found.bytes, found.used);

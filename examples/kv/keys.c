@@ -33,8 +33,6 @@ static void drop(struct shard *shard, struct entry *entry)
 {
     set_expiry(shard, entry, 0);
     table_take(&shard->keys, entry);
-    free(entry->value);
-    free(entry);
 }
 
 /* The entry of the key that is asked for; NULL if there is none, or if it has expired. */
@@ -56,26 +54,22 @@ static struct entry *find(const struct call *call)
 static struct entry *put(struct call *call, struct entry *entry, size_t keep, struct slice tail)
 {
     const size_t length = keep + tail.length;
+    const size_t room = keep > 0 ? 2 * length : length; /* What grows once does so again. */
     struct entry *to = entry != NULL ? entry : table_add(&call->shard->keys, arg(call, 1));
 
+    if (to != NULL && (to->value == NULL || length > to->value_room ||
+                       (keep == 0 && to->value_room > 2 * length + 64))) {
+        char *value = realloc(to->value, room + 1);
+
+        if (value == NULL && entry == NULL)
+            drop(call->shard, to);
+        to = value != NULL ? to : NULL;
+        if (to != NULL)
+            to->value = value, to->value_room = (uint32_t)room;
+    }
     call->reply->failed |= to == NULL;
     if (to == NULL)
         return NULL;
-    if (length > to->value_room || to->value == NULL ||
-        (keep == 0 && to->value_room > 2 * length + 64)) {
-        const size_t room = keep > 0 ? 2 * length : length; /* What grows once does so again. */
-        char *value = keep > 0 ? realloc(to->value, room) : malloc(room + 1);
-
-        call->reply->failed |= value == NULL;
-        if (value == NULL && entry == NULL)
-            drop(call->shard, to);
-        if (value == NULL)
-            return NULL;
-        if (keep == 0)
-            free(to->value);
-        to->value = value;
-        to->value_room = (uint32_t)room;
-    }
     memcpy(to->value + keep, tail.at, tail.length);
     to->value_length = (uint32_t)length;
     return to;
@@ -198,7 +192,7 @@ const char *run_set_one(struct call *call)
 
     if (entry != NULL)
         set_expiry(call->shard, entry, 0);
-    return NULL;
+    return "+OK";
 }
 
 /* INCR, DECR, INCRBY, DECRBY. */
@@ -229,7 +223,7 @@ const char *run_append(struct call *call)
     const size_t before = entry != NULL ? entry->value_length : 0;
     const size_t length = before + arg(call, 2).length;
 
-    if (length > (size_t)call->shard->server->options.value_max)
+    if (length > (size_t)call->shard->server->value_max)
         return "string exceeds maximum allowed size (proto-max-bulk-len)";
     (void)put(call, entry, before, arg(call, 2));
     return answer(call, (int64_t)length);
@@ -332,40 +326,12 @@ int keys_tend(void *arg)
     return result;
 }
 
-/* ---- All keys ---- */
-
-void keys_free(struct table *keys, bool may_suspend)
-{
-    for (size_t i = 0; i < keys->size; i++) {
-        struct entry *next;
-
-        for (struct entry *entry = keys->buckets[i]; entry != NULL; entry = next) {
-            next = entry->next;
-            free(entry->value);
-            free(entry);
-        }
-        if (may_suspend && i % BUCKETS == 0)
-            may_suspend = torc_yield() == 0;
-    }
-    free(keys->buckets);
-}
-
-static int flush_shard(void *arg)
-{
-    struct shard *shard = &((struct server *)arg)->shards[torc_shard_index()];
-    struct table keys = shard->keys;
-
-    shard->keys = (struct table){.seed = {keys.seed[0], keys.seed[1]}};
-    shard->mortal_count = 0;
-    keys_free(&keys, true);
-    return 0;
-}
-
 const char *run_flush(struct call *call)
 {
     if (call->count > 2 ||
         (call->count == 2 && !arg_is(call, 1, "ASYNC") && !arg_is(call, 1, "SYNC")))
         return "syntax error";
-    call->reply->failed |= torc_shard_call_each(flush_shard, call->shard->server) < 0;
+    table_clear(&call->shard->keys);
+    call->shard->mortal_count = 0;
     return "+OK";
 }

@@ -25,7 +25,7 @@ struct slice { /* Somebody else's bytes. */
     size_t length;
 };
 
-/* ---- Tables (table.c) ---- */
+/* ---- Tables ---- */
 
 struct entry {
     struct entry *next;
@@ -49,9 +49,10 @@ struct table { /* Zeroed but for the seed is empty, and ready. */
 
 struct entry *table_find(const struct table *table, struct slice key); /* NULL: not there */
 struct entry *table_add(struct table *table, struct slice key);        /* NULL: no memory */
-void table_take(struct table *table, struct entry *entry);             /* out of it, to free() */
+void table_take(struct table *table, struct entry *entry);             /* out, and free it */
+void table_clear(struct table *table);
 
-/* ---- Answers (reply.c) ---- */
+/* ---- Answers ---- */
 
 /* In a buffer that grows. Without memory it is `failed`, and what it says is worth nothing. */
 struct reply {
@@ -61,8 +62,6 @@ struct reply {
     int protocol; /* 2 or 3 */
     bool failed;
 };
-
-#define REPLY_LARGE ((size_t)64 * 1024) /* is written, or waited for, before it gets larger */
 
 void reply_raw(struct reply *reply, const void *bytes, size_t count);
 void reply_printf(struct reply *reply, const char *format, ...)
@@ -75,19 +74,21 @@ void reply_map(struct reply *reply, int64_t pairs);
 void reply_bulk(struct reply *reply, const void *bytes, size_t length);
 void reply_null(struct reply *reply);
 void reply_push(struct reply *reply, const char *kind, struct slice channel); /* one is missing */
-void reply_text(struct reply *reply, const struct reply *text);               /* for people */
+void reply_text(struct reply *reply, struct reply *text); /* for people; it is finished */
 void reply_reset(struct reply *reply);
 void reply_finish(struct reply *reply);
 
 /* ---- Shards ---- */
 
-struct options {
-    struct torc_address listen;
-    int64_t shards;
+struct server {
+    struct torc_address address; /* where it listens */
+    int64_t shard_count;
     int64_t clients_max;
     int64_t arguments_max; /* of one request */
     int64_t key_max;       /* bytes */
     int64_t value_max;     /* and of any other argument */
+    int64_t started_ms;
+    struct shard *shards;
 };
 
 struct shard {
@@ -104,13 +105,6 @@ struct shard {
     unsigned index;
 } __attribute__((aligned(64)));
 
-struct server {
-    struct options options;
-    struct shard *shards;
-    struct torc_address address; /* where it listens */
-    int64_t started_ms;
-};
-
 /* ---- Commands ---- */
 
 struct span { /* A piece of a request, from its first byte on. */
@@ -124,21 +118,21 @@ struct call {
     const char *base; /* of the spans */
     const struct span *spans;
     unsigned count;
+    unsigned part;  /* it is this one ... */
+    unsigned parts; /* ... of so many that the request was split in */
+    unsigned owner; /* the shard where it runs */
     struct client *client;
-    struct shard *shard; /* where it runs */
+    struct shard *shard;
     struct reply *reply;
-    int64_t number; /* what adds up to ANSWER_SUM */
-    /* In a batch (route.c). */
-    unsigned owner; /* the shard it is for */
-    unsigned keys;  /* of the request that begins with this call; else 0 */
-    bool is_last;   /* of its request */
+    int64_t number;   /* that is added to those of the other parts */
+    const char *said; /* what the command returned */
+    struct reply reply_of_owner;
     bool is_done;
-    size_t length; /* of the answer that is in an errand */
 };
 
 /*
  * Do it. Returns NULL if it has answered; else the line to answer: one that begins with '+' or '-',
- * or an error without its "-ERR ".
+ * or an error without its "-ERR ". Of several parts' lines the first is answered.
  */
 typedef const char *command_fn(struct call *call);
 
@@ -149,25 +143,15 @@ enum command_place {
     BY_ALL,      /* by every shard */
 };
 
-/* How the answers of several keys or shards become one. */
-enum command_answer {
-    ANSWER_ITSELF,
-    ANSWER_LIST,
-    ANSWER_SUM,
-    ANSWER_OK
-};
-
 struct command {
     const char *name; /* a subcommand is "command|subcommand" */
     int arity;        /* arguments with the name; negative: at least */
     command_fn *run;  /* NULL: it has subcommands only */
     enum command_place place;
-    enum command_answer answer;
-    int number;       /* BY_EACH_KEY: arguments for each key; BY_KEY: what the command needs */
+    char answer; /* of several parts: '*' a list, ':' a sum, '$' a text; else what the parts say */
+    int number;  /* BY_EACH_KEY: arguments for each key; BY_KEY: what the command needs */
     const char *flag; /* what COMMAND says */
 };
-
-void commands_init(void); /* To be called once, before the others. */
 
 /* The command that is called; NULL if there is none, or if it wants other arguments. */
 const struct command *command_find(const struct call *call);
@@ -191,7 +175,6 @@ command_fn run_publish, run_subscribe, run_unsubscribe;
 
 int64_t now_ms(void);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
-void keys_free(struct table *keys, bool may_suspend);
 
 /* ---- Clients ---- */
 
@@ -220,8 +203,10 @@ struct client {
     struct call *calls;
     unsigned call_count;
     unsigned answered;
-    struct errand *errands; /* one for each shard */
-    int64_t sum;            /* of numbers, so far */
+    /* Of the parts of a request, so far. */
+    int64_t sum;
+    const char *said;
+    struct reply text;
     /* Channels. */
     struct subscription *subscriptions;
     unsigned subscription_count;

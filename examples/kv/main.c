@@ -55,20 +55,17 @@ static int listen_and_accept(struct server *server)
     const struct torc_listen_options alone = {.no_reuse_port = true};
     struct torc_listener listener;
     char text[TORC_ADDRESS_TEXT_SIZE];
-    int result = torc_listener_open(&listener, &server->options.listen, &alone);
+    int result = torc_listener_open(&listener, &server->address, &alone);
 
     if (result < 0) {
         fprintf(stderr, "kv: cannot listen on %s: %s\n",
-                torc_address_format(&server->options.listen, text, sizeof(text)),
-                torc_strerror(result));
+                torc_address_format(&server->address, text, sizeof(text)), torc_strerror(result));
         return result;
     }
-    result = torc_local_address(torc_listener_fd(&listener), &server->address);
-    if (result == 0) {
-        printf("listening on %s\n", torc_address_format(&server->address, text, sizeof(text)));
-        (void)fflush(stdout);
-        result = accept_all(server, &listener);
-    }
+    (void)torc_local_address(torc_listener_fd(&listener), &server->address);
+    printf("listening on %s\n", torc_address_format(&server->address, text, sizeof(text)));
+    (void)fflush(stdout);
+    result = accept_all(server, &listener);
     (void)torc_listener_close(&listener);
     if (server->address.any.sa_family == AF_UNIX)
         (void)unlink(server->address.local.sun_path);
@@ -115,22 +112,22 @@ static const char usage[] =
     "  --max-key BYTES        (default 65536)\n"
     "  --max-value BYTES      and any other argument (default 16777216, at most 536870912)\n";
 
-static bool read_option(struct options *options, const char *name, const char *text)
+static bool read_option(struct server *server, const char *name, const char *text)
 {
     const struct {
         const char *name;
         int64_t *number;
         int64_t most;
     } known[] = {
-        {"--shards", &options->shards, 1024},
-        {"--max-clients", &options->clients_max, 1000000},
-        {"--max-arguments", &options->arguments_max, 1 << 24},
-        {"--max-key", &options->key_max, 1 << 29},
-        {"--max-value", &options->value_max, 1 << 29},
+        {"--shards", &server->shard_count, 1024},
+        {"--max-clients", &server->clients_max, 1000000},
+        {"--max-arguments", &server->arguments_max, 1 << 24},
+        {"--max-key", &server->key_max, 1 << 29},
+        {"--max-value", &server->value_max, 1 << 29},
     };
 
     if (text != NULL && strcmp(name, "--listen") == 0)
-        return torc_address_parse(text, &options->listen) == 0;
+        return torc_address_parse(text, &server->address) == 0;
     for (unsigned i = 0; text != NULL && i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(name, known[i].name) == 0)
             return parse_integer((struct slice){text, strlen(text)}, known[i].number) &&
@@ -152,8 +149,8 @@ static void raise_file_limit(void)
 
 static int run(struct server *server)
 {
-    const struct torc_options options = {.shards = (int)server->options.shards};
-    const size_t size = (size_t)server->options.shards * sizeof(struct shard);
+    const struct torc_options options = {.shards = (int)server->shard_count};
+    const size_t size = (size_t)server->shard_count * sizeof(struct shard);
     struct shard *shards = aligned_alloc(_Alignof(struct shard), size);
     int result = 0;
 
@@ -161,7 +158,7 @@ static int run(struct server *server)
         return -ENOMEM;
     memset(shards, 0, size);
     server->shards = shards;
-    for (unsigned i = 0; i < server->options.shards; i++) {
+    for (unsigned i = 0; i < server->shard_count; i++) {
         shards[i].server = server;
         shards[i].index = i;
         if (getrandom(shards[i].keys.seed, sizeof(shards[i].keys.seed), 0) < 0 ||
@@ -170,9 +167,9 @@ static int run(struct server *server)
     }
     if (result == 0)
         result = torc_run(shard_main, server, &options);
-    for (unsigned i = 0; i < server->options.shards; i++) {
-        keys_free(&shards[i].keys, false);
-        free(shards[i].channels.buckets);
+    for (unsigned i = 0; i < server->shard_count; i++) {
+        table_clear(&shards[i].keys);
+        table_clear(&shards[i].channels);
     }
     free(shards);
     return result;
@@ -180,22 +177,21 @@ static int run(struct server *server)
 
 int main(int argc, char **argv)
 {
-    struct server server = {.options = {.shards = 1,
-                                        .clients_max = 10000,
-                                        .arguments_max = 1 << 20,
-                                        .key_max = 64 << 10,
-                                        .value_max = 16 << 20},
+    struct server server = {.shard_count = 1,
+                            .clients_max = 10000,
+                            .arguments_max = 1 << 20,
+                            .key_max = 64 << 10,
+                            .value_max = 16 << 20,
                             .started_ms = now_ms()};
-    int result = torc_address_parse("127.0.0.1:6379", &server.options.listen);
+    int result = torc_address_parse("127.0.0.1:6379", &server.address);
 
     for (int i = 1; i < argc; i += 2) {
-        if (!read_option(&server.options, argv[i], argv[i + 1])) {
+        if (!read_option(&server, argv[i], argv[i + 1])) {
             fputs(usage, stderr);
             return 2;
         }
     }
     raise_file_limit();
-    commands_init();
     if (result == 0)
         result = run(&server);
     if (result < 0)

@@ -106,10 +106,8 @@ static void leave(struct client *client, struct subscription **link)
     *left->link_of_channel = left->next_of_channel;
     if (left->next_of_channel != NULL)
         left->next_of_channel->link_of_channel = left->link_of_channel;
-    if (left->channel->subscribers == NULL) {
+    if (left->channel->subscribers == NULL)
         table_take(&client->shard->channels, left->channel);
-        free(left->channel);
-    }
     free(left);
     client->subscription_count--;
 }

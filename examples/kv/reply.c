@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define ROOM_LEAST ((size_t)512)
+#define ROOM_KEPT  ((size_t)16 * 1024)
 
 void reply_finish(struct reply *reply)
 {
@@ -19,7 +20,7 @@ void reply_finish(struct reply *reply)
 void reply_reset(struct reply *reply)
 {
     reply->used = 0;
-    if (reply->room > REPLY_LARGE)
+    if (reply->room > ROOM_KEPT)
         reply_finish(reply);
 }
 
@@ -138,7 +139,7 @@ void reply_push(struct reply *reply, const char *kind, struct slice channel)
     reply_bulk(reply, channel.at, channel.length);
 }
 
-void reply_text(struct reply *reply, const struct reply *text)
+void reply_text(struct reply *reply, struct reply *text)
 {
     reply_number(reply, reply->protocol == 2 ? '$' : '=',
                  (int64_t)text->used + (reply->protocol == 2 ? 0 : 4));
@@ -146,4 +147,5 @@ void reply_text(struct reply *reply, const struct reply *text)
     reply_raw(reply, text->bytes, text->used);
     reply_printf(reply, "\r\n");
     reply->failed |= text->failed;
+    reply_finish(text);
 }

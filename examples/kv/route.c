@@ -21,15 +21,8 @@
 #include <string.h>
 
 #define SLOT_COUNT 16384u
-#define BATCH_MAX  256u /* calls */
-
-struct errand {
-    struct client *client;
-    unsigned shard;
-    bool is_wanted;
-    struct reply reply;
-    size_t taken; /* so many bytes of it have become the client's */
-};
+#define BATCH_MAX  256u                /* calls */
+#define LARGE      ((size_t)64 * 1024) /* bytes of answers that are written before there are more */
 
 /* ---- Whose key it is ---- */
 
@@ -57,116 +50,104 @@ static unsigned owner_of(const struct server *server, struct slice key)
     const char *open;
     const char *close;
 
-    if (server->options.shards == 1)
+    if (server->shard_count == 1)
         return 0;
     open = memchr(key.at, '{', key.length);
     close = open != NULL ? memchr(open, '}', (size_t)(end - open)) : NULL;
     if (close != NULL && close > open + 1)
         key = (struct slice){open + 1, (size_t)(close - open - 1)};
-    return crc16(key) % SLOT_COUNT * (unsigned)server->options.shards / SLOT_COUNT;
+    return crc16(key) % SLOT_COUNT * (unsigned)server->shard_count / SLOT_COUNT;
 }
 
 /* ---- Calls ---- */
 
 static inline void run(struct call *call, struct shard *shard, struct reply *reply)
 {
-    const char *said;
-
     call->shard = shard;
     call->reply = reply;
-    said = call->command->run(call);
-    if (said == NULL)
-        return;
-    if (said[0] == '+' || said[0] == '-')
+    call->number = 0;
+    call->said = call->command->run(call);
+}
+
+/* What all parts of a request say together. */
+static void conclude(struct client *client, char kind)
+{
+    struct reply *reply = &client->reply;
+    const char *said = client->said;
+
+    if (said != NULL && (said[0] == '+' || said[0] == '-'))
         reply_printf(reply, "%s\r\n", said);
-    else
+    else if (said != NULL)
         (void)reply_error(reply, "%s", said);
+    else if (kind == ':')
+        reply_number(reply, ':', client->sum);
+    else if (kind == '$')
+        reply_text(reply, &client->text);
+    client->said = NULL;
+    client->sum = 0;
 }
 
 /* A call on the own shard, or the answer of another; all is written if it is much. */
 static int answer(struct client *client, struct call *call)
 {
-    const enum command_answer kind = call->command->answer;
-    struct errand *errand = &client->errands[call->owner];
-    struct reply *reply = &client->reply;
+    const char kind = call->command->answer;
+    struct reply *reply = kind == '$' ? &client->text : &client->reply;
 
-    if (call->keys > 0) {
-        client->sum = 0;
-        if (kind == ANSWER_LIST)
-            reply_number(reply, '*', call->keys);
-    }
+    if (kind == '*' && call->part == 0)
+        reply_number(reply, '*', call->parts);
     if (call->is_done) {
-        reply_raw(reply, errand->reply.bytes + errand->taken, call->length);
-        errand->taken += call->length;
-        reply->failed |= errand->reply.failed;
+        reply_raw(reply, call->reply_of_owner.bytes, call->reply_of_owner.used);
+        reply->failed |= call->reply_of_owner.failed;
     } else {
         run(call, client->shard, reply);
     }
+    client->said = client->said != NULL ? client->said : call->said;
     client->sum += call->number;
-    if (kind == ANSWER_SUM && call->is_last)
-        reply_number(reply, ':', client->sum);
-    if (kind == ANSWER_OK && call->is_last)
-        reply_printf(reply, "+OK\r\n");
-    return reply->used < REPLY_LARGE ? 0 : client_write(client);
+    if (call->part + 1 == call->parts)
+        conclude(client, kind);
+    return client->reply.used < LARGE ? 0 : client_write(client);
 }
 
-/* ---- Errands ---- */
-
-/* On the other shard. When there is much to say, the rest is for another time. */
+/* On another shard: do what waits for it, from this call on. When that is much, not all. */
 static int run_errand(void *arg)
 {
-    struct errand *errand = arg;
-    const struct client *client = errand->client;
+    struct call *call = arg;
+    struct client *client = call->client;
+    const unsigned owner = call->owner;
+    size_t said = 0;
 
-    for (unsigned i = client->answered; i < client->call_count; i++) {
-        struct call *call = &client->calls[i];
-        const size_t before = errand->reply.used;
-
-        if (call->owner != errand->shard || call->is_done || before >= REPLY_LARGE)
+    for (; call < client->calls + client->call_count && said < LARGE; call++) {
+        if (call->owner != owner || call->is_done)
             continue;
-        run(call, &client->shard->server->shards[errand->shard], &errand->reply);
-        call->length = errand->reply.used - before;
+        run(call, &client->shard->server->shards[owner], &call->reply_of_owner);
         call->is_done = true;
+        said += call->reply_of_owner.used;
     }
     return 0;
 }
 
 static int send_errand(void *arg)
 {
-    struct errand *errand = arg;
-
-    return torc_shard_ask(errand->shard, run_errand, errand);
+    return torc_shard_ask(((struct call *)arg)->owner, run_errand, arg);
 }
 
-/* Have all errands run that calls wait for: each by a fiber, but for the last. */
+/* Have other shards do what waits for them, all at the same time. */
 static int run_errands(struct client *client)
 {
-    struct errand *own = NULL;
     struct torc_scope scope;
     int result = 0;
     int closed;
 
-    for (unsigned i = client->answered; i < client->call_count; i++)
-        client->errands[client->calls[i].owner].is_wanted |= !client->calls[i].is_done;
-    client->errands[client->shard->index].is_wanted = false;
     torc_scope_open(&scope, 0);
-    for (unsigned i = 0; i < client->shard->server->options.shards && result == 0; i++) {
-        struct errand *errand = &client->errands[i];
+    for (unsigned shard = 0; shard < client->shard->server->shard_count && result == 0; shard++) {
+        unsigned i = client->answered;
 
-        if (!errand->is_wanted)
-            continue;
-        errand->is_wanted = false;
-        errand->reply.protocol = client->reply.protocol;
-        if (errand->taken == errand->reply.used) {
-            reply_reset(&errand->reply);
-            errand->taken = 0;
-        }
-        if (own != NULL)
-            result = torc_scope_spawn(&scope, send_errand, own);
-        own = errand;
+        while (i < client->call_count &&
+               (client->calls[i].owner != shard || client->calls[i].is_done))
+            i++;
+        if (shard != client->shard->index && i < client->call_count)
+            result = torc_scope_spawn(&scope, send_errand, &client->calls[i]);
     }
-    if (result == 0 && own != NULL)
-        result = send_errand(own);
     closed = torc_scope_close(&scope);
     return result < 0 ? result : closed;
 }
@@ -182,33 +163,19 @@ int route_batch(struct client *client)
 
             if (!call->is_done && call->owner != client->shard->index)
                 break; /* There was too much to say. */
-            client->answered++;
             result = answer(client, call);
+            reply_reset(&call->reply_of_owner);
+            client->answered++;
         }
     }
     client->answered = client->call_count = 0;
     return result;
 }
 
-/* What other shards need: it is made when the first key is theirs. */
-static int make_errands(struct client *client)
-{
-    const size_t count = (size_t)client->shard->server->options.shards;
-
-    client->calls = malloc(BATCH_MAX * sizeof(*client->calls));
-    client->errands = calloc(count, sizeof(*client->errands));
-    if (client->calls == NULL || client->errands == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++)
-        client->errands[i] = (struct errand){.client = client, .shard = (unsigned)i};
-    return 0;
-}
-
 void route_finish(struct client *client)
 {
-    for (int64_t i = 0; client->errands != NULL && i < client->shard->server->options.shards; i++)
-        reply_finish(&client->errands[i].reply);
-    free(client->errands);
+    for (unsigned i = 0; client->calls != NULL && i < BATCH_MAX; i++)
+        reply_finish(&client->calls[i].reply_of_owner);
     free(client->calls);
 }
 
@@ -221,12 +188,15 @@ static int route_call(struct client *client, struct call *call)
     if (client->call_count == 0 && call->owner == client->shard->index)
         return answer(client, call);
     if (client->calls == NULL)
-        result = make_errands(client);
+        client->calls = calloc(BATCH_MAX, sizeof(*client->calls));
     else if (client->call_count == BATCH_MAX)
         result = route_batch(client);
-    if (result == 0)
+    if (result == 0 && client->calls != NULL) {
+        call->reply_of_owner = client->calls[client->call_count].reply_of_owner;
+        call->reply_of_owner.protocol = client->reply.protocol;
         client->calls[client->call_count++] = *call;
-    return result;
+    }
+    return client->calls != NULL ? result : -ENOMEM;
 }
 
 /* With version 2 of the protocol, who has subscribed may do little else. */
@@ -243,22 +213,21 @@ static int run_by_client(struct client *client, struct call *call)
     const struct command *command = call->command;
     int result = route_batch(client);
 
+    call->reply = &client->reply;
     if (result < 0)
         return result;
-    call->reply = &client->reply;
-    if (command == NULL) {
+    if (command == NULL)
         command_refuse(call);
-    } else if (is_refused(client, command)) {
+    else if (is_refused(client, command))
         (void)reply_error(&client->reply,
                           "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
                           "QUIT / RESET are allowed in this context",
                           command->name);
-    } else if (command->place != BY_CLIENT) {
+    else if (command->place != BY_CLIENT)
         (void)reply_error(&client->reply, "key exceeds maximum allowed size (%zu bytes)",
-                          (size_t)client->shard->server->options.key_max);
-    } else {
-        run(call, client->shard, &client->reply);
-    }
+                          (size_t)client->shard->server->key_max);
+    else
+        return answer(client, call);
     return 0;
 }
 
@@ -268,11 +237,11 @@ int route_request(struct client *client, const char *base)
     struct call call = {.base = base,
                         .spans = client->spans + client->first,
                         .count = client->count,
+                        .parts = 1,
                         .client = client};
     const struct command *command = call.command = command_find(&call);
-    const bool has_keys = command != NULL && command->place >= BY_KEY && command->place < BY_ALL;
+    const bool has_keys = command != NULL && command->place != BY_ALL;
     unsigned step;
-    unsigned calls;
     int result = 0;
 
     client->shard->requests++;
@@ -280,18 +249,16 @@ int route_request(struct client *client, const char *base)
         return run_by_client(client, &call);
     step = command->place == BY_EACH_KEY ? (unsigned)command->number : call.count - 1;
     for (unsigned i = 1; has_keys && i < call.count; i += step) {
-        if (arg(&call, i).length > (size_t)server->options.key_max)
+        if (arg(&call, i).length > (size_t)server->key_max)
             return run_by_client(client, &call);
     }
-    calls = has_keys ? (call.count - 1) / step : (unsigned)server->options.shards;
-    for (unsigned i = 0; i < calls && result == 0; i++) {
-        call.keys = i == 0 ? calls : 0;
-        call.is_last = i + 1 == calls;
-        call.number = 0;
-        call.owner = has_keys ? owner_of(server, arg(&call, 1)) : i;
-        call.count = command->place == BY_EACH_KEY ? step + 1 : call.count;
+    call.parts = has_keys ? (call.count - 1) / step : (unsigned)server->shard_count;
+    for (call.count = has_keys ? step + 1 : call.count; call.part < call.parts; call.part++) {
+        call.owner = has_keys ? owner_of(server, arg(&call, 1)) : call.part;
         result = route_call(client, &call);
-        call.spans += command->place == BY_EACH_KEY ? step : 0;
+        if (result < 0)
+            break;
+        call.spans += has_keys ? step : 0;
     }
     return result;
 }

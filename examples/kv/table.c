@@ -121,4 +121,16 @@ void table_take(struct table *table, struct entry *entry)
         link = &(*link)->next;
     *link = entry->next;
     table->count--;
+    free(entry->value);
+    free(entry);
+}
+
+void table_clear(struct table *table)
+{
+    for (size_t i = 0; i < table->size; i++) {
+        while (table->buckets[i] != NULL)
+            table_take(table, table->buckets[i]);
+    }
+    free(table->buckets);
+    *table = (struct table){.seed = {table->seed[0], table->seed[1]}};
 }

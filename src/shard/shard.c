@@ -29,6 +29,9 @@
 /* A round fires so many timers at most; what they wake is still in the cache when it runs. */
 #define ROUND_TIMERS_MAX 256u
 
+/* And it runs so many messages at most, however many come; the others stay first in line. */
+#define ROUND_MESSAGES_MAX 256u
+
 #define FIBERS_MAX_DEFAULT     (UINT32_C(1) << 22)
 #define STACK_SIZE_MIN         (16u * 1024u)
 #define STACK_SIZE_MAX         (64u * 1024u * 1024u)
@@ -47,19 +50,24 @@ static uint64_t or_default(uint64_t value, uint64_t otherwise)
 
 /* ---- The parts of a round ---- */
 
+static bool has_mail(const struct torc__shard *shard)
+{
+    return shard->mail != NULL || torc__mailbox_has_mail(shard->mailbox);
+}
+
+/* What was taken earlier comes before what has been sent since, so nothing is overtaken. */
 static void serve_mail(struct torc__shard *shard)
 {
-    struct torc_message *message;
-
-    if (likely(!torc__mailbox_has_mail(shard->mailbox)))
+    if (likely(!has_mail(shard)))
         return;
-    message = torc__mailbox_take(shard->mailbox);
-    while (message != NULL) {
-        struct torc_message *next = message->_next; /* `run` may free it. */
+    if (shard->mail == NULL)
+        shard->mail = torc__mailbox_take(shard->mailbox);
+    for (unsigned i = 0; i < ROUND_MESSAGES_MAX && shard->mail != NULL; i++) {
+        struct torc_message *message = shard->mail;
 
+        shard->mail = message->_next; /* `run` may free it. */
         shard->messages++;
         message->run(message);
-        message = next;
     }
 }
 
@@ -263,15 +271,22 @@ static void plan_trim(struct torc__shard *shard)
 
 static bool something_left(const struct torc__shard *shard)
 {
-    return shard->root._fiber_count > 0 ||
-           (shard->closing && torc__driver_in_flight(shard->driver) > 0);
+    return shard->root._fiber_count > 0 || shard->refused != NULL ||
+           (shard->closing && (shard->mail != NULL || torc__driver_in_flight(shard->driver) > 0));
 }
 
-/* All fibers have ended. Feeds that have begun again since the last round are among these. */
+/* All fibers have ended. */
 static void cancel_feeds(struct torc__shard *shard)
 {
     for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
         torc__op_hurry(shard, feed);
+}
+
+/* Those that would have begun while the shard closes: see torc_op_prepare_feed(). */
+static void end_refused(struct torc__shard *shard)
+{
+    while (shard->refused != NULL)
+        shard->refused->_complete(shard->refused, -ECANCELED, 0, 0); /* Which takes it out. */
 }
 
 static void run_loop(struct torc__shard *shard)
@@ -279,12 +294,16 @@ static void run_loop(struct torc__shard *shard)
     struct torc__driver *driver = shard->driver;
 
     while (something_left(shard)) {
+        if (unlikely(shard->refused != NULL)) {
+            end_refused(shard);
+            continue; /* Perhaps nothing is left. */
+        }
         shard->rounds++;
-        if (unlikely(shard->closing) && shard->root._fiber_count == 0)
+        if (unlikely(shard->closing) && shard->root._fiber_count == 0 && shard->mail == NULL)
             cancel_feeds(shard);
         if (shard->before_turn != NULL)
             shard->before_turn(shard);
-        if (shard->ready_first != NULL) {
+        if (shard->ready_first != NULL || unlikely(shard->mail != NULL)) {
             adapt_budget(shard, note_round(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
@@ -359,6 +378,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->runtime = options->runtime;
     shard->pool = options->pool;
     shard->index = options->index;
+    shard->random = options->index * UINT64_C(0x9e3779b97f4a7c15); /* Shards choose differently. */
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
     shard->budget_full = ROUND_OPS_MAX;
@@ -427,17 +447,13 @@ void torc__shard_stop(struct torc__shard *shard)
  */
 static void close_down(struct torc__shard *shard)
 {
-    struct torc_message *message = torc__mailbox_close(shard->mailbox);
+    struct torc_message **last = &shard->mail;
 
+    while (*last != NULL)
+        last = &(*last)->_next;
+    *last = torc__mailbox_close(shard->mailbox);
     shard->closing = true;
-    while (message != NULL) {
-        struct torc_message *next = message->_next;
-
-        shard->messages++;
-        message->run(message);
-        message = next;
-    }
-    run_loop(shard); /* It cancels the feeds. */
+    run_loop(shard); /* It cancels the feeds when the messages have been run. */
 }
 
 int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,

@@ -61,15 +61,13 @@ static int fail(struct client *client, const char *error)
     return -EPROTO;
 }
 
-/* Have `count` bytes of this request; where they are to come, what was before is finished first. */
-static int want(struct client *client, size_t count)
+/* Wait for `count` bytes of this request. All that was before it is finished first. */
+static int wait_for(struct client *client, size_t count)
 {
     const void *data;
     ssize_t length;
     int result;
 
-    if (client->length - client->used >= count)
-        return 0;
     if (count > (size_t)client->shard->server->value_max + ((size_t)48 << 20))
         return fail(client, "request too large");
     result = finish_batch(client);
@@ -84,26 +82,40 @@ static int want(struct client *client, size_t count)
     return torc_mutex_lock(&client->output);
 }
 
-static int add_span(struct client *client, size_t from, size_t length)
+/* Have `count` bytes of this request. */
+static inline int want(struct client *client, size_t count)
+{
+    return client->length - client->used >= count ? 0 : wait_for(client, count);
+}
+
+static int extend_spans(struct client *client)
+{
+    const uint32_t room = client->span_room > 0 ? 2 * client->span_room : SPANS_LEAST;
+    int result = route_batch(client); /* Whose spans are about to move. */
+    struct span *larger = result == 0 ? realloc(client->spans, room * sizeof(*larger)) : NULL;
+
+    if (larger == NULL)
+        return result < 0 ? result : -ENOMEM;
+    client->spans = larger;
+    client->span_room = room;
+    return 0;
+}
+
+static inline int add_span(struct client *client, size_t from, size_t length)
 {
     if (client->first + client->count == client->span_room) {
-        const uint32_t room = client->span_room > 0 ? 2 * client->span_room : SPANS_LEAST;
-        int result = route_batch(client); /* Whose spans are about to move. */
-        struct span *larger =
-            result == 0 ? realloc(client->spans, room * sizeof(*larger)) : client->spans;
+        int result = extend_spans(client);
 
-        if (result < 0 || larger == NULL)
-            return result < 0 ? result : -ENOMEM;
-        client->spans = larger;
-        client->span_room = room;
+        if (result < 0)
+            return result;
     }
     client->spans[client->first + client->count++] =
         (struct span){(uint32_t)from, (uint32_t)length};
     return 0;
 }
 
-/* Read a line that consists of a mark and a number. */
-static int read_number(struct client *client, char mark, int64_t *ret_number)
+/* Read a line that consists of a mark and a number, however it comes and whatever is wrong. */
+static int read_any_number(struct client *client, char mark, int64_t *ret_number)
 {
     const bool is_count = mark == '*';
     char unexpected[] = "expected '$', got '?'";
@@ -128,6 +140,24 @@ static int read_number(struct client *client, char mark, int64_t *ret_number)
     if (!parse_integer((struct slice){line + 1, (size_t)(end - line - 1)}, ret_number))
         return fail(client, is_count ? "invalid multibulk length" : "invalid bulk length");
     client->at += (size_t)(end + 2 - line);
+    return 0;
+}
+
+/* The same. This is where most of parsing is done, so the usual is done here. */
+static inline int read_number(struct client *client, char mark, int64_t *ret_number)
+{
+    const char *line = client->input + client->at;
+    const size_t length = client->length - client->at;
+    int64_t number = 0;
+    size_t at = 1;
+
+    for (; at < length && at < 10 && line[at] >= '0' && line[at] <= '9'; at++)
+        number = 10 * number + (line[at] - '0');
+    if (at == 1 || at + 1 >= length || line[0] != mark || line[at] != '\r' ||
+        (line[1] == '0' && at > 2))
+        return read_any_number(client, mark, ret_number);
+    client->at += at + 2;
+    *ret_number = number;
     return 0;
 }
 

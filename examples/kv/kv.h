@@ -64,6 +64,7 @@ struct reply {
 };
 
 void reply_raw(struct reply *reply, const void *bytes, size_t count);
+void reply_string(struct reply *reply, const char *protocol_text);
 void reply_printf(struct reply *reply, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* "-ERR ", and the text with its line ends as blanks. Returns NULL, as a command_fn does then. */
@@ -126,7 +127,6 @@ struct call {
     struct reply *reply;
     int64_t number;   /* that is added to those of the other parts */
     const char *said; /* what the command returned */
-    struct reply reply_of_owner;
     bool is_done;
 };
 
@@ -200,7 +200,7 @@ struct client {
     uint32_t count; /* and are so many */
     char *words;    /* of a line */
     /* A batch: requests that wait for others to go to other shards. */
-    struct call *calls;
+    struct batch *batch;
     unsigned call_count;
     unsigned answered;
     /* Of the parts of a request, so far. */

@@ -55,6 +55,11 @@ void reply_raw(struct reply *reply, const void *bytes, size_t count)
     reply->used += count;
 }
 
+void reply_string(struct reply *reply, const char *protocol_text)
+{
+    reply_raw(reply, protocol_text, strlen(protocol_text));
+}
+
 static void vprint(struct reply *reply, const char *format, va_list arguments)
 {
     va_list again;
@@ -83,7 +88,7 @@ const char *reply_error(struct reply *reply, const char *format, ...)
     va_list arguments;
     size_t from;
 
-    reply_printf(reply, "-ERR ");
+    reply_string(reply, "-ERR ");
     from = reply->used;
     va_start(arguments, format);
     vprint(reply, format, arguments);
@@ -92,7 +97,7 @@ const char *reply_error(struct reply *reply, const char *format, ...)
         if (reply->bytes[from] == '\r' || reply->bytes[from] == '\n')
             reply->bytes[from] = ' ';
     }
-    reply_printf(reply, "\r\n");
+    reply_string(reply, "\r\n");
     return NULL;
 }
 
@@ -119,7 +124,7 @@ void reply_map(struct reply *reply, int64_t pairs)
 
 void reply_null(struct reply *reply)
 {
-    reply_printf(reply, reply->protocol == 2 ? "$-1\r\n" : "_\r\n");
+    reply_string(reply, reply->protocol == 2 ? "$-1\r\n" : "_\r\n");
 }
 
 void reply_bulk(struct reply *reply, const void *bytes, size_t length)
@@ -143,9 +148,9 @@ void reply_text(struct reply *reply, struct reply *text)
 {
     reply_number(reply, reply->protocol == 2 ? '$' : '=',
                  (int64_t)text->used + (reply->protocol == 2 ? 0 : 4));
-    reply_printf(reply, reply->protocol == 2 ? "" : "txt:");
+    reply_string(reply, reply->protocol == 2 ? "" : "txt:");
     reply_raw(reply, text->bytes, text->used);
-    reply_printf(reply, "\r\n");
+    reply_string(reply, "\r\n");
     reply->failed |= text->failed;
     reply_finish(text);
 }

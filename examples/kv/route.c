@@ -24,6 +24,12 @@
 #define BATCH_MAX  256u                /* calls */
 #define LARGE      ((size_t)64 * 1024) /* bytes of answers that are written before there are more */
 
+/* Calls that wait, and where others answer them. */
+struct batch {
+    struct call calls[BATCH_MAX];
+    struct reply replies[BATCH_MAX];
+};
+
 /* ---- Whose key it is ---- */
 
 /* CRC-16/XMODEM, four bits at a time. */
@@ -61,10 +67,9 @@ static unsigned owner_of(const struct server *server, struct slice key)
 
 /* ---- Calls ---- */
 
-static inline void run(struct call *call, struct shard *shard, struct reply *reply)
+static inline void run(struct call *call, struct shard *shard)
 {
     call->shard = shard;
-    call->reply = reply;
     call->number = 0;
     call->said = call->command->run(call);
 }
@@ -75,9 +80,10 @@ static void conclude(struct client *client, char kind)
     struct reply *reply = &client->reply;
     const char *said = client->said;
 
-    if (said != NULL && (said[0] == '+' || said[0] == '-'))
-        reply_printf(reply, "%s\r\n", said);
-    else if (said != NULL)
+    if (said != NULL && (said[0] == '+' || said[0] == '-')) {
+        reply_string(reply, said);
+        reply_string(reply, "\r\n");
+    } else if (said != NULL)
         (void)reply_error(reply, "%s", said);
     else if (kind == ':')
         reply_number(reply, ':', client->sum);
@@ -96,10 +102,12 @@ static int answer(struct client *client, struct call *call)
     if (kind == '*' && call->part == 0)
         reply_number(reply, '*', call->parts);
     if (call->is_done) {
-        reply_raw(reply, call->reply_of_owner.bytes, call->reply_of_owner.used);
-        reply->failed |= call->reply_of_owner.failed;
+        reply_raw(reply, call->reply->bytes, call->reply->used);
+        reply->failed |= call->reply->failed;
+        reply_reset(call->reply);
     } else {
-        run(call, client->shard, reply);
+        call->reply = reply;
+        run(call, client->shard);
     }
     client->said = client->said != NULL ? client->said : call->said;
     client->sum += call->number;
@@ -113,15 +121,16 @@ static int run_errand(void *arg)
 {
     struct call *call = arg;
     struct client *client = call->client;
+    const struct call *end = client->batch->calls + client->call_count;
     const unsigned owner = call->owner;
     size_t said = 0;
 
-    for (; call < client->calls + client->call_count && said < LARGE; call++) {
+    for (; call < end && said < LARGE; call++) {
         if (call->owner != owner || call->is_done)
             continue;
-        run(call, &client->shard->server->shards[owner], &call->reply_of_owner);
+        run(call, &client->shard->server->shards[owner]);
         call->is_done = true;
-        said += call->reply_of_owner.used;
+        said += call->reply->used;
     }
     return 0;
 }
@@ -143,10 +152,10 @@ static int run_errands(struct client *client)
         unsigned i = client->answered;
 
         while (i < client->call_count &&
-               (client->calls[i].owner != shard || client->calls[i].is_done))
+               (client->batch->calls[i].owner != shard || client->batch->calls[i].is_done))
             i++;
         if (shard != client->shard->index && i < client->call_count)
-            result = torc_scope_spawn(&scope, send_errand, &client->calls[i]);
+            result = torc_scope_spawn(&scope, send_errand, &client->batch->calls[i]);
     }
     closed = torc_scope_close(&scope);
     return result < 0 ? result : closed;
@@ -159,12 +168,11 @@ int route_batch(struct client *client)
     while (result == 0 && client->answered < client->call_count) {
         result = run_errands(client);
         while (result == 0 && client->answered < client->call_count) {
-            struct call *call = &client->calls[client->answered];
+            struct call *call = &client->batch->calls[client->answered];
 
             if (!call->is_done && call->owner != client->shard->index)
                 break; /* There was too much to say. */
             result = answer(client, call);
-            reply_reset(&call->reply_of_owner);
             client->answered++;
         }
     }
@@ -174,9 +182,9 @@ int route_batch(struct client *client)
 
 void route_finish(struct client *client)
 {
-    for (unsigned i = 0; client->calls != NULL && i < BATCH_MAX; i++)
-        reply_finish(&client->calls[i].reply_of_owner);
-    free(client->calls);
+    for (unsigned i = 0; client->batch != NULL && i < BATCH_MAX; i++)
+        reply_finish(&client->batch->replies[i]);
+    free(client->batch);
 }
 
 /* ---- Requests ---- */
@@ -187,16 +195,14 @@ static int route_call(struct client *client, struct call *call)
 
     if (client->call_count == 0 && call->owner == client->shard->index)
         return answer(client, call);
-    if (client->calls == NULL)
-        client->calls = calloc(BATCH_MAX, sizeof(*client->calls));
-    else if (client->call_count == BATCH_MAX)
+    if (client->batch == NULL && (client->batch = calloc(1, sizeof(*client->batch))) == NULL)
+        return -ENOMEM;
+    if (client->call_count == BATCH_MAX)
         result = route_batch(client);
-    if (result == 0 && client->calls != NULL) {
-        call->reply_of_owner = client->calls[client->call_count].reply_of_owner;
-        call->reply_of_owner.protocol = client->reply.protocol;
-        client->calls[client->call_count++] = *call;
-    }
-    return client->calls != NULL ? result : -ENOMEM;
+    call->reply = &client->batch->replies[client->call_count];
+    call->reply->protocol = client->reply.protocol;
+    client->batch->calls[client->call_count++] = *call;
+    return result;
 }
 
 /* With version 2 of the protocol, who has subscribed may do little else. */

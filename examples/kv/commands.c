@@ -74,11 +74,20 @@ static int printable(struct slice word, int most)
     return (int)strnlen(word.at, word.length < (size_t)most ? word.length : (size_t)most);
 }
 
-static const struct command *find_name(const char *name, size_t length)
+static bool is_word(struct slice slice, const char *word)
+{
+    return slice.length == strlen(word) && strncasecmp(slice.at, word, slice.length) == 0;
+}
+
+bool arg_is(const struct call *call, unsigned index, const char *word)
+{
+    return is_word(arg(call, index), word);
+}
+
+static const struct command *find_name(struct slice name)
 {
     for (const struct command *command = commands; command < commands + COMMAND_COUNT; command++) {
-        if (command->name[0] == (name[0] | 0x20) && strncasecmp(command->name, name, length) == 0 &&
-            command->name[length] == '\0')
+        if (command->name[0] == (name.at[0] | 0x20) && is_word(name, command->name))
             return command;
     }
     return NULL;
@@ -88,7 +97,7 @@ static const struct command *find_name(const char *name, size_t length)
 static const struct command *find(const struct call *call, bool by_first_only)
 {
     const struct slice first = arg(call, 0);
-    const struct command *command = find_name(first.at, first.length);
+    const struct command *command = find_name(first);
     char name[32];
 
     if (command == NULL || command->place == BY_KEY)
@@ -99,7 +108,7 @@ static const struct command *find(const struct call *call, bool by_first_only)
         return command;
     (void)snprintf(name, sizeof(name), "%s|%.*s", command->name, printable(arg(call, 1), 20),
                    arg(call, 1).at);
-    return find_name(name, first.length + 1 + arg(call, 1).length);
+    return find_name((struct slice){name, first.length + 1 + arg(call, 1).length});
 }
 
 const struct command *command_find(const struct call *call)
@@ -135,13 +144,6 @@ void command_refuse(struct call *call)
         (void)reply_error(call->reply, "unknown command '%.*s', with args beginning with: %s",
                           printable(arg(call, 0), WORDS_MAX), arg(call, 0).at, words);
     }
-}
-
-bool arg_is(const struct call *call, unsigned index, const char *word)
-{
-    const struct slice argument = arg(call, index);
-
-    return strncasecmp(argument.at, word, argument.length) == 0 && word[argument.length] == '\0';
 }
 
 bool parse_integer(struct slice text, int64_t *ret_number)
@@ -254,10 +256,11 @@ static const char *run_client_set_name(struct call *call)
 
 static const char *run_client_name(struct call *call)
 {
-    if (call->client->name != NULL)
-        reply_bulk(call->reply, call->client->name, strlen(call->client->name));
-    else
+    if (call->client->name == NULL) {
         reply_null(call->reply);
+    } else {
+        reply_bulk(call->reply, call->client->name, strlen(call->client->name));
+    }
     return NULL;
 }
 

@@ -61,11 +61,14 @@ static struct entry *put(struct call *call, struct entry *entry, size_t keep, st
                        (keep == 0 && to->value_room > 2 * length + 64))) {
         char *value = realloc(to->value, room + 1);
 
-        if (value == NULL && entry == NULL)
-            drop(call->shard, to);
-        to = value != NULL ? to : NULL;
-        if (to != NULL)
-            to->value = value, to->value_room = (uint32_t)room;
+        if (value != NULL) {
+            to->value = value;
+            to->value_room = (uint32_t)room;
+        } else {
+            if (entry == NULL)
+                drop(call->shard, to);
+            to = NULL;
+        }
     }
     call->reply->failed |= to == NULL;
     if (to == NULL)
@@ -83,10 +86,11 @@ static const char *answer(const struct call *call, int64_t number)
 
 static const char *answer_value(const struct call *call, const struct entry *entry)
 {
-    if (entry != NULL)
-        reply_bulk(call->reply, entry->value, entry->value_length);
-    else
+    if (entry == NULL) {
         reply_null(call->reply);
+    } else {
+        reply_bulk(call->reply, entry->value, entry->value_length);
+    }
     return NULL;
 }
 

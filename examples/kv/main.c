@@ -42,10 +42,11 @@ static int accept_all(struct server *server, struct torc_listener *listener)
 
     while (fd >= 0 || torc_accept_error_is_transient(fd)) {
         fd = torc_listener_accept(listener, NULL);
-        if (fd >= 0)
+        if (fd >= 0) {
             start_client(server, fd);
-        else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS)
+        } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS) {
             fd = torc_sleep(ACCEPT_PAUSE); /* Until other connections have ended. */
+        }
     }
     return fd == -ECANCELED ? 0 : fd;
 }

@@ -83,12 +83,13 @@ static void conclude(struct client *client, char kind)
     if (said != NULL && (said[0] == '+' || said[0] == '-')) {
         reply_string(reply, said);
         reply_string(reply, "\r\n");
-    } else if (said != NULL)
+    } else if (said != NULL) {
         (void)reply_error(reply, "%s", said);
-    else if (kind == ':')
+    } else if (kind == ':') {
         reply_number(reply, ':', client->sum);
-    else if (kind == '$')
+    } else if (kind == '$') {
         reply_text(reply, &client->text);
+    }
     client->said = NULL;
     client->sum = 0;
 }
@@ -222,18 +223,19 @@ static int run_by_client(struct client *client, struct call *call)
     call->reply = &client->reply;
     if (result < 0)
         return result;
-    if (command == NULL)
+    if (command == NULL) {
         command_refuse(call);
-    else if (is_refused(client, command))
+    } else if (is_refused(client, command)) {
         (void)reply_error(&client->reply,
                           "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
                           "QUIT / RESET are allowed in this context",
                           command->name);
-    else if (command->place != BY_CLIENT)
+    } else if (command->place != BY_CLIENT) {
         (void)reply_error(&client->reply, "key exceeds maximum allowed size (%zu bytes)",
                           (size_t)client->shard->server->key_max);
-    else
+    } else {
         return answer(client, call);
+    }
     return 0;
 }
 

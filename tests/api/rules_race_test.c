@@ -17,8 +17,8 @@
 
 #define CHUNK_MAX 20000
 /* A race goes on until so many waits have been ended, or, where that seldom succeeds, begun. */
-#define CANCELS_ENOUGH 1000u
-#define WAITS_ENOUGH   100000u
+#define CANCELS_ENOUGH 200u
+#define WAITS_ENOUGH   4000u
 
 /* What the fibers of a race share. */
 struct race {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * epoll_test.c - operations on the epoll driver: each completes once, however many there are.
+ * epoll_test.c - operations on the epoll driver, however many there are; with boundary_test.c.
  */
 #include "unit/driver/epoll_rig.h"
 #include <signal.h>
@@ -8,33 +8,6 @@
 
 /* The two ways to wait: to the nanosecond, and as before Linux 5.11. */
 static const unsigned ways[] = {0, TORC_FEATURE_EXT_ARG};
-
-TEST(an_op_completes_once_with_the_result_of_the_kernel)
-{
-    struct torc__epoll epoll;
-    struct noted_op ops[3];
-    int ends[2];
-    char byte = 0;
-
-    start(&epoll);
-    harness_pipe(ends);
-    harness_put(ends[1], "x", 1);
-
-    io_uring_prep_nop(prepare(&epoll, &ops[0]));
-    io_uring_prep_read(prepare(&epoll, &ops[1]), ends[0], &byte, 1, 0);
-    io_uring_prep_read(prepare(&epoll, &ops[2]), -1, &byte, 1, 0);
-    turn_until_ended(&epoll, ops, 3);
-
-    expect_each_told_once(&ops[0], 1, 0);
-    expect_each_told_once(&ops[1], 1, 1);
-    expect_each_told_once(&ops[2], 1, -EBADF);
-    EXPECT_INT(byte, ==, 'x');
-    EXPECT_UINT(epoll.base.stats.ops, ==, 3);
-    EXPECT_UINT(epoll.base.stats.ops_ended, ==, 3);
-    EXPECT_UINT(epoll.base.stats.completions, ==, 3);
-    harness_close_pair(ends);
-    stop(&epoll);
-}
 
 TEST(an_sqe_is_handed_out_cleared_with_the_op_as_its_user_data)
 {
@@ -263,24 +236,6 @@ TEST(cancel_of_an_op_that_waits_ends_it_at_the_next_turn_and_no_other)
     stop(&epoll);
 }
 
-TEST(cancel_of_a_completed_op_does_nothing)
-{
-    struct torc__epoll epoll;
-    struct noted_op done;
-    struct noted_op other;
-
-    start(&epoll);
-    io_uring_prep_nop(prepare(&epoll, &done));
-    turn_until_ended(&epoll, &done, 1);
-    io_uring_prep_nop(prepare(&epoll, &other));
-    cancel(&epoll, &other);
-    cancel(&epoll, &done);
-    settle(&epoll);
-    expect_each_told_once(&done, 1, 0);
-    expect_each_told_once(&other, 1, 0);
-    stop(&epoll);
-}
-
 TEST(an_op_that_races_with_its_cancel_keeps_its_data)
 {
     struct torc__epoll epoll;
@@ -392,25 +347,6 @@ TEST(a_turn_leaves_errno_alone)
 }
 
 /* ---- What breaks the contract ---- */
-
-static void finish_with_an_op_in_flight(void)
-{
-    struct torc__epoll epoll;
-    struct noted_op op;
-    char byte;
-    int ends[2];
-
-    start(&epoll);
-    harness_pipe(ends);
-    io_uring_prep_read(prepare(&epoll, &op), ends[0], &byte, 1, 0);
-    turn(&epoll, DRIVER_NO_WAIT);
-    torc__epoll_ops.finish(&epoll.base);
-}
-
-TEST(finishing_with_ops_in_flight_aborts)
-{
-    harness_expect_death(finish_with_an_op_in_flight, SIGABRT, "assertion failed");
-}
 
 static void change_state_in_a_way_that_is_none(void)
 {

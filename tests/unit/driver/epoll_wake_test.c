@@ -20,32 +20,6 @@ static void wait_for_wakeups(struct torc__epoll *epoll, uint64_t count)
     }
 }
 
-TEST(a_wake_before_the_wait_ends_it_at_once)
-{
-    struct torc__epoll epoll;
-
-    start(&epoll);
-    wake(&epoll);
-    wait_for_wakeups(&epoll, 1);
-    wake(&epoll);
-    EXPECT_INT(turn(&epoll, TORC_FOREVER), ==, 0);
-    EXPECT_UINT(epoll.base.stats.wakeups_received, ==, 2);
-    stop(&epoll);
-}
-
-TEST(many_wakes_before_a_wait_are_one)
-{
-    struct torc__epoll epoll;
-
-    start(&epoll);
-    for (unsigned i = 0; i < 10000; i++)
-        wake(&epoll);
-    wait_for_wakeups(&epoll, 1);
-    EXPECT_UINT(waits_during(&epoll, 50 * TORC_MILLISECOND), <=, 3);
-    EXPECT_UINT(epoll.base.stats.wakeups_received, ==, 1);
-    stop(&epoll);
-}
-
 struct waker {
     struct torc__epoll *epoll;
     atomic_uint asked; /* How many wake-ups the waiting thread has asked for. */

@@ -1,38 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * uring_test.c - operations on the io_uring driver: each completes once, however many there are.
+ * uring_test.c - operations on the io_uring driver, however many there are; with boundary_test.c.
  */
 #include "unit/driver/rig.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-
-TEST(an_op_completes_once_with_the_result_of_the_kernel)
-{
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-        struct noted_op ops[3];
-        int ends[2];
-        char byte = 0;
-
-        start(&uring, rungs[rung]);
-        harness_pipe(ends);
-        harness_put(ends[1], "x", 1);
-
-        io_uring_prep_nop(prepare(&uring, &ops[0]));
-        io_uring_prep_read(prepare(&uring, &ops[1]), ends[0], &byte, 1, 0);
-        io_uring_prep_read(prepare(&uring, &ops[2]), -1, &byte, 1, 0);
-        turn_until_ended(&uring, ops, 3);
-
-        expect_each_told_once(&ops[0], 1, 0);
-        expect_each_told_once(&ops[1], 1, 1);
-        expect_each_told_once(&ops[2], 1, -EBADF);
-        EXPECT_INT(byte, ==, 'x');
-        EXPECT_UINT(uring.base.stats.ops, ==, 3);
-        harness_close_pair(ends);
-        stop(&uring);
-    }
-}
 
 TEST(nothing_reaches_the_kernel_before_the_driver_turns)
 {
@@ -248,59 +221,6 @@ TEST(cancel_of_an_op_in_flight_ends_it_and_no_other)
     }
 }
 
-TEST(cancel_of_a_completed_op_does_nothing)
-{
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-        struct noted_op done;
-        struct noted_op untold;
-
-        start(&uring, rungs[rung]);
-        prepare_nops(&uring, &done, 1);
-        turn_until_ended(&uring, &done, 1);
-        prepare_nops(&uring, &untold, 1);
-        cancel(&uring, &untold);
-        cancel(&uring, &done);
-        turn_until_ended(&uring, &untold, 1);
-        turn(&uring, torc__clock_now() + TORC_MILLISECOND);
-
-        expect_each_told_once(&done, 1, 0);
-        expect_each_told_once(&untold, 1, 0);
-        EXPECT_UINT(uring.base.stats.ops, ==, 2);
-        stop(&uring);
-    }
-}
-
-TEST(an_op_that_races_with_its_cancel_keeps_its_data)
-{
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-        int ends[2];
-
-        start(&uring, rungs[rung]);
-        harness_unix_pair(ends);
-        for (unsigned i = 0; i < 2000; i++) {
-            struct noted_op read;
-            struct noted_op write;
-            char byte = 0;
-
-            io_uring_prep_read(prepare(&uring, &read), ends[0], &byte, 1, 0);
-            if (i & 1)
-                turn(&uring, DRIVER_NO_WAIT);
-            io_uring_prep_write(prepare(&uring, &write), ends[1], "x", 1, 0);
-            cancel(&uring, &read);
-            turn_until_ended(&uring, &write, 1);
-            turn_until_ended(&uring, &read, 1);
-
-            expect_each_told_once(&write, 1, 1);
-            expect_each_told_once(&read, 1, byte == 'x' ? 1 : -ECANCELED);
-            EXPECT_UINT(harness_drain(ends[0]), ==, byte == 'x' ? 0 : 1);
-        }
-        harness_close_pair(ends);
-        stop(&uring);
-    }
-}
-
 /* ---- The end of a turn, and of a driver ---- */
 
 TEST(a_turn_ends_though_each_completion_begins_another_op)
@@ -323,23 +243,4 @@ TEST(a_turn_ends_though_each_completion_begins_another_op)
     while (torc__driver_in_flight(&uring.base) > 0)
         turn(&uring, DRIVER_NO_WAIT);
     stop(&uring);
-}
-
-static void finish_with_an_op_in_flight(void)
-{
-    struct torc__uring uring;
-    struct noted_op op;
-    int ends[2];
-
-    start(&uring, 0);
-    harness_pipe(ends);
-    io_uring_prep_poll_multishot(prepare(&uring, &op), ends[0], POLLIN);
-    turn(&uring, DRIVER_NO_WAIT);
-    stop(&uring);
-}
-
-/* The kernel might still write to memory that is the op's. */
-TEST(finishing_with_ops_in_flight_aborts)
-{
-    harness_expect_death(finish_with_an_op_in_flight, SIGABRT, "assertion failed");
 }

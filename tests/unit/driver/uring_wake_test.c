@@ -48,38 +48,6 @@ static void wait_for_wakeups(struct torc__uring *uring, uint64_t count)
     }
 }
 
-TEST(a_wake_before_the_wait_ends_it_at_once)
-{
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-
-        start(&uring, rungs[rung]);
-        wake(&uring, NULL);
-        wait_for_wakeups(&uring, 1);
-        stop(&uring);
-    }
-}
-
-TEST(many_wakes_before_a_wait_are_one)
-{
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-        const uint64_t begun_ns = torc__clock_now();
-
-        start(&uring, rungs[rung]);
-        for (unsigned i = 0; i < 10000; i++)
-            wake(&uring, NULL);
-        wait_for_wakeups(&uring, 1);
-        uring.base.stats.waits = 0;
-        while (torc__clock_now() < begun_ns + 100 * TORC_MILLISECOND)
-            turn(&uring, begun_ns + 100 * TORC_MILLISECOND);
-
-        EXPECT_UINT(uring.base.stats.waits, <=, 3);
-        EXPECT_UINT(uring.base.stats.wakeups_received, ==, 1);
-        stop(&uring);
-    }
-}
-
 TEST(finish_after_a_wake_that_nobody_waited_for_returns)
 {
     for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {

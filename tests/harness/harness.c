@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TIMEOUT_S      20
+#define TIMEOUT_S      60
 #define SLOW_TIMEOUT_S 200
 #define SKIPPED_STATUS 77
 

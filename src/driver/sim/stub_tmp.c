@@ -38,14 +38,12 @@ int torc__sim_socket_pair(struct sim_host *host, int type, struct sim_file *ret_
     (void)ret_files;
     return -EINVAL;
 }
-int torc__sim_pipe_open(struct sim_host *host, int flags, struct sim_file *ret_files[2])
 {
     (void)host;
     (void)flags;
     (void)ret_files;
     return -EINVAL;
 }
-ssize_t torc__sim_splice(struct sim_file *in, off_t *in_offset, struct sim_file *out,
                          off_t *out_offset, size_t size, unsigned flags)
 {
     (void)in;
@@ -56,7 +54,6 @@ ssize_t torc__sim_splice(struct sim_file *in, off_t *in_offset, struct sim_file 
     (void)flags;
     return -EINVAL;
 }
-ssize_t torc__sim_tee(struct sim_file *in, struct sim_file *out, size_t size, unsigned flags)
 {
     (void)in;
     (void)out;

@@ -313,6 +313,11 @@ void torc__pool_destroy(struct torc__pool *pool)
     free(pool);
 }
 
+void torc__pool_abandon(struct torc__pool *pool)
+{
+    free(pool);
+}
+
 /* No thread could be started. Those there are do it in time; without any it cannot be done. */
 static int refused(struct torc__pool *pool, struct torc__job *job, int error)
 {

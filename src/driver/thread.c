@@ -22,6 +22,13 @@ uint64_t torc__thread_now(void)
     return torc__sim_world != NULL ? torc__sim_world->now_ns : torc__clock_now();
 }
 
+uint64_t torc__thread_unique(void)
+{
+    if (torc__sim_world != NULL)
+        return torc__sim_random(torc__sim_world);
+    return torc__clock_now() ^ ((uint64_t)getpid() << 40);
+}
+
 /* ---- Conditions ---- */
 
 void torc__condition_init(pthread_cond_t *condition)

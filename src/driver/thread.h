@@ -52,6 +52,9 @@ bool torc__thread_is_simulated(void);
 /* The clock of whatever world this is. */
 uint64_t torc__thread_now(void);
 
+/* A number that processes, and one at different times, hardly share. */
+uint64_t torc__thread_unique(void);
+
 /* The stack that the calling thread was started on. */
 void torc__thread_stack(const void **ret_low, size_t *ret_size);
 

@@ -121,6 +121,16 @@ const struct torc_options *torc__runtime_options(const struct torc__runtime *run
     return runtime->options;
 }
 
+void torc__runtime_abandon(struct torc__runtime *runtime)
+{
+    if (TORC_ASAN)
+        return;
+    for (unsigned i = 0; i < runtime->count; i++)
+        torc__mailbox_release(runtime->slots[i].mailbox);
+    torc__pool_abandon(runtime->pool);
+    free(runtime);
+}
+
 /* ---- Threads ---- */
 
 /* For programs that do not look at results: EPIPE, and EFBIG at RLIMIT_FSIZE. */

@@ -189,6 +189,14 @@ static void schedule(struct sim_world *world)
     errno = saved;
 }
 
+void torc__sim_give_up(struct sim_world *world, enum sim_verdict verdict)
+{
+    world->running->state = CONTEXT_WAITING;
+    give_up(world, verdict);
+    schedule(world);
+    abort(); /* Nobody goes on here. */
+}
+
 /* ---- Waiting ---- */
 
 static void go_on(struct sim_event *event)

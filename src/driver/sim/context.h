@@ -73,6 +73,9 @@ void torc__sim_context_trim(struct sim_world *world);
  */
 void torc__sim_bind_local(struct sim_world *world, void **variable);
 
+/* End the world for a reason: its root context goes on, and nobody else any more. */
+_Noreturn void torc__sim_give_up(struct sim_world *world, enum sim_verdict verdict);
+
 /* The running context waits until `until_ns`; or, if it `hears`, for torc__sim_wake(). */
 void torc__sim_wait(struct sim_world *world, uint64_t until_ns, bool hears);
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "driver/sim/console.h"
 #include "driver/sim/file.h"
+#include "driver/sim/plan.h"
 #include "driver/sim/watch_set.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -77,6 +78,7 @@ int torc__sim_host_add(struct sim_world *world, const char *name, const char *ad
 void torc__sim_host_destroy(struct sim_host *host)
 {
     torc__sim_fd_close_all(host, false);
+    torc__sim_plan_clear(host);
     free(host->files);
     free(host);
 }
@@ -196,6 +198,31 @@ int torc__sim_fd_close(struct sim_host *host, int fd)
         file->ops->closed(file);
     torc__sim_file_release(file);
     return 0;
+}
+
+int torc__sim_fd_replace(struct sim_host *host, int fd, struct sim_file *file)
+{
+    const unsigned place = (unsigned)fd - SIM_FD_BASE;
+    int result = 0;
+
+    if (fd < 0 || (fd >= SIM_CONSOLES && fd < SIM_FD_BASE) ||
+        (fd >= SIM_FD_BASE && place >= host->files_max))
+        result = -EBADF;
+    while (result == 0 && fd >= SIM_FD_BASE && place >= host->file_room)
+        result = make_room(host);
+    if (result < 0) {
+        torc__sim_file_release(file);
+        return result;
+    }
+    (void)torc__sim_fd_close(host, fd);
+    file->descriptors++;
+    if (fd < SIM_CONSOLES) {
+        host->console[fd] = file;
+    } else {
+        host->files[place] = file;
+        host->file_count++;
+    }
+    return fd;
 }
 
 static void close_one(struct sim_host *host, int fd, bool crashed)

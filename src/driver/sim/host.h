@@ -11,6 +11,7 @@
 struct sim_file;
 struct sim_disk;
 struct sim_net_host;
+struct sim_plan;
 
 /*
  * Simulated descriptors have numbers from here on, so that none is taken for one of the real ones
@@ -45,6 +46,8 @@ struct sim_host {
 
     struct sim_net_host *net; /* sim_net.h: ports, bound names */
     struct sim_disk *disk;    /* sim_disk.h */
+    struct sim_plan *plans;   /* plan.h */
+    void *owner;              /* of those who made it */
     struct sim_context *contexts;
     struct torc__sim *drivers; /* of its shards */
 };
@@ -87,6 +90,12 @@ int torc__sim_fd_open(struct sim_host *host, struct sim_file *file);
 
 /* The file of a descriptor; the reference stays the table's. NULL: there is none. */
 struct sim_file *torc__sim_fd_file(const struct sim_host *host, int fd);
+
+/*
+ * Let `fd` name a file, whatever it named before, as dup2(2) does. It takes the reference whatever
+ * comes of it. `fd`, -EBADF or -ENOMEM.
+ */
+int torc__sim_fd_replace(struct sim_host *host, int fd, struct sim_file *file);
 
 /* 0 or -EBADF. The file goes with its last reference, of which ops in flight have some. */
 int torc__sim_fd_close(struct sim_host *host, int fd);

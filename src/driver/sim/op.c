@@ -4,6 +4,7 @@
  */
 #include "base/log.h"
 #include "driver/sim/driver.h"
+#include "driver/sim/plan.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,7 +285,9 @@ static int try_op(struct sim_op *op)
             return -EBADF;
         op->file = torc__sim_file_acquire(file);
     }
-    result = code->may_fail ? mishap(op) : 0;
+    result = torc__sim_plan_look(op->sim->host, sqe->opcode, sqe->fd);
+    if (result == 0 && code->may_fail)
+        result = mishap(op);
     return result < 0 ? result : code->attempt(op, sqe);
 }
 

@@ -38,33 +38,17 @@ int torc__sim_socket_pair(struct sim_host *host, int type, struct sim_file *ret_
     (void)ret_files;
     return -EINVAL;
 }
-{
-    (void)host;
-    (void)flags;
-    (void)ret_files;
-    return -EINVAL;
-}
-                         off_t *out_offset, size_t size, unsigned flags)
-{
-    (void)in;
-    (void)in_offset;
-    (void)out;
-    (void)out_offset;
-    (void)size;
-    (void)flags;
-    return -EINVAL;
-}
-{
-    (void)in;
-    (void)out;
-    (void)size;
-    (void)flags;
-    return -EINVAL;
-}
 int torc__sim_free_path(struct sim_host *host, const struct sockaddr *address, socklen_t length)
 {
     (void)host;
     (void)address;
     (void)length;
     return -ENOENT;
+}
+int64_t torc__sim_disk_call(struct sim_host *host, int number, const uintptr_t arguments[6])
+{
+    (void)host;
+    (void)number;
+    (void)arguments;
+    return -ENOSYS;
 }

@@ -174,6 +174,8 @@ const char *torc__sim_verdict_text(enum sim_verdict verdict)
         return "it has not ended after as many events as it may have";
     case SIM_TOO_LATE:
         return "it has not ended in the time it may take";
+    case SIM_FAILED:
+        return "a check has failed";
     }
     return "";
 }

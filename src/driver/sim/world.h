@@ -52,6 +52,7 @@ enum sim_verdict {
     SIM_STUCK,    /* All wait, and nothing is going to happen. */
     SIM_TOO_BUSY, /* events_max have happened, */
     SIM_TOO_LATE, /* or time_max_ns have passed, and it has not come to an end. */
+    SIM_FAILED,   /* Somebody has found a fault in it. */
 };
 
 /* In words. */

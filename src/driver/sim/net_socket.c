@@ -57,6 +57,8 @@ int torc__sim_socket(struct sim_host *host, int family, int type, int protocol,
         return -EAFNOSUPPORT;
     if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP))
         file = &torc__sim_tcp_open(host, family)->file;
+    else if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP))
+        file = &torc__sim_udp_open(host, family)->file;
     if (file == NULL)
         return type == SOCK_STREAM || type == SOCK_DGRAM ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
     if (flags & SOCK_NONBLOCK)
@@ -106,6 +108,7 @@ int torc__sim_socket_bind(struct sim_file *file, const struct sockaddr *address,
     if (socket->is_bound || socket->is_connected)
         return -EINVAL;
     socket->is_port_chosen = place.port != 0;
+    socket->is_address_chosen = !torc__sim_ip_is_any(&place.ip);
     return torc__sim_port_bind(socket, &place, 0);
 }
 

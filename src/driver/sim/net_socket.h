@@ -65,12 +65,13 @@ struct sim_socket {
     int type;
     int values[OPTION_COUNT];
     struct linger linger;
-    int error;           /* SO_ERROR */
-    bool is_bound;       /* `local` is its place among the ports */
-    bool is_port_chosen; /* by the program: it keeps it until it is closed */
-    bool is_connected;   /* `peer` is set; of TCP, and both places are in the connection table */
-    bool shut_receive;   /* nothing more comes */
-    bool shut_send;      /* nothing more goes */
+    int error;              /* SO_ERROR */
+    bool is_bound;          /* `local` is its place among the ports */
+    bool is_port_chosen;    /* by the program: it keeps it until it is closed */
+    bool is_address_chosen; /* likewise */
+    bool is_connected;      /* `peer` is set; of TCP, and both places are in the connection table */
+    bool shut_receive;      /* nothing more comes */
+    bool shut_send;         /* nothing more goes */
     bool is_listening;
     struct sim_place local;
     struct sim_place peer;

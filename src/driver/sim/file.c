@@ -59,7 +59,8 @@ void torc__sim_wait_end(struct sim_waiter *waiter)
         file->waiters_last = waiter->link;
     }
     waiter->file = NULL;
-    torc__sim_file_release(file);
+    if (!waiter->is_weak)
+        torc__sim_file_release(file);
 }
 
 /* Whoever is told may end his wait, or another's, but begin none of this file. */

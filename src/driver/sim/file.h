@@ -98,6 +98,7 @@ struct sim_file {
     uint64_t serial;      /* of its host, for the trace: the how-manieth it was */
     struct sim_waiter *waiters_first; /* in the order in which they came */
     struct sim_waiter **waiters_last;
+    uint64_t served_ns;        /* when the last of those who waited is tried */
     struct sim_waiter *cursor; /* whom a notification that is under way tells next */
 };
 
@@ -127,6 +128,7 @@ struct sim_waiter {
     struct sim_waiter **link;
     uint32_t events; /* that it waits for; POLLERR and POLLHUP always */
     torc__sim_notice_fn *notice;
+    bool is_weak; /* It has no reference of its own; whoever closes the file sees to it. */
 };
 
 /* Wait: `notice` is called for each notification, until torc__sim_wait_end(). */

@@ -5,7 +5,9 @@
 #include "driver/sim/host.h"
 #include "base/compiler.h"
 #include "base/log.h"
+#include "driver/sim/console.h"
 #include "driver/sim/file.h"
+#include "driver/sim/watch_set.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -144,59 +146,70 @@ int torc__sim_fd_open(struct sim_host *host, struct sim_file *file)
     return SIM_FD_BASE + (int)place;
 }
 
-/* The place of a descriptor in the table; NULL if it is none. */
-static struct sim_file **place_of(const struct sim_host *host, int fd)
+int torc__sim_fd_begin(struct sim_host *host)
 {
-    const unsigned place = (unsigned)fd - SIM_FD_BASE;
-
-    return fd >= SIM_FD_BASE && place < host->file_room && host->files[place] != NULL
-               ? &host->files[place]
-               : NULL;
+    for (int fd = 0; fd < SIM_CONSOLES; fd++) {
+        if (torc__sim_console_open(host, fd, &host->console[fd]) < 0)
+            return -ENOMEM;
+        host->console[fd]->descriptors++;
+    }
+    return 0;
 }
 
 struct sim_file *torc__sim_fd_file(const struct sim_host *host, int fd)
 {
-    struct sim_file **place = place_of(host, fd);
+    const unsigned place = (unsigned)fd - SIM_FD_BASE;
 
-    return place != NULL ? *place : NULL;
+    if (fd >= 0 && fd < SIM_CONSOLES)
+        return host->console[fd];
+    return fd >= SIM_FD_BASE && place < host->file_room ? host->files[place] : NULL;
 }
 
-static struct sim_file *take(struct sim_host *host, struct sim_file **place)
+/* Take a descriptor's file away from it. NULL: it has none. */
+static struct sim_file *take(struct sim_host *host, int fd)
 {
-    struct sim_file *file = *place;
-    const unsigned index = (unsigned)(place - host->files);
+    struct sim_file *file = torc__sim_fd_file(host, fd);
+    const unsigned place = (unsigned)fd - SIM_FD_BASE;
 
-    *place = NULL;
-    host->file_count--;
-    file->descriptors--;
-    if (index < host->file_lowest)
-        host->file_lowest = index;
+    if (file == NULL)
+        return NULL;
+    if (fd < SIM_CONSOLES) {
+        host->console[fd] = NULL;
+    } else {
+        host->files[place] = NULL;
+        host->file_count--;
+        if (place < host->file_lowest)
+            host->file_lowest = place;
+    }
+    if (--file->descriptors == 0)
+        torc__sim_watch_forget(file);
     return file;
 }
 
 int torc__sim_fd_close(struct sim_host *host, int fd)
 {
-    struct sim_file **place = place_of(host, fd);
-    struct sim_file *file;
+    struct sim_file *file = take(host, fd);
 
-    if (place == NULL)
+    if (file == NULL)
         return -EBADF;
-    file = take(host, place);
     if (file->references > 1 && file->ops->closed != NULL)
         file->ops->closed(file);
     torc__sim_file_release(file);
     return 0;
 }
 
+static void close_one(struct sim_host *host, int fd, bool crashed)
+{
+    struct sim_file *file = take(host, fd);
+
+    if (file != NULL && --file->references == 0)
+        file->ops->release(file, crashed);
+}
+
 void torc__sim_fd_close_all(struct sim_host *host, bool crashed)
 {
-    for (unsigned i = 0; i < host->file_room; i++) {
-        struct sim_file *file = host->files[i];
-
-        if (file == NULL)
-            continue;
-        (void)take(host, &host->files[i]);
-        if (--file->references == 0)
-            file->ops->release(file, crashed);
-    }
+    for (int fd = 0; fd < SIM_CONSOLES; fd++)
+        close_one(host, fd, crashed);
+    for (unsigned i = 0; i < host->file_room; i++)
+        close_one(host, SIM_FD_BASE + (int)i, crashed);
 }

@@ -20,6 +20,8 @@ struct sim_net_host;
 /* How many a host may have open, if nothing else is said. */
 #define SIM_FILES_MAX 4096u
 
+#define SIM_CONSOLES 3
+
 #define SIM_NAME_MAX 63
 
 struct sim_host {
@@ -33,7 +35,8 @@ struct sim_host {
     struct in6_addr ipv6;
     int64_t clock_skew_ns; /* what CLOCK_REALTIME shows too much */
 
-    struct sim_file **files; /* by descriptor, less SIM_FD_BASE */
+    struct sim_file *console[SIM_CONSOLES]; /* descriptors 0, 1 and 2 */
+    struct sim_file **files;                /* by descriptor, less SIM_FD_BASE */
     unsigned file_room;
     unsigned file_count;
     unsigned file_lowest; /* below it none is free */
@@ -43,6 +46,7 @@ struct sim_host {
     struct sim_net_host *net; /* sim_net.h: ports, bound names */
     struct sim_disk *disk;    /* sim_disk.h */
     struct sim_context *contexts;
+    struct torc__sim *drivers; /* of its shards */
 };
 
 /*
@@ -64,7 +68,16 @@ struct sim_host *torc__sim_host_by_ipv4(const struct sim_world *world, struct in
 struct sim_host *torc__sim_host_by_ipv6(const struct sim_world *world,
                                         const struct in6_addr *address);
 
+/* What CLOCK_REALTIME shows there. */
+static inline uint64_t torc__sim_host_realtime(const struct sim_host *host)
+{
+    return host->world->now_ns - SIM_EPOCH_NS + SIM_REALTIME_NS + (uint64_t)host->clock_skew_ns;
+}
+
 /* ---- Descriptors ---- */
+
+/* Give the host's process what every process begins with. 0 or -ENOMEM. */
+int torc__sim_fd_begin(struct sim_host *host);
 
 /* Whether another descriptor could be given out; ask before you make what would get it. */
 bool torc__sim_fd_is_free(const struct sim_host *host);

@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/log.h"
+#include "driver/sim/context.h"
+#include "driver/sim/driver.h"
 #include "driver/sim/host.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -129,7 +131,10 @@ struct sim_world *torc__sim_world_create(uint64_t seed, const struct torc_sim_ch
     world->now_ns = SIM_EPOCH_NS;
     world->trace_hash = seed;
     world->last_host = &world->hosts;
-    world->runnable_last = &world->runnable_first;
+    if (torc__sim_context_init_root(world) < 0) {
+        free(world);
+        return NULL;
+    }
     for (int i = 0; i < 4; i++)
         world->random.state[i] = splitmix64(&state);
     if (chaos != NULL) {
@@ -150,7 +155,25 @@ void torc__sim_world_destroy(struct sim_world *world)
         world->hosts = host->next;
         torc__sim_host_destroy(host);
     }
+    torc__sim_context_trim(world);
+    torc__sim_op_free_records(world);
     TORC_ASSERT(world->heap_count == 0); /* All events have had owners. */
     free(world->heap);
+    free(world->root);
     free(world);
+}
+
+const char *torc__sim_verdict_text(enum sim_verdict verdict)
+{
+    switch (verdict) {
+    case SIM_GOES_ON:
+        return "it goes on";
+    case SIM_STUCK:
+        return "all wait for ever: nothing is going to happen any more";
+    case SIM_TOO_BUSY:
+        return "it has not ended after as many events as it may have";
+    case SIM_TOO_LATE:
+        return "it has not ended in the time it may take";
+    }
+    return "";
 }

@@ -17,10 +17,12 @@
 #include <stdint.h>
 #include <torc/sim_chaos.h>
 
+struct sim_completion;
 struct sim_context;
 struct sim_event;
 struct sim_host;
 struct sim_net;
+struct sim_op;
 
 /* ---- What is going to happen ---- */
 
@@ -44,6 +46,17 @@ static inline bool torc__sim_event_is_set(const struct sim_event *event)
 
 /* ---- The world ---- */
 
+/* Whether it goes on; if not, its root context runs, and what is left is dropped. */
+enum sim_verdict {
+    SIM_GOES_ON,
+    SIM_STUCK,    /* All wait, and nothing is going to happen. */
+    SIM_TOO_BUSY, /* events_max have happened, */
+    SIM_TOO_LATE, /* or time_max_ns have passed, and it has not come to an end. */
+};
+
+/* In words. */
+const char *torc__sim_verdict_text(enum sim_verdict verdict);
+
 /* The dice: xoshiro256**, seeded by splitmix64. */
 struct sim_random {
     uint64_t state[4];
@@ -65,11 +78,19 @@ struct sim_world {
     unsigned host_count;
     struct sim_net *net; /* what connects them; sim_net.h */
 
-    /* Who runs; scheduler.h. */
+    /* Who runs; context.h. */
+    struct sim_context *root;
     struct sim_context *running;
-    struct sim_context *runnable_first;
-    struct sim_context **runnable_last;
-    unsigned runnable_count;
+    struct sim_context *next;    /* to run */
+    struct sim_context *waiting; /* on a key, in the order in which they came */
+    struct sim_context *ended;   /* to be freed by the next one */
+    struct sim_context *free_contexts;
+    void **local;                              /* see torc__sim_bind_local() */
+    enum sim_verdict verdict;                  /* on the world as a whole ... */
+    void (*gives_up)(struct sim_world *world); /* ... and who wants to know */
+
+    struct sim_op *free_ops; /* driver.h */
+    struct sim_completion *free_completions;
 
     uint64_t trace_hash;
     bool trace; /* in words, on stderr */

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ambient.c - the simulated world of an ordinary program.
+ */
+#include "driver/sim/ambient.h"
+#include "base/log.h"
+#include "driver/sim/context.h"
+#include "driver/sim/machine.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of this thread; it is freed when that ends. */
+static _Thread_local struct sim_world *ambient;
+static pthread_key_t key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+
+/* ---- The environment ---- */
+
+int torc__sim_read_seed(uint64_t otherwise, uint64_t *ret_seed)
+{
+    const char *text = getenv("TORC_SIM_SEED");
+    char *end;
+
+    *ret_seed = otherwise;
+    if (text == NULL || *text == '\0')
+        return 0;
+    errno = 0;
+    *ret_seed = strtoull(text, &end, 0);
+    return *end != '\0' || errno != 0 ? -EINVAL : 0;
+}
+
+int torc__sim_read_chaos(enum torc_sim_preset otherwise, struct torc_sim_chaos *ret_chaos)
+{
+    static const char *const names[] = {
+        [TORC_SIM_DEFAULT] = "default", [TORC_SIM_CALM] = "calm", [TORC_SIM_WILD] = "wild"};
+    const char *name = getenv("TORC_SIM_CHAOS");
+
+    if (name == NULL || *name == '\0') {
+        torc_sim_chaos_init(ret_chaos, otherwise);
+        return 0;
+    }
+    for (unsigned i = 0; i < ARRAY_LENGTH(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            torc_sim_chaos_init(ret_chaos, (enum torc_sim_preset)i);
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* ---- Life ---- */
+
+static void destroy(void *world)
+{
+    torc__sim_machines_destroy(world);
+    ambient = NULL;
+}
+
+static void make_key(void)
+{
+    (void)pthread_key_create(&key, destroy);
+}
+
+/* The destructors of keys are for threads that end; the last one ends the process. */
+static __attribute__((destructor)) void destroy_at_exit(void)
+{
+    if (ambient != NULL)
+        destroy(ambient);
+}
+
+/* There is nobody who could be told but the operator. */
+static void give_up(struct sim_world *world)
+{
+    torc__log("simulation with seed %" PRIu64 ": %s", world->seed,
+              torc__sim_verdict_text(world->verdict));
+    abort();
+}
+
+static int create(void)
+{
+    struct torc_sim_chaos chaos;
+    const char *trace = getenv("TORC_SIM_TRACE");
+    struct sim_world *world;
+    uint64_t seed;
+    int result = torc__sim_read_seed(1, &seed);
+
+    if (result == 0)
+        result = torc__sim_read_chaos(TORC_SIM_CALM, &chaos);
+    if (result < 0) {
+        torc__log("TORC_SIM_SEED is no number, or TORC_SIM_CHAOS not calm, default or wild");
+        return result;
+    }
+    world = torc__sim_machines_create(seed, &chaos);
+    if (world == NULL)
+        return -ENOMEM;
+    world->trace = trace != NULL && *trace != '\0';
+    world->gives_up = give_up;
+    result = torc__sim_machine_add(world, "host", NULL, &world->root->host);
+    if (result < 0) {
+        torc__sim_machines_destroy(world);
+        return result;
+    }
+    (void)pthread_once(&key_once, make_key);
+    (void)pthread_setspecific(key, world);
+    ambient = world;
+    return 0;
+}
+
+int torc__sim_enter(void **local)
+{
+    const int result = ambient == NULL ? create() : 0;
+
+    if (result < 0)
+        return result;
+    torc__sim_world = ambient;
+    torc__sim_bind_local(ambient, local);
+    return 0;
+}
+
+void torc__sim_leave(void)
+{
+    torc__sim_world = NULL;
+}

@@ -133,9 +133,9 @@ void torc__sim_multicast_leave_all(struct sim_udp *udp)
 
 static int read_ip(struct in6_addr *ret_ip, int family, const struct sockaddr_storage *address)
 {
-    struct sim_place place;
+    struct sim_endpoint place;
     const int result =
-        torc__sim_place_read(&place, family, (const struct sockaddr *)address, sizeof(*address));
+        torc__sim_endpoint_read(&place, family, (const struct sockaddr *)address, sizeof(*address));
 
     if (result == 0)
         *ret_ip = place.ip;

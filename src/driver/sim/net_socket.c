@@ -53,6 +53,8 @@ int torc__sim_socket(struct sim_host *host, int family, int type, int protocol,
     struct sim_file *file = NULL;
 
     type &= ~flags;
+    if (family == AF_UNIX)
+        return torc__sim_unix_open(host, type, protocol, flags, ret_file);
     if (family != AF_INET && family != AF_INET6)
         return -EAFNOSUPPORT;
     if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP))
@@ -95,8 +97,8 @@ static bool may_have(const struct sim_socket *socket, const struct in6_addr *ip)
 int torc__sim_socket_bind(struct sim_file *file, const struct sockaddr *address, socklen_t length)
 {
     struct sim_socket *socket = torc__sim_socket_of(file);
-    struct sim_place place;
-    const int result = torc__sim_place_read(&place, socket->family, address, length);
+    struct sim_endpoint place;
+    const int result = torc__sim_endpoint_read(&place, socket->family, address, length);
 
     if (result < 0)
         return result;
@@ -116,7 +118,7 @@ int torc__sim_socket_local(struct sim_file *file, struct sockaddr *address, sock
 {
     const struct sim_socket *socket = torc__sim_socket_of(file);
 
-    torc__sim_place_write(&socket->local, socket->family, address, length);
+    torc__sim_endpoint_write(&socket->local, socket->family, address, length);
     return 0;
 }
 

@@ -78,15 +78,15 @@ static int dissolve(struct sim_socket *socket)
 static int udp_connect(struct sim_file *file, const struct sockaddr *address, socklen_t length)
 {
     struct sim_socket *socket = torc__sim_socket_of(file);
-    struct sim_place peer;
-    struct sim_place local = socket->local;
+    struct sim_endpoint peer;
+    struct sim_endpoint local = socket->local;
     int result;
 
     if (length < sizeof(address->sa_family))
         return -EINVAL;
     if (address->sa_family == AF_UNSPEC)
         return dissolve(socket);
-    result = torc__sim_place_read(&peer, socket->family, address, length);
+    result = torc__sim_endpoint_read(&peer, socket->family, address, length);
     if (result < 0)
         return result;
     if (torc__sim_ip_is_broadcast(&peer.ip) && !socket->values[OPTION_BROADCAST])
@@ -125,7 +125,7 @@ static int udp_peer(struct sim_file *file, struct sockaddr *address, socklen_t *
 
     if (!socket->is_connected)
         return -ENOTCONN;
-    torc__sim_place_write(&socket->peer, socket->family, address, length);
+    torc__sim_endpoint_write(&socket->peer, socket->family, address, length);
     return 0;
 }
 

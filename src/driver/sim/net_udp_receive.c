@@ -80,7 +80,7 @@ static void hand_to_all(struct sim_host *host, const struct sim_packet *packet)
         if (socket->local.port != packet->target.port ||
             !torc__sim_port_covers(socket, &packet->target.ip))
             continue;
-        if (socket->is_connected && !torc__sim_place_equal(&socket->peer, &packet->source))
+        if (socket->is_connected && !torc__sim_endpoint_equal(&socket->peer, &packet->source))
             continue;
         if (!is_group || torc__sim_multicast_hears(udp, packet))
             hand_over(udp, packet);
@@ -234,8 +234,8 @@ ssize_t torc__sim_udp_recvmsg(struct sim_file *file, struct msghdr *message, int
     copied = torc__sim_vector_fill(message->msg_iov, message->msg_iovlen, 0, packet->data, whole);
     if (copied < whole)
         message->msg_flags |= MSG_TRUNC;
-    torc__sim_place_write(&packet->source, udp->socket.family, (struct sockaddr *)&name,
-                          &name_length);
+    torc__sim_endpoint_write(&packet->source, udp->socket.family, (struct sockaddr *)&name,
+                             &name_length);
     torc__sim_message_name(message, (struct sockaddr *)&name, name_length);
     describe(udp, packet, &control);
     torc__sim_control_end(&control);

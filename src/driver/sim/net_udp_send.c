@@ -21,7 +21,7 @@
 
 /* A datagram to be sent, as far as it is not its bytes. */
 struct outgoing {
-    struct sim_place target;
+    struct sim_endpoint target;
     struct in6_addr source;
     bool has_source;
     unsigned interface; /* 0: as the route is */
@@ -33,7 +33,7 @@ struct outgoing {
 /* ---- Where to ---- */
 
 static int read_target(const struct sim_socket *socket, const struct msghdr *message,
-                       struct sim_place *ret_target)
+                       struct sim_endpoint *ret_target)
 {
     const struct sockaddr *name = message->msg_name;
     int family = socket->family;
@@ -46,13 +46,13 @@ static int read_target(const struct sim_socket *socket, const struct msghdr *mes
     if (family == AF_INET6 && message->msg_namelen >= sizeof(struct sockaddr_in) &&
         name->sa_family == AF_INET)
         family = AF_INET; /* It is taken as if it were mapped. */
-    result = torc__sim_place_read(ret_target, family, name, message->msg_namelen);
+    result = torc__sim_endpoint_read(ret_target, family, name, message->msg_namelen);
     if (result == 0 && ret_target->port == 0)
         result = -EINVAL;
     return result;
 }
 
-static int check_target(const struct sim_socket *socket, struct sim_place *target)
+static int check_target(const struct sim_socket *socket, struct sim_endpoint *target)
 {
     if (torc__sim_ip_is_any(&target->ip))
         target->ip = torc__sim_source_for(socket->file.host, &target->ip);
@@ -232,7 +232,7 @@ static void send_piece(const struct sim_udp *udp, const struct outgoing *outgoin
         torc__sim_packet_create(udp->socket.file.host, PACKET_DATAGRAM, length);
 
     packet->to = to;
-    packet->source = (struct sim_place){outgoing->source, udp->socket.local.port};
+    packet->source = (struct sim_endpoint){outgoing->source, udp->socket.local.port};
     packet->target = outgoing->target;
     packet->traffic_class = outgoing->traffic_class;
     packet->hop_limit = outgoing->hop_limit;
@@ -295,7 +295,7 @@ static int prepare(struct sim_udp *udp, const struct msghdr *message, size_t siz
     if (result == 0)
         result = check_size(udp, ret_outgoing, size);
     if (result == 0 && !socket->is_bound)
-        result = torc__sim_port_bind(socket, &(struct sim_place){.ip = socket->local.ip}, 0);
+        result = torc__sim_port_bind(socket, &(struct sim_endpoint){.ip = socket->local.ip}, 0);
     return result;
 }
 

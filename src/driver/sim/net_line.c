@@ -165,7 +165,11 @@ static void arrive(struct sim_packet *packet)
     case PACKET_SEGMENT:
         torc__sim_tcp_receive(host, packet);
         break;
-    default:
+    case PACKET_DATAGRAM:
+        torc__sim_udp_receive(host, packet);
+        break;
+    case PACKET_UNREACHABLE:
+        torc__sim_udp_receive_unreachable(host, packet);
         break;
     }
 }

@@ -31,6 +31,7 @@ enum sim_option {
     OPTION_PKTINFO,
     OPTION_RECVTOS,
     OPTION_RECVTTL,
+    OPTION_MTU_DISCOVER,
     OPTION_MULTICAST_LOOP,
     OPTION_MULTICAST_TTL,
     OPTION_V6ONLY,
@@ -41,10 +42,11 @@ enum sim_option {
     OPTION_RECVHOPLIMIT,
     OPTION_MULTICAST_LOOP_V6,
     OPTION_MULTICAST_HOPS,
+    OPTION_MTU_DISCOVER_V6,
     OPTION_GRO,
     OPTION_SEGMENT,
     OPTION_NAMED, /* how many these are */
-    OPTION_COUNT = OPTION_NAMED + 26
+    OPTION_COUNT = OPTION_NAMED + 24
 };
 
 /* What a socket has before anything was set. Types are those of SOCK_. */

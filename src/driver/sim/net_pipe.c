@@ -152,15 +152,15 @@ static int pipe_stat(struct sim_file *file, struct statx *ret_about)
     return 0;
 }
 
-static int set_size(struct sim_pipe *pipe, uintptr_t wanted)
+static int set_size(struct sim_pipe *pipe, int wanted)
 {
     size_t size = PAGE;
 
-    if (wanted == 0 || wanted > INT_MAX)
+    if (wanted <= 0)
         return -EINVAL;
-    if (wanted > PIPE_MOST)
+    if ((size_t)wanted > PIPE_MOST)
         return -EPERM;
-    while (size < wanted)
+    while (size < (size_t)wanted)
         size *= 2;
     if (size < pipe->bytes.count)
         return -EBUSY;
@@ -179,7 +179,7 @@ static int pipe_ioctl(struct sim_file *file, unsigned long request, void *arg)
     case F_GETPIPE_SZ:
         return (int)pipe->size;
     case F_SETPIPE_SZ:
-        return set_size(pipe, (uintptr_t)arg);
+        return set_size(pipe, *(const int *)arg);
     case FIONREAD:
         memcpy(arg, &count, sizeof(count));
         return 0;

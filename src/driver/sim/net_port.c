@@ -87,9 +87,9 @@ static bool choose(struct sim_socket *socket, uint16_t avoid)
     return false;
 }
 
-int torc__sim_port_bind(struct sim_socket *socket, const struct sim_place *local, uint16_t avoid)
+int torc__sim_port_bind(struct sim_socket *socket, const struct sim_endpoint *local, uint16_t avoid)
 {
-    const struct sim_place before = socket->local;
+    const struct sim_endpoint before = socket->local;
 
     socket->local = *local;
     if (local->port == 0 ? !choose(socket, avoid) : is_taken(socket, false)) {
@@ -105,7 +105,7 @@ int torc__sim_port_check_listen(struct sim_socket *socket)
     return is_taken(socket, false) ? -EADDRINUSE : 0;
 }
 
-void torc__sim_port_share(struct sim_socket *socket, const struct sim_place *local)
+void torc__sim_port_share(struct sim_socket *socket, const struct sim_endpoint *local)
 {
     socket->local = *local;
     enter(socket);
@@ -122,22 +122,22 @@ void torc__sim_port_free(struct sim_socket *socket)
 }
 
 /* How well a socket fits, -1: not at all. A connected one fits best, one for any address least. */
-static int fit(const struct sim_socket *socket, const struct sim_place *local,
-               const struct sim_place *peer)
+static int fit(const struct sim_socket *socket, const struct sim_endpoint *local,
+               const struct sim_endpoint *peer)
 {
     if (socket->local.port != local->port || !torc__sim_port_covers(socket, &local->ip))
         return -1;
     if (socket->type == SOCK_STREAM && !socket->is_listening)
         return -1;
     if (socket->is_connected)
-        return torc__sim_place_equal(&socket->peer, peer) ? 8 : -1;
+        return torc__sim_endpoint_equal(&socket->peer, peer) ? 8 : -1;
     if (!torc__sim_ip_is_any(&socket->local.ip))
         return 4;
     return torc__sim_ip_is_v4(&socket->local.ip) ? 2 : 1;
 }
 
 /* Of one flow always the same, and even over flows. */
-static unsigned hash_of(const struct sim_place *local, const struct sim_place *peer)
+static unsigned hash_of(const struct sim_endpoint *local, const struct sim_endpoint *peer)
 {
     uint32_t hash = local->port * UINT32_C(31) + peer->port;
 
@@ -146,8 +146,8 @@ static unsigned hash_of(const struct sim_place *local, const struct sim_place *p
     return hash ^ hash >> 15;
 }
 
-struct sim_socket *torc__sim_port_find(struct sim_ports *ports, const struct sim_place *local,
-                                       const struct sim_place *peer)
+struct sim_socket *torc__sim_port_find(struct sim_ports *ports, const struct sim_endpoint *local,
+                                       const struct sim_endpoint *peer)
 {
     struct sim_socket *const first = ports->by_port[local->port % PORT_BUCKETS];
     struct sim_socket *best = NULL;
@@ -199,13 +199,13 @@ void torc__sim_pair_leave(struct sim_socket *socket)
     socket->pair_link = NULL;
 }
 
-struct sim_socket *torc__sim_pair_find(struct sim_ports *ports, const struct sim_place *local,
-                                       const struct sim_place *peer)
+struct sim_socket *torc__sim_pair_find(struct sim_ports *ports, const struct sim_endpoint *local,
+                                       const struct sim_endpoint *peer)
 {
     struct sim_socket *socket = ports->by_pair[hash_of(local, peer) % PAIR_BUCKETS];
 
-    while (socket != NULL && !(torc__sim_place_equal(&socket->local, local) &&
-                               torc__sim_place_equal(&socket->peer, peer)))
+    while (socket != NULL && !(torc__sim_endpoint_equal(&socket->local, local) &&
+                               torc__sim_endpoint_equal(&socket->peer, peer)))
         socket = socket->pair_next;
     return socket;
 }

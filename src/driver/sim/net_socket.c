@@ -53,10 +53,14 @@ int torc__sim_socket(struct sim_host *host, int family, int type, int protocol,
     struct sim_file *file = NULL;
 
     type &= ~flags;
+    if (family == AF_UNIX)
+        return torc__sim_unix_open(host, type, protocol, flags, ret_file);
     if (family != AF_INET && family != AF_INET6)
         return -EAFNOSUPPORT;
     if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP))
         file = &torc__sim_tcp_open(host, family)->file;
+    else if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP))
+        file = &torc__sim_udp_open(host, family)->file;
     if (file == NULL)
         return type == SOCK_STREAM || type == SOCK_DGRAM ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
     if (flags & SOCK_NONBLOCK)
@@ -93,8 +97,8 @@ static bool may_have(const struct sim_socket *socket, const struct in6_addr *ip)
 int torc__sim_socket_bind(struct sim_file *file, const struct sockaddr *address, socklen_t length)
 {
     struct sim_socket *socket = torc__sim_socket_of(file);
-    struct sim_place place;
-    const int result = torc__sim_place_read(&place, socket->family, address, length);
+    struct sim_endpoint place;
+    const int result = torc__sim_endpoint_read(&place, socket->family, address, length);
 
     if (result < 0)
         return result;
@@ -106,6 +110,7 @@ int torc__sim_socket_bind(struct sim_file *file, const struct sockaddr *address,
     if (socket->is_bound || socket->is_connected)
         return -EINVAL;
     socket->is_port_chosen = place.port != 0;
+    socket->is_address_chosen = !torc__sim_ip_is_any(&place.ip);
     return torc__sim_port_bind(socket, &place, 0);
 }
 
@@ -113,7 +118,7 @@ int torc__sim_socket_local(struct sim_file *file, struct sockaddr *address, sock
 {
     const struct sim_socket *socket = torc__sim_socket_of(file);
 
-    torc__sim_place_write(&socket->local, socket->family, address, length);
+    torc__sim_endpoint_write(&socket->local, socket->family, address, length);
     return 0;
 }
 

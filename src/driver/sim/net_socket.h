@@ -19,7 +19,7 @@ struct sim_udp;
 /* ---- Places ---- */
 
 /* An address of either family, IPv4 as ::ffff:a.b.c.d, and a port. */
-struct sim_place {
+struct sim_endpoint {
     struct in6_addr ip;
     uint16_t port;
 };
@@ -34,14 +34,14 @@ enum {
  * The place that a program has written down, for a socket of `family`; with an address of IPv6 that
  * is none, 0.0.0.0 or :: are kept apart. -EINVAL: too short; -EAFNOSUPPORT.
  */
-int torc__sim_place_read(struct sim_place *ret_place, int family, const struct sockaddr *address,
-                         socklen_t length);
+int torc__sim_endpoint_read(struct sim_endpoint *ret_endpoint, int family,
+                            const struct sockaddr *address, socklen_t length);
 
 /* Write a place for a program, as getsockname(2) does; *length is room, then the whole length. */
-void torc__sim_place_write(const struct sim_place *place, int family, struct sockaddr *address,
-                           socklen_t *length);
+void torc__sim_endpoint_write(const struct sim_endpoint *place, int family,
+                              struct sockaddr *address, socklen_t *length);
 
-bool torc__sim_place_equal(const struct sim_place *a, const struct sim_place *b);
+bool torc__sim_endpoint_equal(const struct sim_endpoint *a, const struct sim_endpoint *b);
 bool torc__sim_ip_is_v4(const struct in6_addr *ip);
 bool torc__sim_ip_is_any(const struct in6_addr *ip); /* of either family */
 bool torc__sim_ip_is_loopback(const struct in6_addr *ip);
@@ -65,15 +65,16 @@ struct sim_socket {
     int type;
     int values[OPTION_COUNT];
     struct linger linger;
-    int error;           /* SO_ERROR */
-    bool is_bound;       /* `local` is its place among the ports */
-    bool is_port_chosen; /* by the program: it keeps it until it is closed */
-    bool is_connected;   /* `peer` is set; of TCP, and both places are in the connection table */
-    bool shut_receive;   /* nothing more comes */
-    bool shut_send;      /* nothing more goes */
+    int error;              /* SO_ERROR */
+    bool is_bound;          /* `local` is its place among the ports */
+    bool is_port_chosen;    /* by the program: it keeps it until it is closed */
+    bool is_address_chosen; /* likewise */
+    bool is_connected;      /* `peer` is set; of TCP, and both places are in the connection table */
+    bool shut_receive;      /* nothing more comes */
+    bool shut_send;         /* nothing more goes */
     bool is_listening;
-    struct sim_place local;
-    struct sim_place peer;
+    struct sim_endpoint local;
+    struct sim_endpoint peer;
     uint64_t bound_serial;        /* the order in which sockets of a port were bound */
     struct sim_socket *port_next; /* of those whose port has the same hash */
     struct sim_socket **port_link;
@@ -128,27 +129,28 @@ struct sim_ports {
  * Give a socket the place `local`, whose port may be 0 for any. -EADDRINUSE. `avoid` is a port that
  * must not be chosen, or 0.
  */
-int torc__sim_port_bind(struct sim_socket *socket, const struct sim_place *local, uint16_t avoid);
+int torc__sim_port_bind(struct sim_socket *socket, const struct sim_endpoint *local,
+                        uint16_t avoid);
 
 /* As if it were bound anew, now that it is going to listen. -EADDRINUSE. */
 int torc__sim_port_check_listen(struct sim_socket *socket);
 
 /* Let an accepted connection share the port of its listener. */
-void torc__sim_port_share(struct sim_socket *socket, const struct sim_place *local);
+void torc__sim_port_share(struct sim_socket *socket, const struct sim_endpoint *local);
 void torc__sim_port_free(struct sim_socket *socket);
 
 /* Connections: enter one by its places, which are its own; find it by them. */
 void torc__sim_pair_enter(struct sim_socket *socket);
 void torc__sim_pair_leave(struct sim_socket *socket);
-struct sim_socket *torc__sim_pair_find(struct sim_ports *ports, const struct sim_place *local,
-                                       const struct sim_place *peer);
+struct sim_socket *torc__sim_pair_find(struct sim_ports *ports, const struct sim_endpoint *local,
+                                       const struct sim_endpoint *peer);
 
 /*
  * Whom a packet to `local` from `peer` is for, of the sockets that listen or receive: the one that
  * fits best; of several that share a port by SO_REUSEPORT one and the same for each flow.
  */
-struct sim_socket *torc__sim_port_find(struct sim_ports *ports, const struct sim_place *local,
-                                       const struct sim_place *peer);
+struct sim_socket *torc__sim_port_find(struct sim_ports *ports, const struct sim_endpoint *local,
+                                       const struct sim_endpoint *peer);
 
 /* Whether what is sent to `local` may be for this socket, looking at its address only. */
 bool torc__sim_port_covers(const struct sim_socket *socket, const struct in6_addr *ip);
@@ -176,8 +178,8 @@ struct sim_packet {
     struct sim_host *from;
     struct sim_host *to; /* NULL until it is sent: whoever has the target's address */
     enum sim_packet_kind kind;
-    struct sim_place source;
-    struct sim_place target;
+    struct sim_endpoint source;
+    struct sim_endpoint target;
     union {
         struct {
             unsigned flags;       /* of sim_segment_flag */

@@ -156,7 +156,7 @@ static void start_over(struct sim_tcp *tcp)
     torc__sim_queue_clear(&tcp->in);
     if (!tcp->socket.is_bound)
         tcp->socket.local =
-            (struct sim_place){.ip = torc__sim_ip_any(tcp->socket.family == AF_INET)};
+            (struct sim_endpoint){.ip = torc__sim_ip_any(tcp->socket.family == AF_INET)};
 }
 
 /* What there is to be said of a connect that is under way. */
@@ -175,7 +175,7 @@ static int look_again(struct sim_tcp *tcp)
     return 0;
 }
 
-static int check_target(const struct sim_socket *socket, struct sim_place *target)
+static int check_target(const struct sim_socket *socket, struct sim_endpoint *target)
 {
     const bool v4 = torc__sim_ip_is_v4(&target->ip);
 
@@ -191,11 +191,11 @@ static int check_target(const struct sim_socket *socket, struct sim_place *targe
 }
 
 /* Have a place of one's own, from which that of the peer can be reached. */
-static int take_place(struct sim_socket *socket, const struct sim_place *target)
+static int take_place(struct sim_socket *socket, const struct sim_endpoint *target)
 {
     struct sim_host *host = socket->file.host;
-    const struct sim_place before = socket->local;
-    struct sim_place local = before;
+    const struct sim_endpoint before = socket->local;
+    struct sim_endpoint local = before;
     int result;
 
     if (torc__sim_ip_is_any(&local.ip))
@@ -211,7 +211,7 @@ static int take_place(struct sim_socket *socket, const struct sim_place *target)
     return result == -EADDRINUSE ? -EADDRNOTAVAIL : result;
 }
 
-static int start_connecting(struct sim_tcp *tcp, const struct sim_place *target)
+static int start_connecting(struct sim_tcp *tcp, const struct sim_endpoint *target)
 {
     struct sim_host *host = tcp->socket.file.host;
     struct sim_world *world = host->world;
@@ -236,7 +236,7 @@ static int start_connecting(struct sim_tcp *tcp, const struct sim_place *target)
 static int tcp_connect(struct sim_file *file, const struct sockaddr *address, socklen_t length)
 {
     struct sim_tcp *tcp = tcp_of(file);
-    struct sim_place target;
+    struct sim_endpoint target;
     int result;
 
     if (length < sizeof(address->sa_family))
@@ -251,7 +251,7 @@ static int tcp_connect(struct sim_file *file, const struct sockaddr *address, so
         return look_again(tcp);
     if (tcp->phase == PHASE_CONNECTED || tcp->state != TCP_CLOSE)
         return -EISCONN;
-    result = torc__sim_place_read(&target, tcp->socket.family, address, length);
+    result = torc__sim_endpoint_read(&target, tcp->socket.family, address, length);
     if (result == 0)
         result = check_target(&tcp->socket, &target);
     if (result == 0)
@@ -361,7 +361,7 @@ static int tcp_peer(struct sim_file *file, struct sockaddr *address, socklen_t *
 
     if (!is_connected(tcp))
         return -ENOTCONN;
-    torc__sim_place_write(&tcp->socket.peer, tcp->socket.family, address, length);
+    torc__sim_endpoint_write(&tcp->socket.peer, tcp->socket.family, address, length);
     return 0;
 }
 

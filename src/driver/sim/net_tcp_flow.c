@@ -183,8 +183,8 @@ void torc__sim_tcp_tell_window(struct sim_tcp *tcp)
 }
 
 /* A segment that looks to its target as if it came from the other end. */
-static void forge_reset(struct sim_tcp *tcp, const struct sim_place *source,
-                        const struct sim_place *target, struct sim_host *to)
+static void forge_reset(struct sim_tcp *tcp, const struct sim_endpoint *source,
+                        const struct sim_endpoint *target, struct sim_host *to)
 {
     struct sim_packet *packet = torc__sim_packet_create(host_of(tcp), PACKET_SEGMENT, 0);
 

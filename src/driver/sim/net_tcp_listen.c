@@ -192,7 +192,7 @@ int torc__sim_tcp_accept(struct sim_file *file, struct sockaddr *address, sockle
         return -EAGAIN;
     socket = &take_ready(listener)->socket;
     if (address != NULL)
-        torc__sim_place_write(&socket->peer, socket->family, address, length);
+        torc__sim_endpoint_write(&socket->peer, socket->family, address, length);
     if (flags & SOCK_NONBLOCK)
         socket->file.flags |= O_NONBLOCK;
     *ret_file = &socket->file;

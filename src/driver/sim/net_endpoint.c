@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * net_place.c - addresses: as programs write them, and whose they are.
+ * net_endpoint.c - addresses: as programs write them, and whose they are.
  */
 #include "driver/sim/net_socket.h"
 #include <errno.h>
@@ -25,8 +25,8 @@ static struct in_addr unmap_v4(const struct in6_addr *ip)
     return v4;
 }
 
-int torc__sim_place_read(struct sim_place *ret_place, int family, const struct sockaddr *address,
-                         socklen_t length)
+int torc__sim_endpoint_read(struct sim_endpoint *ret_endpoint, int family,
+                            const struct sockaddr *address, socklen_t length)
 {
     struct sockaddr_in6 v6 = {0};
     struct sockaddr_in v4;
@@ -37,16 +37,16 @@ int torc__sim_place_read(struct sim_place *ret_place, int family, const struct s
         return -EAFNOSUPPORT;
     if (family == AF_INET) {
         memcpy(&v4, address, sizeof(v4));
-        *ret_place = (struct sim_place){map_v4(v4.sin_addr), ntohs(v4.sin_port)};
+        *ret_endpoint = (struct sim_endpoint){map_v4(v4.sin_addr), ntohs(v4.sin_port)};
     } else {
         memcpy(&v6, address, length < sizeof(v6) ? length : sizeof(v6));
-        *ret_place = (struct sim_place){v6.sin6_addr, ntohs(v6.sin6_port)};
+        *ret_endpoint = (struct sim_endpoint){v6.sin6_addr, ntohs(v6.sin6_port)};
     }
     return 0;
 }
 
-void torc__sim_place_write(const struct sim_place *place, int family, struct sockaddr *address,
-                           socklen_t *length)
+void torc__sim_endpoint_write(const struct sim_endpoint *place, int family,
+                              struct sockaddr *address, socklen_t *length)
 {
     const struct sockaddr_in v4 = {
         .sin_family = AF_INET, .sin_port = htons(place->port), .sin_addr = unmap_v4(&place->ip)};
@@ -62,7 +62,7 @@ void torc__sim_place_write(const struct sim_place *place, int family, struct soc
     *length = whole;
 }
 
-bool torc__sim_place_equal(const struct sim_place *a, const struct sim_place *b)
+bool torc__sim_endpoint_equal(const struct sim_endpoint *a, const struct sim_endpoint *b)
 {
     return a->port == b->port && IN6_ARE_ADDR_EQUAL(&a->ip, &b->ip);
 }

@@ -57,9 +57,14 @@ struct torc_sim_chaos {
     uint32_t disk_stall_rate;                 /* it takes up to a second */
     uint32_t disk_error_rate;                 /* EIO */
     uint32_t disk_full_rate;                  /* ENOSPC */
+    uint32_t disk_quota_rate;                 /* EDQUOT */
+    uint32_t disk_rot_rate;                   /* per read: a bit of the data is another one */
     uint32_t crash_tear_rate;                 /* of a block not synced: part of it is written */
     uint32_t crash_lose_rate;                 /* of a block or name not synced: it is lost */
     uint64_t disk_bytes;                      /* the size of a host's disk; 0: no bound */
+    uint64_t disk_write_back_ns; /* after so long all is durable; 0: only what is synchronised */
+    uint32_t disk_any_order;     /* not 0: changes of names are lost in any subset */
+    uint32_t disk_sync_names;    /* not 0: fsync() of a file makes its names durable, too */
 
     /* ---- Bounds ---- */
     uint64_t faults_max;    /* After so many faults nothing fails any more. */

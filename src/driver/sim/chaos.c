@@ -15,6 +15,7 @@ static const struct torc_sim_chaos calm = {
     .disk_latency = {20 * US, 2 * MS},
     .disk_flush_latency = {200 * US, 20 * MS},
     .crash_lose_rate = 500000,
+    .disk_write_back_ns = 30000 * MS,
     .faults_max = UINT64_MAX,
 };
 
@@ -44,8 +45,10 @@ static const struct torc_sim_chaos usual = {
     .disk_stall_rate = 500,
     .disk_error_rate = 50,
     .disk_full_rate = 50,
+    .disk_quota_rate = 20,
     .crash_tear_rate = 100000,
     .crash_lose_rate = 500000,
+    .disk_write_back_ns = 30000 * MS,
     .faults_max = UINT64_MAX,
 };
 
@@ -77,6 +80,8 @@ static const struct torc_sim_chaos wild = {
     .disk_full_rate = 5000,
     .crash_tear_rate = 300000,
     .crash_lose_rate = 700000,
+    .disk_quota_rate = 500,
+    .disk_any_order = 1,
     .faults_max = UINT64_MAX,
 };
 

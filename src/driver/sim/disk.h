@@ -57,6 +57,14 @@ int64_t torc__sim_disk_call(struct sim_host *host, int number, const uintptr_t a
 ssize_t torc__sim_disk_realpath(struct sim_host *host, const char *path, char *resolved,
                                 size_t size);
 
+/*
+ * inotify_init1(2), with IN_NONBLOCK or without; the file is the caller's. And the calls on it,
+ * with paths that begin where the process works: a number, or an error.
+ */
+int torc__sim_inotify_open(struct sim_host *host, int flags, struct sim_file **ret_file);
+int torc__sim_inotify_add(struct sim_file *file, const char *path, uint32_t mask);
+int torc__sim_inotify_remove(struct sim_file *file, int number);
+
 /* How long an operation takes here, in ns; 0 if it is none of files. Throws the dice. */
 uint64_t torc__sim_disk_duration(struct sim_host *host, const struct io_uring_sqe *sqe);
 

@@ -105,10 +105,10 @@ static int try_disk(struct sim_op *op, struct io_uring_sqe *sqe)
 
     if (!op->has_begun) {
         op->has_begun = true;
-        op->due_ns = host->world->now_ns + torc__sim_disk_duration(host, sqe);
+        op->due_ns = host->world->now_ns + torc__sim_disk_duration(host, op->file, sqe);
         return SIM_LATER;
     }
-    return torc__sim_disk_execute(host, sqe);
+    return torc__sim_disk_execute(host, op->file, sqe);
 }
 
 static int try_open(struct sim_op *op, struct io_uring_sqe *sqe)

@@ -21,6 +21,7 @@ enum sim_option {
     OPTION_RXQ_OVFL,
     OPTION_BINDTOIFINDEX,
     OPTION_RCVLOWAT,
+    OPTION_OOBINLINE,
     OPTION_KEEPIDLE,
     OPTION_KEEPINTVL,
     OPTION_KEEPCNT,
@@ -46,7 +47,7 @@ enum sim_option {
     OPTION_GRO,
     OPTION_SEGMENT,
     OPTION_NAMED, /* how many these are */
-    OPTION_COUNT = OPTION_NAMED + 24
+    OPTION_COUNT = OPTION_NAMED + 23
 };
 
 /* What a socket has before anything was set. Types are those of SOCK_. */

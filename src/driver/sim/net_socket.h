@@ -187,6 +187,7 @@ struct sim_packet {
             uint64_t sequence;    /* of the first byte; SYN and FIN count as one */
             uint64_t expected;    /* the byte that the sender wants next */
             uint64_t window_edge; /* bytes before this one it has room for */
+            uint64_t urgent;      /* the number of a byte that is; 0: none */
         };
         struct {
             uint8_t traffic_class;

@@ -55,6 +55,17 @@ static int nothing_to_receive(struct sim_tcp *tcp)
     return tcp->state == TCP_CLOSE || tcp->state == TCP_LISTEN ? -ENOTCONN : -EAGAIN;
 }
 
+static ssize_t receive_urgent(struct sim_tcp *tcp, struct msghdr *message, int flags)
+{
+    if (!tcp->has_urgent || tcp->socket.values[OPTION_OOBINLINE])
+        return -EINVAL;
+    message->msg_flags = MSG_OOB;
+    if (!(flags & MSG_PEEK))
+        tcp->has_urgent = false;
+    return (ssize_t)torc__sim_vector_fill(message->msg_iov, message->msg_iovlen, 0, &tcp->urgent,
+                                          1);
+}
+
 static ssize_t tcp_recvmsg(struct sim_file *file, struct msghdr *message, int flags)
 {
     struct sim_tcp *tcp = tcp_of(file);
@@ -62,7 +73,7 @@ static ssize_t tcp_recvmsg(struct sim_file *file, struct msghdr *message, int fl
     size_t count = torc__sim_vector_size(message->msg_iov, message->msg_iovlen);
 
     if (flags & MSG_OOB)
-        return -EINVAL;
+        return receive_urgent(tcp, message, flags);
     if (flags & MSG_ERRQUEUE)
         return -EAGAIN;
     message->msg_flags = 0;
@@ -98,8 +109,6 @@ static ssize_t tcp_sendmsg(struct sim_file *file, const struct msghdr *message, 
     struct sim_cursor cursor = torc__sim_cursor(message->msg_iov, message->msg_iovlen);
     size_t count = torc__sim_vector_size(message->msg_iov, message->msg_iovlen);
 
-    if (flags & MSG_OOB)
-        return -EOPNOTSUPP;
     if (tcp->socket.error != 0)
         return torc__sim_socket_take_error(&tcp->socket);
     if (tcp->socket.shut_send)
@@ -115,6 +124,8 @@ static ssize_t tcp_sendmsg(struct sim_file *file, const struct msghdr *message, 
     if (count > torc__sim_tcp_room(tcp))
         count = torc__sim_tcp_room(tcp);
     torc__sim_queue_put_from(&tcp->out, &cursor, count);
+    if (flags & MSG_OOB)
+        tcp->urgent_out = tcp->first + tcp->out.count - 1;
     torc__sim_tcp_transmit(tcp);
     torc__sim_tcp_settle(tcp);
     deliver(file);
@@ -340,6 +351,7 @@ static uint32_t tcp_poll(struct sim_file *file)
     const struct sim_socket *socket = &tcp->socket;
     uint32_t events = socket->error != 0 ? POLLERR : 0;
 
+    events |= tcp->has_urgent ? POLLPRI : 0;
     if (tcp->state == TCP_LISTEN)
         return events | (tcp->ready != NULL ? POLLIN | POLLRDNORM : 0);
     if ((socket->shut_receive && socket->shut_send) || tcp->state == TCP_CLOSE)

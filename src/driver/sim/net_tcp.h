@@ -52,6 +52,11 @@ struct sim_tcp {
     uint64_t told_edge; /* the peer may send what is before it */
     bool fin_received;
 
+    /* Urgent bytes: one at a time, beside the others. */
+    uint64_t urgent_out; /* its number, 0: none was sent */
+    bool has_urgent;
+    char urgent;
+
     /* What is repeated while nobody answers. */
     struct sim_event timer;
     uint64_t pause_ns;

@@ -114,6 +114,7 @@ void torc__sim_tcp_emit(struct sim_tcp *tcp, unsigned flags, uint64_t sequence, 
     packet->sequence = sequence;
     packet->expected = tcp->expected;
     packet->window_edge = tcp->told_edge;
+    packet->urgent = tcp->urgent_out >= tcp->first ? tcp->urgent_out : 0;
     if (length > 0)
         torc__sim_queue_copy(&tcp->out, sequence - tcp->first, packet->data, length);
     tcp->segments++;
@@ -237,19 +238,38 @@ static void take_fin(struct sim_tcp *tcp)
     torc__sim_notify(&tcp->socket.file, POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP);
 }
 
+/* Take new bytes of a segment, and the urgent one out of them. */
+static void take_bytes(struct sim_tcp *tcp, const struct sim_packet *packet)
+{
+    const uint64_t end = packet->sequence + packet->length;
+    const char *bytes = packet->data + (tcp->expected - packet->sequence);
+    size_t length = (size_t)(end - tcp->expected);
+
+    if (packet->urgent >= tcp->expected && packet->urgent < end) {
+        const size_t before = (size_t)(packet->urgent - tcp->expected);
+        const size_t kept = before + (tcp->socket.values[OPTION_OOBINLINE] != 0);
+
+        tcp->has_urgent = true;
+        tcp->urgent = bytes[before];
+        torc__sim_queue_put(&tcp->in, bytes, kept);
+        bytes += before + 1;
+        length -= before + 1;
+        torc__sim_notify(&tcp->socket.file, POLLPRI);
+    }
+    torc__sim_queue_put(&tcp->in, bytes, length);
+    tcp->expected = end;
+    if (tcp->in.count > 0)
+        torc__sim_notify(&tcp->socket.file, POLLIN | POLLRDNORM);
+}
+
 /* Whether there is something in a segment that has to be answered. */
 static bool take_data(struct sim_tcp *tcp, const struct sim_packet *packet)
 {
     const uint64_t end = packet->sequence + packet->length;
     bool must_answer = packet->length > 0 || packet->sequence < tcp->expected;
 
-    if (packet->sequence <= tcp->expected && end > tcp->expected && !tcp->fin_received) {
-        const size_t known = (size_t)(tcp->expected - packet->sequence);
-
-        torc__sim_queue_put(&tcp->in, packet->data + known, packet->length - known);
-        tcp->expected = end;
-        torc__sim_notify(&tcp->socket.file, POLLIN | POLLRDNORM);
-    }
+    if (packet->sequence <= tcp->expected && end > tcp->expected && !tcp->fin_received)
+        take_bytes(tcp, packet);
     if (packet->flags & SEGMENT_FIN) {
         must_answer = true;
         if (end == tcp->expected && !tcp->fin_received)

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -528,6 +529,23 @@ static int64_t do_getrandom(struct sim_host *host, const uintptr_t a[6])
     return (int64_t)a[1];
 }
 
+/* Of all limits only that of descriptors is known. */
+static int64_t do_prlimit(struct sim_host *host, const uintptr_t a[6])
+{
+    const struct rlimit *wanted = pointer(a[2]);
+    struct rlimit *present = pointer(a[3]);
+
+    if (a[1] != RLIMIT_NOFILE)
+        return -EINVAL;
+    if (present != NULL)
+        *present = (struct rlimit){host->files_max, SIM_FILES_LIMIT};
+    if (wanted != NULL && wanted->rlim_cur > SIM_FILES_LIMIT)
+        return -EPERM;
+    if (wanted != NULL)
+        host->files_max = (unsigned)wanted->rlim_cur;
+    return 0;
+}
+
 /* ---- All of them ---- */
 
 static const struct {
@@ -569,6 +587,7 @@ static const struct {
     {SYS_clock_gettime, do_clock_gettime},
     {SYS_nanosleep, do_nanosleep},
     {SYS_getrandom, do_getrandom},
+    {SYS_prlimit64, do_prlimit},
     {SYS_ppoll, do_ppoll},
 };
 

@@ -284,6 +284,31 @@ TEST(a_sender_is_stopped_by_a_receiver_that_takes_nothing)
     rig_close(&rig);
 }
 
+TEST(an_urgent_byte_goes_past_the_others)
+{
+    struct iovec vector = {(void *)"cd!", 3};
+    const struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    struct sim_file *files[2];
+    struct rig rig;
+    char data[8];
+
+    rig_open(&rig);
+    rig_pair(&rig, 0, 1, files);
+    EXPECT_INT(rig_recv(files[1], data, 1, MSG_OOB), ==, -EINVAL);
+    EXPECT_INT(rig_send(files[0], "ab", 2), ==, 2);
+    EXPECT_INT(files[0]->ops->sendmsg(files[0], &message, MSG_OOB), ==, 3);
+    EXPECT_INT(rig_send(files[0], "ef", 2), ==, 2);
+    rig_wait(&rig, files[1], POLLPRI);
+    EXPECT_INT(rig_recv(files[1], data, 1, MSG_OOB), ==, 1);
+    EXPECT_INT(data[0], ==, '!');
+    EXPECT_UINT(torc__sim_file_poll(files[1]) & POLLPRI, ==, 0);
+    rig_run(&rig, SECOND);
+    EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, 6);
+    EXPECT_MEM(data, "abcdef", 6);
+    rig_close_pair(files);
+    rig_close(&rig);
+}
+
 /* ---- Ends that are not in order ---- */
 
 TEST(closing_with_unread_bytes_or_without_lingering_resets)

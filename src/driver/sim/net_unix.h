@@ -124,6 +124,8 @@ int torc__sim_unix_listen(struct sim_file *file, int backlog);
 int torc__sim_unix_connect(struct sim_file *file, const struct sockaddr *address, socklen_t length);
 int torc__sim_unix_accept(struct sim_file *file, struct sockaddr *address, socklen_t *length,
                           int flags, struct sim_file **ret_file);
+/* A socket for datagrams has its peer no more. What it has not received is not for it, either. */
+void torc__sim_unix_part(struct sim_unix *socket);
 void torc__sim_unix_stop_listening(struct sim_unix *socket);
 
 /* Whether a datagram socket may send to another, which is perhaps connected to somebody else. */

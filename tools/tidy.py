@@ -22,6 +22,20 @@ MAY_ALLOCATE = {
     "src/driver/driver.c": "once per driver",
     "src/driver/epoll_watch.c": "once per 256 descriptors that are waited for",
     "src/driver/pool.c": "once per run",
+    "src/driver/sim/disk_memory.c": "what simulated disks have, bounded by their size",
+    "src/driver/sim/net_eventfd.c": "once per simulated eventfd",
+    "src/driver/sim/net_line.c": "simulated packets, and lines between hosts",
+    "src/driver/sim/net_multicast.c": "memberships of simulated sockets",
+    "src/driver/sim/net_pipe.c": "once per simulated pipe",
+    "src/driver/sim/net_queue.c": "what simulated sockets hold, bounded by their buffers",
+    "src/driver/sim/net_splice.c": "bytes on their way between simulated files",
+    "src/driver/sim/net_tcp.c": "once per simulated socket",
+    "src/driver/sim/net_tcp_flow.c": "frees simulated sockets and packets",
+    "src/driver/sim/net_udp.c": "once per simulated socket",
+    "src/driver/sim/net_udp_receive.c": "frees simulated packets",
+    "src/driver/sim/net_udp_send.c": "a datagram on its way into simulated packets",
+    "src/driver/sim/net_unix.c": "once per simulated socket",
+    "src/driver/sim/net_unix_rights.c": "once per simulated message",
     "src/driver/uring.c": "a backlog of completions, only when the kernel refuses submissions",
     "src/fiber/stack.c": "once per slab of stacks",
     "src/io/datagram_feed.c": "once per feed",
@@ -54,6 +68,36 @@ LOOKS_INSIDE = {
 
 # Sources of the library without a unit test of their own, and why.
 NO_UNIT_TEST = {
+    "src/driver/sim/disk_attribute.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_data.c": "sim_disk_call_test.c and sim_disk_test.c",
+    "src/driver/sim/disk_durable.c": "sim_disk_test.c: it is what a crash is about",
+    "src/driver/sim/disk_entry.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_inode.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_journal.c": "sim_disk_test.c: it is what a crash is about",
+    "src/driver/sim/disk_memory.c": "calls of libc that do not fail",
+    "src/driver/sim/disk_names.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_open.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_path.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_range.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_rename.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/disk_status.c": "sim_disk_call_test.c, against the kernel",
+    "src/driver/sim/net_endpoint.c": "sim_net_tcp_test.c and sim_net_udp_test.c",
+    "src/driver/sim/net_eventfd.c": "sim_net_pipe_test.c",
+    "src/driver/sim/net_line.c": "sim_net_tcp_test.c and sim_net_udp_test.c",
+    "src/driver/sim/net_message.c": "sim_net_udp_test.c and sim_net_unix_test.c",
+    "src/driver/sim/net_multicast.c": "sim_net_udp_test.c",
+    "src/driver/sim/net_option.c": "sim_net_tcp_test.c and sim_net_udp_test.c",
+    "src/driver/sim/net_port.c": "sim_net_tcp_test.c",
+    "src/driver/sim/net_socket.c": "sim_net_tcp_test.c and sim_net_call_test.c",
+    "src/driver/sim/net_splice.c": "sim_net_pipe_test.c",
+    "src/driver/sim/net_tcp_flow.c": "sim_net_tcp_test.c",
+    "src/driver/sim/net_tcp_listen.c": "sim_net_tcp_test.c",
+    "src/driver/sim/net_udp_receive.c": "sim_net_udp_test.c",
+    "src/driver/sim/net_udp_send.c": "sim_net_udp_test.c",
+    "src/driver/sim/net_unix_connect.c": "sim_net_unix_test.c",
+    "src/driver/sim/net_unix_data.c": "sim_net_unix_test.c and sim_net_call_test.c",
+    "src/driver/sim/net_unix_name.c": "sim_net_unix_test.c",
+    "src/driver/sim/net_unix_rights.c": "sim_net_unix_test.c",
     "src/io/address.c": "public functions without a shard: tests/api/address_test.c",
     "src/io/await.c": "means nothing without a shard: every test in tests/api/ awaits",
     "src/io/blocking.c": "needs a shard: tests/api/blocking_test.c",
@@ -251,7 +295,7 @@ def contracts(file):
 def unit_tests(file):
     if not (file.inside("src/") and file.path.endswith(".c")):
         return
-    test = re.sub(r"^src/(.*)\.c$", r"tests/unit/\1_test.c", file.path)
+    test = re.sub(r"^src/(.*)\.c$", r"tests/unit/\1_test.c", file.path.replace("/sim/", "/sim_"))
     exists = os.path.exists(os.path.join(file.root, test))
     if not exists and file.path not in NO_UNIT_TEST:
         yield 1, f"has no {test}: write one, or a reason into NO_UNIT_TEST of tools/tidy.py"

@@ -23,6 +23,7 @@ enum torc_driver_choice {
     TORC_DRIVER_AUTO,  /* io_uring; where that is denied, epoll, of which a message tells */
     TORC_DRIVER_URING, /* io_uring, or fail */
     TORC_DRIVER_EPOLL, /* epoll, and threads for files */
+    TORC_DRIVER_SIM,   /* a simulated host, see torc/sim.h */
 };
 
 /* Which of the CPUs that the process may use are for shards. */

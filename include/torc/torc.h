@@ -32,6 +32,8 @@
 #include <torc/shard.h>
 #include <torc/shared.h>
 #include <torc/signal.h>
+#include <torc/sim.h>
+#include <torc/sim_chaos.h>
 #include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>

@@ -8,6 +8,7 @@
 #include "driver/epoll.h"
 #include "driver/pool.h"
 #include "driver/selftest.h"
+#include "driver/sim/ambient.h"
 #include "driver/uring.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -91,7 +92,7 @@ int torc__driver_read_options(const struct torc_options *options,
     if (completions < COMPLETION_ENTRIES_MIN || completions < entries ||
         completions > 2 * ENTRIES_MAX)
         return -EINVAL;
-    if (options->driver > TORC_DRIVER_EPOLL || (options->forbid & ~(unsigned)TORC_FEATURE_ALL))
+    if (options->driver > TORC_DRIVER_SIM || (options->forbid & ~(unsigned)TORC_FEATURE_ALL))
         return -EINVAL;
     if (!torc__pool_options_valid(options))
         return -EINVAL;
@@ -144,7 +145,9 @@ static int read_choice(const struct torc_options *options, enum torc_driver_choi
 {
     const char *name = getenv("TORC_DRIVER");
 
-    if (options->driver != TORC_DRIVER_AUTO)
+    if (torc__sim_world != NULL)
+        *ret_choice = TORC_DRIVER_SIM; /* There is no way out of it. */
+    else if (options->driver != TORC_DRIVER_AUTO)
         *ret_choice = options->driver;
     else if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0)
         *ret_choice = TORC_DRIVER_AUTO;
@@ -152,6 +155,8 @@ static int read_choice(const struct torc_options *options, enum torc_driver_choi
         *ret_choice = TORC_DRIVER_URING;
     else if (strcmp(name, "epoll") == 0)
         *ret_choice = TORC_DRIVER_EPOLL;
+    else if (strcmp(name, "sim") == 0)
+        *ret_choice = TORC_DRIVER_SIM;
     else
         return -EINVAL;
     return 0;
@@ -178,6 +183,23 @@ static int create_one(const struct torc__driver_ops *ops,
     return 0;
 }
 
+int torc__driver_enter(const struct torc_options *options, void **shard, bool *ret_entered)
+{
+    enum torc_driver_choice asked;
+
+    *ret_entered = false;
+    /* An environment that names no driver concerns those who go on to make one. */
+    if (torc__sim_world != NULL || read_choice(options, &asked) < 0 || asked != TORC_DRIVER_SIM)
+        return 0;
+    *ret_entered = true;
+    return torc__sim_enter(shard);
+}
+
+void torc__driver_leave(void)
+{
+    torc__sim_leave();
+}
+
 /* What came of choosing. */
 struct choice {
     struct torc__driver *driver; /* NULL: none works */
@@ -195,6 +217,10 @@ static int choose(const struct torc_options *options, const struct torc__driver_
     *ret_choice = (struct choice){.reason = "TORC_DRIVER in the environment names no driver"};
     if (result < 0)
         return result;
+    if (asked == TORC_DRIVER_SIM) {
+        ret_choice->reason = "a simulation is asked for, by option, TORC_DRIVER or torc_sim_run()";
+        return create_one(&torc__sim_ops, chosen, pool, &ret_choice->driver);
+    }
     if (asked != TORC_DRIVER_EPOLL) {
         result = create_one(&torc__uring_ops, chosen, pool, &ret_choice->driver);
         ret_choice->ring_error = result;
@@ -254,6 +280,7 @@ void torc__driver_after_fork(void)
 {
     torc__epoll_call_after_fork();
     torc__selftest_after_fork();
+    torc__sim_after_fork();
 }
 
 /* ---- Report ---- */
@@ -263,6 +290,9 @@ static const char *why_unused(const struct torc__driver *driver, unsigned featur
     const unsigned used = driver->features;
     const char *reason;
 
+    if (driver->ops == &torc__sim_ops)
+        return forbid & feature ? "forbidden by option or TORC_FORBID"
+                                : "what is simulated has no need of it";
     if (driver->ops != &torc__uring_ops)
         return "a feature of rings, and the driver is epoll";
     reason = torc__uring_why_unused(container_of(driver, struct torc__uring, base), feature);
@@ -318,12 +348,16 @@ int torc__driver_report(const struct torc_options *options, struct torc_driver_r
 {
     struct torc__driver_options chosen;
     struct choice choice;
+    bool entered;
     int result;
 
     result = torc__driver_read_options(options, &chosen);
     if (result < 0)
         return result;
     memset(ret_report, 0, sizeof(*ret_report));
+    result = torc__driver_enter(options, NULL, &entered);
+    if (result < 0)
+        return result;
     ret_report->error = choose(options, &chosen, NULL, &choice);
     ret_report->reason = choice.reason;
     ret_report->driver = "none";
@@ -338,5 +372,7 @@ int torc__driver_report(const struct torc_options *options, struct torc_driver_r
     ret_report->self_test = torc__selftest_summary();
     report_features(choice.driver, available_features(&chosen), chosen.forbid, ret_report);
     torc__driver_destroy(choice.driver);
+    if (entered)
+        torc__driver_leave();
     return 0;
 }

@@ -119,6 +119,7 @@ static inline uint64_t torc__driver_in_flight(const struct torc__driver *driver)
 
 extern const struct torc__driver_ops torc__uring_ops;
 extern const struct torc__driver_ops torc__epoll_ops;
+extern const struct torc__driver_ops torc__sim_ops;
 
 /*
  * Make the driver that `options` and the environment (TORC_DRIVER, TORC_FORBID) ask for: if they
@@ -133,6 +134,15 @@ void torc__driver_destroy(struct torc__driver *driver);
 
 /* This is the child of a fork(): free what other threads held, so that it may run torc anew. */
 void torc__driver_after_fork(void);
+
+/*
+ * Before a runtime is made: if the simulated driver is asked for, this thread enters its simulated
+ * world, which is made the first time; `shard` is a variable of the thread, in which each simulated
+ * thread has a value of its own. *ret_entered: torc__driver_leave() is to be called at the end.
+ * Nothing where the thread is in a world already. 0, or a negative errno.
+ */
+int torc__driver_enter(const struct torc_options *options, void **shard, bool *ret_entered);
+void torc__driver_leave(void);
 
 /* The queue sizes and forbidden features that `options` and the environment give; or -EINVAL. */
 int torc__driver_read_options(const struct torc_options *options,

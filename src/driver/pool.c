@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/cpu_set.h"
 #include "base/log.h"
+#include "driver/thread.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -64,7 +65,7 @@ struct torc__pool {
     bool refusal_told;    /* in the log */
     pthread_cond_t ended; /* the last thread has */
     bool has_last_ended;  /* `last_ended` waits to be joined */
-    pthread_t last_ended;
+    struct torc__thread last_ended;
     struct torc__cpu_set cpus; /* where the threads may run */
     bool has_cpus;
 };
@@ -130,14 +131,6 @@ static struct torc__job *take_job(struct torc__pool *pool)
 
 /* ---- A thread ---- */
 
-static struct timespec idle_until(const struct torc__pool *pool)
-{
-    const uint64_t ns = torc__clock_now() + pool->idle_ns;
-
-    return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_SECOND),
-                             .tv_nsec = (time_t)(ns % NS_PER_SECOND)};
-}
-
 static void leave_sleepers(struct torc__pool *pool, struct sleeper *self)
 {
     struct sleeper **link = &pool->sleepers;
@@ -147,28 +140,18 @@ static void leave_sleepers(struct torc__pool *pool, struct sleeper *self)
     *link = self->next;
 }
 
-static void cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 /* Sleep until claimed; false if nobody has for as long as a thread may be idle. */
 static bool sleep_until_claimed(struct torc__pool *pool)
 {
     struct sleeper self = {.next = pool->sleepers};
-    const struct timespec until = idle_until(pool);
-    int result = 0;
+    const uint64_t until_ns = torc__thread_now() + pool->idle_ns;
+    bool in_time = true;
 
-    cond_init(&self.wake);
+    torc__condition_init(&self.wake);
     pool->sleepers = &self;
     pool->awake--;
-    while (!self.claimed && result != ETIMEDOUT)
-        result = pthread_cond_timedwait(&self.wake, &pool->mutex, &until);
+    while (!self.claimed && in_time)
+        in_time = torc__condition_wait_until(&self.wake, &pool->mutex, until_ns);
     if (!self.claimed) {
         leave_sleepers(pool, &self);
         pool->awake++;
@@ -184,7 +167,7 @@ static void claim_sleeper(struct torc__pool *pool)
     pool->sleepers = sleeper->next;
     pool->awake++;
     sleeper->claimed = true;
-    pthread_cond_signal(&sleeper->wake);
+    torc__condition_signal(&sleeper->wake);
 }
 
 static void run_job(struct torc__pool *pool, struct torc__job *job)
@@ -204,24 +187,25 @@ static void run_job(struct torc__pool *pool, struct torc__job *job)
 static void end_thread(struct torc__pool *pool)
 {
     const bool has_before = pool->has_last_ended;
-    const pthread_t before = pool->last_ended;
+    struct torc__thread before = pool->last_ended;
 
     pool->has_last_ended = true;
-    pool->last_ended = pthread_self();
+    pool->last_ended = torc__thread_self();
     pool->awake--;
     pool->threads--;
     if (pool->threads == 0)
-        pthread_cond_signal(&pool->ended);
+        torc__condition_signal(&pool->ended);
     pthread_mutex_unlock(&pool->mutex);
     if (has_before)
-        pthread_join(before, NULL);
+        torc__thread_join(&before);
 }
 
 static void *thread_main(void *arg)
 {
     struct torc__pool *pool = arg;
 
-    (void)pthread_setname_np(pthread_self(), "torc-blocking");
+    if (!torc__thread_is_simulated())
+        (void)pthread_setname_np(pthread_self(), "torc-blocking");
     if (pool->has_cpus) /* It was started by a shard, which may be pinned. */
         (void)torc__cpus_pin_thread(&pool->cpus);
     pthread_mutex_lock(&pool->mutex);
@@ -258,17 +242,17 @@ static int start_thread(struct torc__pool *pool)
 {
     pthread_attr_t attributes;
     sigset_t before;
-    pthread_t thread;
-    int error;
+    struct torc__thread thread;
+    int result;
 
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_SIZE);
     block_signals(&before);
-    error = pthread_create(&thread, &attributes, thread_main, pool);
+    result = torc__thread_start(&thread, &attributes, thread_main, pool);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    if (error != 0)
-        return -error;
+    if (result < 0)
+        return result;
     pool->threads++;
     pool->awake++;
     return 0;
@@ -302,7 +286,7 @@ struct torc__pool *torc__pool_create(const struct torc_options *options)
     pool->threads_max =
         options->blocking_threads_max != 0 ? options->blocking_threads_max : THREADS_DEFAULT;
     pool->idle_ns = options->blocking_idle_ns != 0 ? options->blocking_idle_ns : IDLE_NS_DEFAULT;
-    pool->has_cpus = torc__cpus_of_thread(&pool->cpus) == 0;
+    pool->has_cpus = !torc__thread_is_simulated() && torc__cpus_of_thread(&pool->cpus) == 0;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->ended, NULL);
     share_out(pool);
@@ -319,12 +303,17 @@ void torc__pool_destroy(struct torc__pool *pool)
     while (pool->sleepers != NULL)
         claim_sleeper(pool);
     while (pool->threads > 0)
-        pthread_cond_wait(&pool->ended, &pool->mutex);
+        torc__condition_wait(&pool->ended, &pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
     if (pool->has_last_ended)
-        pthread_join(pool->last_ended, NULL);
+        torc__thread_join(&pool->last_ended);
     pthread_cond_destroy(&pool->ended);
     pthread_mutex_destroy(&pool->mutex);
+    free(pool);
+}
+
+void torc__pool_abandon(struct torc__pool *pool)
+{
     free(pool);
 }
 

@@ -62,6 +62,9 @@ struct torc__pool *torc__pool_create(const struct torc_options *options);
 /* End all threads and wait for them. No job may be queued or running. NULL is ignored. */
 void torc__pool_destroy(struct torc__pool *pool);
 
+/* Free a pool whose threads are no more, whatever was queued or running. */
+void torc__pool_abandon(struct torc__pool *pool);
+
 /*
  * Have `job->run(job)` called on a thread, in its lane's order. Any thread. 0; or why not a single
  * thread could be started (-EAGAIN as a rule): then the job is still the caller's.

@@ -6,6 +6,7 @@
  * for it. They hold the name, and wait for its event; the fiber holds it too, and the resolver.
  */
 #include "io/dns.h"
+#include "driver/thread.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -81,6 +82,8 @@ int torc_resolver_create(const struct torc_resolver_options *options,
     case TORC_RESOLVER_SYSTEM:
         return torc__resolver_create(options, &torc__names_system, ret_resolver);
     case TORC_RESOLVER_DNS:
+        if (torc__thread_is_simulated())
+            return -EOPNOTSUPP; /* c-ares makes system calls of its own. */
 #ifdef TORC_WITH_CARES
         return torc__resolver_create(options, &torc__names_cares, ret_resolver);
 #else

@@ -2,6 +2,7 @@
 /*
  * dns_places.c - in which order to try the places of a service: RFC 2782.
  */
+#include "driver/thread.h"
 #include "io/dns.h"
 #include <stdlib.h>
 #include <sys/random.h>
@@ -10,6 +11,8 @@ uint32_t torc__random_below(uint32_t limit)
 {
     uint32_t bits = 0;
 
+    if (torc__thread_is_simulated())
+        return (uint32_t)(torc__thread_unique() % limit);
     if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) < 0)
         bits = 0; /* Before the system has any randomness, no order is better than another. */
     return (uint32_t)(((uint64_t)bits * limit) >> 32);

@@ -3,6 +3,8 @@
  * dns_system.c - names as the system knows them: getaddrinfo() and its like, on the blocking pool.
  */
 #include "base/compiler.h"
+#include "driver/sim/names.h"
+#include "driver/thread.h"
 #include "io/blocking.h"
 #include "io/dns.h"
 #include <errno.h>
@@ -42,14 +44,44 @@ struct query {
     struct torc__names_answer *answer;
 };
 
+/* What other hosts of a simulation have. */
+static int run_simulated(const char *host, struct torc__names_answer *answer)
+{
+    struct sim_addresses found;
+    const int result = torc__sim_lookup(host, &found);
+
+    if (result < 0)
+        return result;
+    answer->count = 0;
+    if (found.has_ipv6) {
+        struct torc_address *address = &answer->addresses[answer->count++];
+
+        *address = (struct torc_address){.length = sizeof(address->v6)};
+        address->v6.sin6_family = AF_INET6;
+        address->v6.sin6_addr = found.ipv6;
+    }
+    if (found.has_ipv4) {
+        struct torc_address *address = &answer->addresses[answer->count++];
+
+        *address = (struct torc_address){.length = sizeof(address->v4)};
+        address->v4.sin_family = AF_INET;
+        address->v4.sin_addr = found.ipv4;
+    }
+    answer->ttl_ns = UINT64_MAX;
+    return (int)answer->count;
+}
+
 static int run_getaddrinfo(void *arg)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     const struct query *query = arg;
     struct torc__names_answer *answer = query->answer;
     struct addrinfo *found = NULL;
-    int result = getaddrinfo(query->host, NULL, &hints, &found);
+    int result;
 
+    if (torc__thread_is_simulated())
+        return run_simulated(query->host, answer);
+    result = getaddrinfo(query->host, NULL, &hints, &found);
     if (result != 0)
         return torc__names_error(result, errno);
     answer->count = 0;
@@ -169,9 +201,12 @@ struct name_query {
 static int run_getnameinfo(void *arg)
 {
     struct name_query *query = arg;
-    const int result = getnameinfo(&query->address->any, query->address->length, query->host,
-                                   sizeof(query->host), NULL, 0, NI_NAMEREQD);
+    int result;
 
+    if (torc__thread_is_simulated())
+        return torc__sim_lookup_name(&query->address->any, query->host, sizeof(query->host));
+    result = getnameinfo(&query->address->any, query->address->length, query->host,
+                         sizeof(query->host), NULL, 0, NI_NAMEREQD);
     return torc__names_error(result, errno);
 }
 

@@ -6,7 +6,7 @@
  * a temporary file beside it; data; permissions; fsync; rename; fsync of the directory. What is
  * left behind by a failure or a cancelled scope is removed, in a shield.
  */
-#include "base/clock.h"
+#include "driver/thread.h"
 #include "io/blocking.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -145,7 +145,7 @@ static uint64_t scatter(uint64_t z)
 static int name_temporary(struct replacement *replacement)
 {
     static const char digits[] = "0123456789abcdef";
-    uint64_t number = scatter(torc__clock_now() ^ ((uint64_t)getpid() << 40));
+    uint64_t number = scatter(torc__thread_unique());
     char *to = replacement->temporary + replacement->directory_length;
 
     if (replacement->directory_length + 6 + 16 + 1 > sizeof(replacement->temporary))

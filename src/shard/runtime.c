@@ -7,6 +7,7 @@
  * The two meetings matter: no shard runs unless all could start, and none closes its ring while
  * another may still put a wake-up into it.
  */
+#include "driver/thread.h"
 #include "shard/placement.h"
 #include "shard/shard.h"
 #include <errno.h>
@@ -16,12 +17,14 @@
 #include <string.h>
 
 #define SHARDS_MAX 1024
+/* As many CPUs has a simulated machine. */
+#define SIMULATED_CPUS 4
 
 struct shard_slot {
     struct torc__runtime *runtime;
     unsigned index;
     int cpu; /* -1: anywhere */
-    pthread_t thread;
+    struct torc__thread thread;
     struct torc__mailbox *mailbox; /* the runtime's own reference */
     struct torc_message stop;      /* tells the shard to stop */
     sigset_t signals_before;       /* what the thread had blocked */
@@ -56,10 +59,10 @@ static void meet(struct torc__runtime *runtime)
     if (++runtime->waiting == runtime->count) {
         runtime->waiting = 0;
         runtime->meeting++;
-        pthread_cond_broadcast(&runtime->met);
+        torc__condition_broadcast(&runtime->met);
     }
     while (runtime->meeting == meeting)
-        pthread_cond_wait(&runtime->met, &runtime->mutex);
+        torc__condition_wait(&runtime->met, &runtime->mutex);
     pthread_mutex_unlock(&runtime->mutex);
 }
 
@@ -120,6 +123,16 @@ unsigned torc__runtime_shard_count(const struct torc__runtime *runtime)
 const struct torc_options *torc__runtime_options(const struct torc__runtime *runtime)
 {
     return runtime->options;
+}
+
+void torc__runtime_abandon(struct torc__runtime *runtime)
+{
+    if (TORC_ASAN)
+        return;
+    for (unsigned i = 0; i < runtime->count; i++)
+        torc__mailbox_release(runtime->slots[i].mailbox);
+    torc__pool_abandon(runtime->pool);
+    free(runtime);
 }
 
 /* ---- Threads ---- */
@@ -199,7 +212,8 @@ static void live(struct shard_slot *slot)
     void *signal_stack = NULL;
     int result;
 
-    block_write_signals(&slot->signals_before);
+    if (!torc__thread_is_simulated())
+        block_write_signals(&slot->signals_before);
     result = start(slot, &shard);
     if (catch_faults)
         torc__fault_catch(&signal_stack);
@@ -217,7 +231,8 @@ static void live(struct shard_slot *slot)
         torc__fault_release(signal_stack);
     if (shard != NULL)
         torc__shard_finish(shard);
-    restore_write_signals(&slot->signals_before);
+    if (!torc__thread_is_simulated())
+        restore_write_signals(&slot->signals_before);
 }
 
 static void *thread_main(void *arg)
@@ -244,24 +259,38 @@ static int shard_count(const struct torc_options *options)
 
     if (options->cpu_count > SHARDS_MAX || options->placement > TORC_PLACE_CORES)
         return -EINVAL;
-    if (options->shards == TORC_ALL_CPUS)
+    if (options->shards == TORC_ALL_CPUS && torc__thread_is_simulated())
+        count = SIMULATED_CPUS;
+    else if (options->shards == TORC_ALL_CPUS)
         count = options->cpus != NULL ? (int)options->cpu_count : allowed_cpus(options, &set);
     if (count < 0 && options->shards == TORC_ALL_CPUS)
         return count;
     return count < 1 || count > SHARDS_MAX ? -EINVAL : count;
 }
 
+/* Whether the CPUs that are listed are those of a simulated machine. */
+static int check_simulated(const struct torc_options *options)
+{
+    for (unsigned i = 0; options->cpus != NULL && i < options->cpu_count; i++) {
+        if (options->cpus[i] < 0 || options->cpus[i] >= SIMULATED_CPUS)
+            return -EINVAL;
+    }
+    return 0;
+}
+
 /* The CPUs of the shards, in order, over again if there are more shards. */
 static int place(struct torc__runtime *runtime)
 {
     const struct torc_options *options = runtime->options;
-    const bool pinned = !options->no_pin &&
+    const bool pinned = !options->no_pin && !torc__thread_is_simulated() &&
                         (runtime->count > 1 || options->cpus != NULL || options->numa_nodes != 0);
     const bool listed = options->cpus != NULL && options->cpu_count > 0;
     struct torc__cpu_set set;
     int cpu = -1;
     int result = pinned && !listed ? allowed_cpus(options, &set) : 0;
 
+    if (result == 0 && torc__thread_is_simulated())
+        result = check_simulated(options);
     if (result < 0)
         return result;
     for (unsigned i = 0; i < runtime->count; i++) {
@@ -338,10 +367,10 @@ static unsigned start_threads(struct torc__runtime *runtime)
 
     while (started < runtime->count) {
         struct shard_slot *slot = &runtime->slots[started];
-        int error = pthread_create(&slot->thread, NULL, thread_main, slot);
+        int result = torc__thread_start(&slot->thread, NULL, thread_main, slot);
 
-        if (error != 0) {
-            note_failure(runtime, &runtime->start_failure, -error);
+        if (result < 0) {
+            note_failure(runtime, &runtime->start_failure, result);
             break;
         }
         started++;
@@ -354,18 +383,15 @@ static unsigned start_threads(struct torc__runtime *runtime)
     return started;
 }
 
-int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
+/* Create the shards, run them, and wait for all. */
+static int run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
 {
-    static const struct torc_options defaults;
     struct torc__runtime *runtime;
     struct torc__cpu_set affinity;
     unsigned started;
     bool pinned;
-    int result;
+    int result = create(options, &runtime);
 
-    if (torc__shard != NULL)
-        return -EBUSY;
-    result = create(options != NULL ? options : &defaults, &runtime);
     if (result < 0)
         return result;
     torc__fork_watch();
@@ -375,13 +401,32 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
     started = start_threads(runtime);
     live(&runtime->slots[0]);
     for (unsigned i = 1; i < started; i++)
-        pthread_join(runtime->slots[i].thread, NULL);
+        torc__thread_join(&runtime->slots[i].thread);
     if (pinned)
         (void)torc__cpus_pin_thread(&affinity);
     result = runtime->start_failure  ? runtime->start_failure
              : runtime->main_failure ? runtime->main_failure
                                      : runtime->fiber_failure;
     destroy(runtime);
+    return result;
+}
+
+int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
+{
+    static const struct torc_options defaults;
+    bool entered;
+    int result;
+
+    if (torc__shard != NULL)
+        return -EBUSY;
+    if (options == NULL)
+        options = &defaults;
+    result = torc__driver_enter(options, (void **)&torc__shard, &entered);
+    if (result < 0)
+        return result;
+    result = run(main, arg, options);
+    if (entered)
+        torc__driver_leave();
     return result;
 }
 

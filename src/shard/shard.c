@@ -9,10 +9,10 @@
  */
 #include "shard/shard.h"
 #include "base/clock.h"
+#include "driver/thread.h"
 #include "fiber/sanitizer.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -352,14 +352,7 @@ static int read_options(struct torc__shard *shard, const struct torc_options *op
 static void note_thread_stack(struct torc__shard *shard)
 {
 #if TORC_ASAN
-    pthread_attr_t attributes;
-    void *low;
-
-    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
-        pthread_attr_getstack(&attributes, &low, &shard->thread_stack_size);
-        shard->thread_stack_low = low;
-        pthread_attr_destroy(&attributes);
-    }
+    torc__thread_stack(&shard->thread_stack_low, &shard->thread_stack_size);
 #endif
 #if TORC_TSAN
     shard->thread_tsan = __tsan_get_current_fiber();
@@ -487,5 +480,20 @@ void torc__shard_finish(struct torc__shard *shard)
     torc__fibers_finish(&shard->fibers);
     torc__mailbox_release(shard->mailbox);
     torc__shard = NULL;
+    free(shard);
+}
+
+/* Under AddressSanitizer stacks stay, for it to find what was allocated by those who ran on them. */
+void torc__shard_abandon(struct torc__shard *shard)
+{
+    if (TORC_ASAN)
+        return;
+    shard->stacks.used = 0;
+    shard->fibers.alive = 0;
+    torc__stacks_finish(&shard->stacks);
+    torc__fibers_finish(&shard->fibers);
+    (void)torc__mailbox_close(shard->mailbox);
+    torc__mailbox_release(shard->mailbox);
+    free(shard->driver);
     free(shard);
 }

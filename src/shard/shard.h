@@ -208,7 +208,16 @@ int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,
 /* Undo torc__shard_start(). All shards of the runtime must have ended. */
 void torc__shard_finish(struct torc__shard *shard);
 
+/*
+ * Free what a shard has, of whose thread nothing runs any more, although nothing in it has ended: of
+ * a simulated process that was killed. What its fibers had is lost.
+ */
+void torc__shard_abandon(struct torc__shard *shard);
+
 /* ---- runtime.c ---- */
+
+/* Free a runtime of which all shards were abandoned. */
+void torc__runtime_abandon(struct torc__runtime *runtime);
 
 /* Ask all shards of a runtime to stop. Any thread of it. */
 void torc__runtime_stop(struct torc__runtime *runtime);

@@ -3,7 +3,7 @@
  * parked.c - wait for other threads, and wake who waits.
  */
 #include "sync/parked.h"
-#include "base/futex.h"
+#include "driver/thread.h"
 #include <errno.h>
 
 static void message_arrived(struct torc_message *message)
@@ -33,8 +33,7 @@ int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt
 {
     if (parked->shard != NULL)
         return torc__wait(parked->shard, interrupt, parked);
-    while (atomic_load_explicit(&parked->woken, memory_order_acquire) == 0)
-        torc__futex_wait(&parked->woken, 0);
+    torc__word_wait(&parked->woken);
     return 0;
 }
 
@@ -42,7 +41,7 @@ void torc__parked_wake(struct torc__parked *parked)
 {
     if (parked->shard == NULL) {
         atomic_store_explicit(&parked->woken, 1, memory_order_release);
-        torc__futex_wake(&parked->woken);
+        torc__word_wake(&parked->woken);
     } else if (parked->shard == torc__shard) {
         parked->message.run(&parked->message);
     } else {

@@ -1,0 +1,751 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim_disk_call_test.c - the model of a disk does what the kernel does: random system calls on
+ * both, whose results are compared, and in the end all there is.
+ */
+#include "unit/driver/sim_disk_rig.h"
+#include <dirent.h>
+#include <ftw.h>
+#include <grp.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+
+#define FILES_MAX 6 /* open at a time */
+#define DATA_MAX  9000
+#define STEPS     400
+
+/* Both sides of the comparison. */
+static struct rig rig;
+static int kernel_fds[FILES_MAX];
+static int model_fds[FILES_MAX];
+
+static char directory[256];
+static bool has_xattrs;
+static bool counts_directory_links;
+static bool has_temporary_files;
+static unsigned fallocate_modes; /* a bit for each of those below */
+
+static const int modes[] = {0,
+                            FALLOC_FL_KEEP_SIZE,
+                            FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                            FALLOC_FL_ZERO_RANGE,
+                            FALLOC_FL_COLLAPSE_RANGE,
+                            FALLOC_FL_INSERT_RANGE};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- The two places ---- */
+
+static bool is_known_file_system(void)
+{
+    struct statfs about;
+
+    EXPECT_INT(statfs(".", &about), ==, 0);
+    return about.f_type == EXT4_SUPER_MAGIC || about.f_type == TMPFS_MAGIC ||
+           about.f_type == XFS_SUPER_MAGIC || about.f_type == BTRFS_SUPER_MAGIC ||
+           about.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
+/* What this file system can do, and the model need not be asked for otherwise. */
+static void probe(void)
+{
+    struct stat about;
+    int fd = open("probe", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    EXPECT_INT(fd, >=, 0);
+    has_xattrs = fsetxattr(fd, "user.probe", "1", 1, 0) == 0;
+    fallocate_modes = 0;
+    for (unsigned i = 0; i < COUNT(modes); i++) {
+        EXPECT_INT(ftruncate(fd, 3 * 65536), ==, 0);
+        if (fallocate(fd, modes[i], 4096, 4096) == 0)
+            fallocate_modes |= 1u << i;
+    }
+    close(fd);
+    EXPECT_INT(unlink("probe"), ==, 0);
+    EXPECT_INT(mkdir("probe", 0700), ==, 0);
+    EXPECT_INT(mkdir("probe/below", 0700), ==, 0);
+    EXPECT_INT(stat("probe", &about), ==, 0);
+    counts_directory_links = about.st_nlink == 3;
+    EXPECT_INT(rmdir("probe/below"), ==, 0);
+    EXPECT_INT(rmdir("probe"), ==, 0);
+    fd = open(".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    has_temporary_files = fd >= 0;
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Both begin in an empty directory that is not the top of theirs. */
+static bool enter(void)
+{
+    const char *base = getenv("TMPDIR");
+
+    snprintf(directory, sizeof(directory), "%s/torc-test-XXXXXX", base != NULL ? base : "/tmp");
+    EXPECT(mkdtemp(directory) != NULL);
+    EXPECT_INT(chdir(directory), ==, 0);
+    return is_known_file_system();
+}
+
+static int remove_visited(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+static int open_visited(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status;
+    (void)where;
+    return type == FTW_D || type == FTW_DNR ? chmod(path, 0700) : 0;
+}
+
+/* Directories that may not be entered have to be opened first, level by level. */
+static void remove_tree(const char *path)
+{
+    for (unsigned i = 0; i < 20; i++)
+        (void)nftw(path, open_visited, 16, FTW_PHYS);
+    EXPECT_INT(nftw(path, remove_visited, 16, FTW_DEPTH | FTW_PHYS), ==, 0);
+}
+
+static void leave(void)
+{
+    EXPECT_INT(chdir("/"), ==, 0);
+    remove_tree(directory);
+}
+
+/* Where both sides begin: below a directory that is empty besides. Both can be entered again. */
+static void go_to_top(void)
+{
+    EXPECT_INT(chdir(directory), ==, 0);
+    EXPECT_INT(chmod("base", 0755), ==, 0);
+    EXPECT_INT(chmod("base/top", 0755), ==, 0);
+    EXPECT_INT(RIG_CALL(&rig, SYS_fchmodat, RIG_CWD, (uintptr_t) "/tmp/base", 0755), ==, 0);
+    EXPECT_INT(RIG_CALL(&rig, SYS_fchmodat, RIG_CWD, (uintptr_t) "/tmp/base/top", 0755), ==, 0);
+    EXPECT_INT(chdir("base/top"), ==, 0);
+    EXPECT_INT(RIG_CALL(&rig, SYS_chdir, (uintptr_t) "/tmp/base/top"), ==, 0);
+}
+
+static void make_top(void)
+{
+    EXPECT_INT(mkdir("base", 0755), ==, 0);
+    EXPECT_INT(mkdir("base/top", 0755), ==, 0);
+    EXPECT_INT(rig_mkdir(&rig, "/tmp/base"), ==, 0);
+    EXPECT_INT(rig_mkdir(&rig, "/tmp/base/top"), ==, 0);
+    go_to_top();
+}
+
+static void remove_top(void)
+{
+    EXPECT_INT(chdir(directory), ==, 0);
+    remove_tree("base");
+}
+
+/* ---- Calls ---- */
+
+static int64_t call_kernel(int number, const uintptr_t *a)
+{
+    const int64_t result = syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+
+    return result < 0 ? -errno : result;
+}
+
+/* The same call on both; a descriptor among the arguments is told by its place. */
+static void compare(const char *what, int number, const uintptr_t *kernel, const uintptr_t *model)
+{
+    const int64_t expected = call_kernel(number, kernel);
+    const int64_t result = torc__sim_disk_call(rig.host, number, model);
+
+    EXPECT_MSG(result == expected, "%s: %lld, and the kernel says %lld", what, (long long)result,
+               (long long)expected);
+}
+
+/* One without descriptors and results in memory. */
+#define SAME(what, number, ...)                       \
+    do {                                              \
+        const uintptr_t arguments[6] = {__VA_ARGS__}; \
+        compare(what, number, arguments, arguments);  \
+    } while (0)
+
+static unsigned any(unsigned limit)
+{
+    return harness_random_below(limit);
+}
+
+/* ---- Paths ---- */
+
+static const char *any_name(void)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+
+    return names[any(COUNT(names))];
+}
+
+/*
+ * Some path. At most one ".." in it, and none in targets of links: so no path leads out of the
+ * directory above.
+ */
+static const char *any_path(bool may_go_up)
+{
+    static char paths[4][64];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    const unsigned depth = 1 + any(3);
+    size_t length = 0;
+
+    path[0] = '\0';
+    if (any(100) == 0)
+        return path;
+    for (unsigned i = 0; i < depth; i++) {
+        const char *part = any(20) == 0 ? "." : any_name();
+
+        if (may_go_up && any(20) == 0) {
+            part = "..";
+            may_go_up = false;
+        }
+        length += (size_t)snprintf(path + length, sizeof(paths[0]) - length, "%s%s",
+                                   i > 0 ? any(10) == 0 ? "//" : "/" : "", part);
+    }
+    if (any(12) == 0)
+        snprintf(path + length, sizeof(paths[0]) - length, "/");
+    return path;
+}
+
+static uintptr_t path_argument(bool may_go_up)
+{
+    return (uintptr_t)any_path(may_go_up);
+}
+
+/* ---- What is done: names ---- */
+
+static void do_mkdir(void)
+{
+    SAME("mkdir", SYS_mkdirat, RIG_CWD, path_argument(true), any(4) == 0 ? 0500 : 0755);
+}
+
+static void do_unlink(void)
+{
+    SAME("unlink", SYS_unlinkat, RIG_CWD, path_argument(true), any(3) == 0 ? AT_REMOVEDIR : 0);
+}
+
+static void do_rename(void)
+{
+    static const unsigned flags[] = {0, 0, 0, 1, 2, 3};
+
+    SAME("rename", SYS_renameat2, RIG_CWD, path_argument(true), RIG_CWD, path_argument(true),
+         flags[any(COUNT(flags))]);
+}
+
+static void do_link(void)
+{
+    SAME("link", SYS_linkat, RIG_CWD, path_argument(true), RIG_CWD, path_argument(true),
+         any(2) == 0 ? AT_SYMLINK_FOLLOW : 0);
+}
+
+static void do_symlink(void)
+{
+    const char *target = any_path(false);
+
+    SAME("symlink", SYS_symlinkat, (uintptr_t)target, RIG_CWD, path_argument(true));
+}
+
+static void do_mknod(void)
+{
+    SAME("mknod", SYS_mknodat, RIG_CWD, path_argument(true), (any(2) ? S_IFREG : S_IFIFO) | 0640,
+         0);
+}
+
+static void do_chdir(void)
+{
+    if (any(4) != 0) {
+        SAME("chdir", SYS_chdir, path_argument(false));
+        return;
+    }
+    go_to_top();
+}
+
+static void do_readlink(void)
+{
+    const uintptr_t path = path_argument(true);
+    const size_t size = any(10);
+    char expected[16] = "";
+    char target[16] = "";
+    const uintptr_t kernel[6] = {RIG_CWD, path, (uintptr_t)expected, size};
+    const uintptr_t model[6] = {RIG_CWD, path, (uintptr_t)target, size};
+
+    compare("readlink", SYS_readlinkat, kernel, model);
+    EXPECT_MEM(target, expected, sizeof(target));
+}
+
+static void expect_same_status(const char *what, const struct statx *is, const struct statx *shall)
+{
+    const bool is_directory = S_ISDIR(shall->stx_mode);
+
+    EXPECT_MSG(is->stx_mode == shall->stx_mode, "%s: mode %o, not %o", what, is->stx_mode,
+               shall->stx_mode);
+    EXPECT_UINT(is->stx_uid, ==, shall->stx_uid);
+    EXPECT_UINT(is->stx_gid, ==, shall->stx_gid);
+    if (!is_directory)
+        EXPECT_UINT(is->stx_size, ==, shall->stx_size);
+    if (!is_directory || counts_directory_links)
+        EXPECT_MSG(is->stx_nlink == shall->stx_nlink, "%s: %u links, not %u", what, is->stx_nlink,
+                   shall->stx_nlink);
+}
+
+static void do_statx(void)
+{
+    const uintptr_t path = path_argument(true);
+    const uintptr_t flags = any(2) ? AT_SYMLINK_NOFOLLOW : 0;
+    struct statx expected = {.stx_mode = 0};
+    struct statx status = {.stx_mode = 0};
+    const uintptr_t kernel[6] = {RIG_CWD, path, flags, STATX_BASIC_STATS, (uintptr_t)&expected};
+    const uintptr_t model[6] = {RIG_CWD, path, flags, STATX_BASIC_STATS, (uintptr_t)&status};
+
+    compare("statx", SYS_statx, kernel, model);
+    expect_same_status((const char *)path, &status, &expected);
+}
+
+static void do_access(void)
+{
+    SAME("faccessat", SYS_faccessat, RIG_CWD, path_argument(true), any(8));
+}
+
+static void do_chmod(void)
+{
+    static const mode_t some[] = {0, 0444, 0200, 0644, 0755, 0700, 0111, 0300, 06755, 01777};
+
+    SAME("chmod", SYS_fchmodat, RIG_CWD, path_argument(true), some[any(COUNT(some))]);
+}
+
+static void do_chown(void)
+{
+    static const uid_t some[] = {(uid_t)-1, 0, 65534};
+
+    SAME("chown", SYS_fchownat, RIG_CWD, path_argument(true), some[any(3)], some[any(3)],
+         any(2) ? AT_SYMLINK_NOFOLLOW : 0);
+}
+
+static void do_utimens(void)
+{
+    struct timespec times[2] = {{.tv_sec = any(1000), .tv_nsec = any(2) ? 5 : UTIME_OMIT},
+                                {.tv_sec = 7, .tv_nsec = any(4) ? UTIME_NOW : 2000000000}};
+
+    SAME("utimens", SYS_utimensat, RIG_CWD, path_argument(true), any(3) ? (uintptr_t)times : 0,
+         any(2) ? AT_SYMLINK_NOFOLLOW : 0);
+}
+
+static void do_truncate(void)
+{
+    SAME("truncate", SYS_truncate, path_argument(true), any(20) == 0 ? UINTPTR_MAX : any(DATA_MAX));
+}
+
+/* ---- What is done: attributes ---- */
+
+static const char *any_attribute(void)
+{
+    static const char *const names[] = {"user.a", "user.b", "user.c", "other.x"};
+
+    return names[any(COUNT(names))];
+}
+
+static void do_setxattr(void)
+{
+    if (has_xattrs)
+        SAME("setxattr", SYS_setxattr, path_argument(true), (uintptr_t)any_attribute(),
+             (uintptr_t) "0123456789", any(11), any(4));
+}
+
+static void do_getxattr(void)
+{
+    const uintptr_t path = path_argument(true);
+    const uintptr_t name = (uintptr_t)any_attribute();
+    const size_t size = any(14);
+    char expected[16] = "";
+    char value[16] = "";
+    const uintptr_t kernel[6] = {path, name, (uintptr_t)expected, size};
+    const uintptr_t model[6] = {path, name, (uintptr_t)value, size};
+
+    if (!has_xattrs)
+        return;
+    compare("getxattr", SYS_getxattr, kernel, model);
+    EXPECT_MEM(value, expected, sizeof(value));
+}
+
+static void do_removexattr(void)
+{
+    if (has_xattrs)
+        SAME("removexattr", SYS_removexattr, path_argument(true), (uintptr_t)any_attribute());
+}
+
+/* ---- What is done: open files ---- */
+
+static int any_flags(void)
+{
+    static const int access[] = {O_RDONLY, O_WRONLY, O_RDWR};
+    static const int others[] = {O_CREAT,    O_CREAT | O_EXCL, O_TRUNC, O_APPEND,
+                                 O_NOFOLLOW, O_PATH,           0,       0};
+    int flags = access[any(3)] | others[any(COUNT(others))] | others[any(COUNT(others))];
+
+    if (any(6) == 0 && !(flags & O_CREAT))
+        flags |= O_DIRECTORY;
+    if (any(30) == 0 && has_temporary_files)
+        flags = O_TMPFILE | O_RDWR;
+    return flags | O_NONBLOCK | O_CLOEXEC; /* Or a FIFO would be waited for. */
+}
+
+/* Whether a path names a FIFO, which the model of a disk alone cannot open. */
+static bool is_fifo(const char *path)
+{
+    struct stat about;
+
+    return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
+}
+
+static void close_slot(unsigned slot)
+{
+    if (kernel_fds[slot] < 0)
+        return;
+    EXPECT_INT(close(kernel_fds[slot]), ==, 0);
+    rig_shut(&rig, model_fds[slot]);
+    kernel_fds[slot] = -1;
+}
+
+static void do_open(void)
+{
+    const unsigned slot = any(FILES_MAX);
+    const char *path = any_path(false);
+    const int flags = any_flags();
+    int64_t expected;
+    int64_t result;
+
+    if (is_fifo(path))
+        return;
+    close_slot(slot);
+    expected = openat(AT_FDCWD, path, flags, 0640);
+    if (expected < 0)
+        expected = -errno;
+    result = RIG_CALL(&rig, SYS_openat, RIG_CWD, (uintptr_t)path, (uintptr_t)flags, 0640);
+    EXPECT_MSG(expected < 0 ? result == expected : result >= 0,
+               "open %s %o: %lld, and the kernel says %lld", path, (unsigned)flags,
+               (long long)result, (long long)expected);
+    kernel_fds[slot] = (int)expected;
+    model_fds[slot] = (int)result;
+}
+
+static void do_close(void)
+{
+    close_slot(any(FILES_MAX));
+}
+
+static char model_data[DATA_MAX];
+static char kernel_data[DATA_MAX];
+
+static void do_read(void)
+{
+    const unsigned slot = any(FILES_MAX);
+    const size_t size = any(DATA_MAX);
+    const off_t offset = any(3) == 0 ? -1 : (off_t)any(DATA_MAX);
+    const struct iovec vector = {kernel_data, size};
+    ssize_t expected;
+
+    if (kernel_fds[slot] < 0)
+        return;
+    expected = preadv2(kernel_fds[slot], &vector, 1, offset, 0);
+    if (expected < 0)
+        expected = -errno;
+    EXPECT_INT(rig_read(&rig, model_fds[slot], model_data, size, offset), ==, expected);
+    if (expected > 0)
+        EXPECT_MEM(model_data, kernel_data, (size_t)expected);
+}
+
+static void do_write(void)
+{
+    const unsigned slot = any(FILES_MAX);
+    const size_t size = any(3) == 0 ? any(DATA_MAX) : any(100);
+    const off_t offset = any(2) == 0 ? -1 : (off_t)any(3 * DATA_MAX);
+    const struct iovec vector = {kernel_data, size};
+    ssize_t expected;
+
+    if (kernel_fds[slot] < 0)
+        return;
+    for (size_t i = 0; i < size; i++)
+        kernel_data[i] = (char)('A' + (i * 7 + (size_t)offset) % 50);
+    expected = pwritev2(kernel_fds[slot], &vector, 1, offset, 0);
+    if (expected < 0)
+        expected = -errno;
+    EXPECT_INT(rig_write(&rig, model_fds[slot], kernel_data, size, offset), ==, expected);
+}
+
+/* The same call on both, with the descriptor of a slot as the first argument. */
+static void compare_slot(const char *what, int number, uintptr_t a, uintptr_t b, uintptr_t c)
+{
+    const unsigned slot = any(FILES_MAX);
+    const uintptr_t kernel[6] = {(uintptr_t)kernel_fds[slot], a, b, c};
+    const uintptr_t model[6] = {(uintptr_t)model_fds[slot], a, b, c};
+
+    if (kernel_fds[slot] >= 0)
+        compare(what, number, kernel, model);
+}
+
+/* Where directories are is not told by their positions. */
+static void do_seek(void)
+{
+    const unsigned slot = any(FILES_MAX);
+    const int whence = (int)any(4) == 3 ? 77 : (int)any(3);
+    const off_t offset = (off_t)any(DATA_MAX) - 1000;
+    struct stat about;
+
+    if (kernel_fds[slot] < 0 || fstat(kernel_fds[slot], &about) < 0 || S_ISDIR(about.st_mode))
+        return;
+    compare("lseek", SYS_lseek,
+            (const uintptr_t[6]){(uintptr_t)kernel_fds[slot], (uintptr_t)offset, (uintptr_t)whence},
+            (const uintptr_t[6]){(uintptr_t)model_fds[slot], (uintptr_t)offset, (uintptr_t)whence});
+}
+
+static void do_ftruncate(void)
+{
+    compare_slot("ftruncate", SYS_ftruncate, any(20) == 0 ? UINTPTR_MAX : any(4 * DATA_MAX), 0, 0);
+}
+
+static void do_fallocate(void)
+{
+    const unsigned mode = any(COUNT(modes));
+    const bool shifts = modes[mode] & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
+
+    if (!(fallocate_modes & 1u << mode))
+        return;
+    if (shifts) /* Not every file system has blocks of 4,096 bytes: take what all can do. */
+        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], any(2) * 65536ul,
+                     (1 + any(2)) * 65536ul);
+    else
+        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], any(2 * DATA_MAX),
+                     any(DATA_MAX));
+}
+
+static void do_fchmod(void)
+{
+    compare_slot("fchmod", SYS_fchmod, any(2) ? 0640 : 0604, 0, 0);
+}
+
+static void do_flock(void)
+{
+    static const int operations[] = {LOCK_SH, LOCK_EX, LOCK_UN, 77};
+
+    compare_slot("flock", SYS_flock, (uintptr_t)(operations[any(4)] | LOCK_NB), 0, 0);
+}
+
+static void do_lock(void)
+{
+    static const short types[] = {F_RDLCK, F_WRLCK, F_UNLCK, 77};
+    struct flock lock = {.l_type = types[any(4)],
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)any(50) - 1,
+                         .l_len = (off_t)any(30) - 5};
+
+    compare_slot("fcntl", SYS_fcntl, F_OFD_SETLK, (uintptr_t)&lock, 0);
+}
+
+static void do_copy(void)
+{
+    const unsigned in = any(FILES_MAX);
+    const unsigned out = any(FILES_MAX);
+    off_t from[2] = {any(DATA_MAX), 0};
+    off_t to[2] = {any(DATA_MAX), 0};
+    const size_t size = any(2 * DATA_MAX);
+
+    if (kernel_fds[in] < 0 || kernel_fds[out] < 0)
+        return;
+    from[1] = from[0];
+    to[1] = to[0];
+    compare("copy_file_range", SYS_copy_file_range,
+            (const uintptr_t[6]){(uintptr_t)kernel_fds[in], (uintptr_t)&from[0],
+                                 (uintptr_t)kernel_fds[out], (uintptr_t)&to[0], size},
+            (const uintptr_t[6]){(uintptr_t)model_fds[in], (uintptr_t)&from[1],
+                                 (uintptr_t)model_fds[out], (uintptr_t)&to[1], size});
+    EXPECT_INT(from[1], ==, from[0]);
+    EXPECT_INT(to[1], ==, to[0]);
+}
+
+static void do_fsync(void)
+{
+    if (any(20) == 0) /* It takes real time. */
+        compare_slot("fsync", any(2) ? SYS_fsync : SYS_fdatasync, 0, 0, 0);
+}
+
+/* ---- All there is, in the end ---- */
+
+struct listing {
+    unsigned count;
+    char names[64][16];
+    uint8_t types[64];
+};
+
+struct raw_entry {
+    uint64_t inode;
+    int64_t resume;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
+static void add_names(struct listing *listing, const char *buffer, int64_t filled)
+{
+    for (int64_t at = 0; at < filled;) {
+        const struct raw_entry *raw = (const struct raw_entry *)(const void *)(buffer + at);
+
+        EXPECT_UINT(listing->count, <, 64);
+        snprintf(listing->names[listing->count], 16, "%s", raw->name);
+        listing->types[listing->count++] = raw->type;
+        at += raw->size;
+    }
+}
+
+static void expect_listed(const struct listing *listing, const char *name, uint8_t type)
+{
+    unsigned i = 0;
+
+    while (i < listing->count && strcmp(listing->names[i], name) != 0)
+        i++;
+    EXPECT_MSG(i < listing->count, "%s is not there", name);
+    EXPECT_UINT(listing->types[i], ==, type);
+}
+
+/* Read directories through small buffers, in whatever order each side has. */
+static void list(int kernel_fd, int model_fd, struct listing *kernel, struct listing *model)
+{
+    static _Alignas(8) char buffer[2048];
+    int64_t filled;
+
+    kernel->count = model->count = 0;
+    while ((filled = syscall(SYS_getdents64, kernel_fd, buffer, sizeof(buffer))) > 0)
+        add_names(kernel, buffer, filled);
+    EXPECT_INT(filled, ==, 0);
+    while ((filled = RIG_CALL(&rig, SYS_getdents64, (uintptr_t)model_fd, (uintptr_t)buffer, 100)) >
+           0)
+        add_names(model, buffer, filled);
+    EXPECT_INT(filled, ==, 0);
+    EXPECT_UINT(model->count, ==, kernel->count);
+}
+
+static void expect_same_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t offset = 0;
+    ssize_t count;
+
+    if (fd < 0)
+        return; /* Who may not read it, does not. */
+    do {
+        int copy = rig_file(&rig, path, O_RDONLY);
+
+        count = pread(fd, kernel_data, sizeof(kernel_data), offset);
+        EXPECT_INT(rig_read(&rig, copy, model_data, sizeof(model_data), offset), ==, count);
+        EXPECT_MEM(model_data, kernel_data, (size_t)count);
+        rig_shut(&rig, copy);
+        offset += count;
+    } while (count > 0);
+    close(fd);
+}
+
+static void expect_same_tree(const char *path)
+{
+    static struct listing listings[2];
+    struct listing names;
+    int kernel_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int model_fd = rig_file(&rig, path, O_RDONLY | O_DIRECTORY);
+
+    if (kernel_fd < 0) {
+        EXPECT_INT(model_fd, ==, -errno);
+        return;
+    }
+    list(kernel_fd, model_fd, &listings[0], &listings[1]);
+    close(kernel_fd);
+    rig_shut(&rig, model_fd);
+    for (unsigned i = 0; i < listings[0].count; i++)
+        expect_listed(&listings[1], listings[0].names[i], listings[0].types[i]);
+    names = listings[0];
+    for (unsigned i = 0; i < names.count; i++) {
+        char below[256];
+        struct statx expected;
+        struct statx status;
+
+        if (names.names[i][0] == '.')
+            continue;
+        snprintf(below, sizeof(below), "%s/%s", path, names.names[i]);
+        if (statx(AT_FDCWD, below, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &expected) < 0)
+            continue;
+        EXPECT_INT(rig_stat(&rig, below, &status), ==, 0);
+        expect_same_status(below, &status, &expected);
+        if (names.types[i] == DT_DIR)
+            expect_same_tree(below);
+        if (names.types[i] == DT_REG)
+            expect_same_file(below);
+    }
+}
+
+/* ---- All of it ---- */
+
+static void (*const actions[])(void) = {
+    do_mkdir,   do_mkdir,    do_unlink,   do_rename,   do_rename,   do_link,        do_symlink,
+    do_mknod,   do_chdir,    do_readlink, do_statx,    do_access,   do_chmod,       do_chown,
+    do_utimens, do_truncate, do_setxattr, do_getxattr, do_setxattr, do_removexattr, do_open,
+    do_open,    do_open,     do_open,     do_open,     do_close,    do_read,        do_read,
+    do_write,   do_write,    do_write,    do_seek,     do_seek,     do_ftruncate,   do_fallocate,
+    do_fchmod,  do_flock,    do_lock,     do_lock,     do_copy,     do_fsync,
+};
+
+static void run_once(uint64_t seed)
+{
+    struct torc_sim_chaos chaos = rig_chaos();
+
+    rig_open(&rig, seed, &chaos);
+    make_top();
+    memset(kernel_fds, -1, sizeof(kernel_fds));
+    for (unsigned i = 0; i < STEPS; i++)
+        actions[any(COUNT(actions))]();
+    for (unsigned i = 0; i < FILES_MAX; i++)
+        close_slot(i);
+    go_to_top();
+    expect_same_tree(".");
+    remove_top();
+    rig_close(&rig);
+}
+
+static void run(void)
+{
+    umask(022);
+    probe();
+    for (unsigned i = 0; i < harness_scaled(60); i++)
+        run_once(i);
+    leave();
+}
+
+TEST(the_model_answers_as_the_kernel_does)
+{
+    if (!enter()) {
+        leave();
+        SKIP("nobody knows what this file system does");
+    }
+    run();
+}
+
+TEST(the_model_answers_as_the_kernel_does_to_who_has_no_rights)
+{
+    if (geteuid() != 0)
+        SKIP("that is what the other test does");
+    if (!enter()) {
+        leave();
+        SKIP("nobody knows what this file system does");
+    }
+    EXPECT_INT(chown(".", 65534, 65534), ==, 0);
+    EXPECT_INT(setgroups(0, NULL), ==, 0);
+    EXPECT_INT(setresgid(65534, 65534, 0), ==, 0);
+    EXPECT_INT(setresuid(65534, 65534, 0), ==, 0);
+    run();
+}

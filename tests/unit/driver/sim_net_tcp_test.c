@@ -2,6 +2,7 @@
 /*
  * sim_net_tcp_test.c - TCP as a model: what a program on a simulated host sees of it.
  */
+#include "harness/net.h"
 #include "unit/driver/sim_net_rig.h"
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
@@ -655,21 +656,15 @@ struct flow {
     bool ended;
 };
 
-static unsigned char byte_at(size_t position)
-{
-    return (unsigned char)(position % 251 + position / 65521);
-}
-
 static void send_some(struct rig *rig, struct flow *flow)
 {
-    unsigned char data[9000];
+    char data[9000];
     size_t length = (size_t)torc__sim_below(rig->world, sizeof(data)) + 1;
     ssize_t count;
 
     if (length > flow->whole - flow->sent)
         length = flow->whole - flow->sent;
-    for (size_t i = 0; i < length; i++)
-        data[i] = byte_at(flow->sent + i);
+    harness_pattern_fill(data, length, flow->sent);
     count = rig_send(flow->from, data, length);
     EXPECT(count > 0 || count == -EAGAIN);
     flow->sent += count > 0 ? (size_t)count : 0;
@@ -679,7 +674,7 @@ static void send_some(struct rig *rig, struct flow *flow)
 
 static void receive_some(struct rig *rig, struct flow *flow)
 {
-    unsigned char data[7000];
+    char data[7000];
     const ssize_t count =
         rig_recv(flow->to, data, (size_t)torc__sim_below(rig->world, sizeof(data)) + 1, 0);
 
@@ -688,9 +683,10 @@ static void receive_some(struct rig *rig, struct flow *flow)
         flow->ended = true;
     }
     EXPECT(count >= 0 || count == -EAGAIN);
-    for (ssize_t i = 0; i < count; i++)
-        EXPECT_INT(data[i], ==, byte_at(flow->received + (size_t)i));
-    flow->received += count > 0 ? (size_t)count : 0;
+    if (count > 0) {
+        harness_pattern_check(data, (size_t)count, flow->received);
+        flow->received += (size_t)count;
+    }
 }
 
 static void make_buffers_small(struct rig *rig, struct sim_file *files[2])
@@ -723,7 +719,7 @@ static uint64_t exchange(uint64_t seed, uint32_t loss_rate)
     for (int i = 0; i < 2; i++)
         flows[i] = (struct flow){.from = files[i],
                                  .to = files[1 - i],
-                                 .whole = (size_t)torc__sim_below(rig.world, 200000) + 1};
+                                 .whole = (size_t)torc__sim_below(rig.world, 60000) + 1};
     while (!flows[0].ended || !flows[1].ended) {
         struct flow *flow = &flows[torc__sim_below(rig.world, 2)];
 
@@ -744,7 +740,7 @@ static uint64_t exchange(uint64_t seed, uint32_t loss_rate)
 
 TEST(every_byte_arrives_once_and_in_order_whatever_the_seed)
 {
-    const unsigned seeds = harness_scaled(300);
+    const unsigned seeds = harness_scaled(100);
 
     for (unsigned seed = 0; seed < seeds; seed++)
         (void)exchange(seed, seed % 2 == 0 ? 0 : 50000);
@@ -752,7 +748,7 @@ TEST(every_byte_arrives_once_and_in_order_whatever_the_seed)
 
 TEST(the_same_seed_gives_the_same_story)
 {
-    for (unsigned seed = 1000; seed < 1020; seed++)
+    for (unsigned seed = 1000; seed < 1005; seed++)
         EXPECT_UINT(exchange(seed, 100000), ==, exchange(seed, 100000));
     EXPECT(exchange(2000, 0) != exchange(2001, 0));
 }

@@ -700,6 +700,19 @@ static void make_buffers_small(struct rig *rig, struct sim_file *files[2])
     }
 }
 
+/* Cut the line between two hosts, in one direction or both, and mend it soon. */
+static void cut_or_mend(struct rig *rig)
+{
+    struct sim_host *hosts[2] = {rig->hosts[0], rig->hosts[1]};
+
+    for (int i = 0; i < 2; i++) {
+        const bool is_cut = torc__sim_net_is_cut(hosts[i], hosts[1 - i]);
+
+        if (torc__sim_below(rig->world, is_cut ? 4 : 500) == 0)
+            torc__sim_net_cut(rig->world, hosts[i], hosts[1 - i], !is_cut);
+    }
+}
+
 /* Both directions at once; returns the hash of all that has happened. */
 static uint64_t exchange(uint64_t seed, uint32_t loss_rate)
 {
@@ -723,6 +736,8 @@ static uint64_t exchange(uint64_t seed, uint32_t loss_rate)
     while (!flows[0].ended || !flows[1].ended) {
         struct flow *flow = &flows[torc__sim_below(rig.world, 2)];
 
+        if (seed % 6 == 1)
+            cut_or_mend(&rig);
         if (flow->sent < flow->whole && torc__sim_below(rig.world, 2) == 0)
             send_some(&rig, flow);
         else if (!flow->ended && torc__sim_below(rig.world, 2) == 0)

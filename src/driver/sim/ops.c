@@ -107,10 +107,10 @@ static int try_disk(struct sim_op *op, struct io_uring_sqe *sqe)
 
     if (!op->has_begun) {
         op->has_begun = true;
-        op->due_ns = host->world->now_ns + torc__sim_disk_duration(host, sqe);
+        op->due_ns = host->world->now_ns + torc__sim_disk_duration(host, op->file, sqe);
         return SIM_LATER;
     }
-    return torc__sim_disk_execute(host, sqe);
+    return torc__sim_disk_execute(host, op->file, sqe);
 }
 
 static int try_open(struct sim_op *op, struct io_uring_sqe *sqe)
@@ -133,7 +133,7 @@ static int try_madvise(struct sim_op *op, struct io_uring_sqe *sqe)
 
 /* ---- On threads of the pool ---- */
 
-static int by_syscall(struct sim_host *host, const struct io_uring_sqe *sqe)
+static int by_syscall(struct sim_host *host, struct sim_file *file, const struct io_uring_sqe *sqe)
 {
     switch (sqe->opcode) {
     case IORING_OP_SOCKET:
@@ -153,7 +153,7 @@ static int by_syscall(struct sim_host *host, const struct io_uring_sqe *sqe)
         return (int)torc__sim_syscall(host, SYS_pipe2,
                                       (uintptr_t[6]){(uintptr_t)sqe->addr, sqe->rw_flags});
     default:
-        return torc__sim_disk_execute(host, sqe);
+        return torc__sim_disk_execute(host, file, sqe);
     }
 }
 
@@ -161,9 +161,15 @@ int torc__sim_execute(const struct io_uring_sqe *sqe)
 {
     struct sim_world *world = torc__sim_world;
     struct sim_host *host = world->running->host;
+    struct sim_file *file = torc__sim_fd_file(host, sqe->fd);
+    int result;
 
-    torc__sim_wait(world, world->now_ns + torc__sim_disk_duration(host, sqe), false);
-    return by_syscall(host, sqe);
+    if (file != NULL)
+        torc__sim_file_acquire(file);
+    torc__sim_wait(world, world->now_ns + torc__sim_disk_duration(host, file, sqe), false);
+    result = by_syscall(host, file, sqe);
+    torc__sim_file_release(file);
+    return result;
 }
 
 /* ---- The table ---- */

@@ -514,6 +514,70 @@ TEST(a_scenario_can_reset_a_connection_at_both_ends)
     rig_close(&rig);
 }
 
+TEST(chaos_refuses_loses_and_resets_connections_between_hosts_and_leaves_others_alone)
+{
+    struct torc_sim_chaos chaos = rig_calm();
+    struct sim_file *listener;
+    struct sim_file *files[2];
+    struct rig rig;
+    char byte;
+
+    chaos.faults_max = UINT64_MAX;
+    rig_open_with(&rig, 1, &chaos);
+    listener = rig_listen(rig.hosts[1], "0.0.0.0", 5);
+    rig.world->chaos.connect_refuse_rate = 1000000;
+    EXPECT_INT(port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, -ECONNREFUSED);
+    EXPECT_INT(port_error(&rig, 1, "10.0.0.2", rig_local_port(listener)), ==, 0);
+    rig.world->chaos.connect_refuse_rate = 0;
+    rig.world->chaos.connect_lose_rate = 1000000;
+    EXPECT_INT(port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, -ETIMEDOUT);
+    EXPECT_INT(port_error(&rig, 1, "10.0.0.2", rig_local_port(listener)), ==, 0);
+    rig.world->chaos.connect_lose_rate = 0;
+    torc__sim_file_release(listener);
+    rig_pair(&rig, 0, 1, files);
+    rig.world->chaos.reset_rate = 1000000;
+    EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
+    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ECONNRESET);
+    rig_wait(&rig, files[1], POLLIN);
+    EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, -ECONNRESET);
+    rig_close_pair(files);
+    rig_pair(&rig, 0, 0, files);
+    EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
+    EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, 1);
+    rig_close_pair(files);
+    rig_close(&rig);
+}
+
+TEST(a_line_has_a_latency_and_a_bandwidth)
+{
+    const struct torc_sim_range exact = {50000000, 50000000};
+    static char data[100000];
+    struct torc_sim_chaos chaos = rig_calm();
+    struct sim_file *files[2];
+    struct rig rig;
+    size_t received = 0;
+    uint64_t start_ns;
+
+    chaos.net_bytes_per_second = 1000000;
+    rig_open_with(&rig, 1, &chaos);
+    for (int i = 0; i < 2; i++)
+        torc__sim_net_set_latency(rig.hosts[i], rig.hosts[1 - i], &exact);
+    start_ns = rig.world->now_ns;
+    rig_pair(&rig, 0, 1, files);
+    EXPECT_UINT(rig.world->now_ns - start_ns, >=, 150000000); /* SYN, SYN|ACK, ACK */
+    EXPECT_UINT(rig.world->now_ns - start_ns, <, 160000000);
+    start_ns = rig.world->now_ns;
+    EXPECT_INT(rig_send(files[0], data, sizeof(data)), ==, sizeof(data));
+    while (received < sizeof(data)) {
+        rig_wait(&rig, files[1], POLLIN);
+        received += (size_t)rig_recv(files[1], data, sizeof(data), 0);
+    }
+    EXPECT_UINT(rig.world->now_ns - start_ns, >=, 150000000); /* 100 ms for the bytes */
+    EXPECT_UINT(rig.world->now_ns - start_ns, <, 170000000);
+    rig_close_pair(files);
+    rig_close(&rig);
+}
+
 /* ---- Ports and options ---- */
 
 TEST(ports_are_shared_only_where_both_sides_have_agreed)

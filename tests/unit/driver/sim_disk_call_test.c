@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <linux/falloc.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -29,6 +30,7 @@ static char directory[256];
 static bool has_xattrs;
 static bool counts_directory_links;
 static bool has_temporary_files;
+static bool has_openat2;         /* it may be forbidden */
 static unsigned fallocate_modes; /* a bit for each of those below */
 
 static const int modes[] = {0,
@@ -55,6 +57,7 @@ static bool is_known_file_system(void)
 /* What this file system can do, and the model need not be asked for otherwise. */
 static void probe(void)
 {
+    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC};
     struct stat about;
     int fd = open("probe", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -76,6 +79,10 @@ static void probe(void)
     EXPECT_INT(rmdir("probe"), ==, 0);
     fd = open(".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
     has_temporary_files = fd >= 0;
+    if (fd >= 0)
+        close(fd);
+    fd = (int)syscall(SYS_openat2, AT_FDCWD, ".", &how, sizeof(how));
+    has_openat2 = fd >= 0;
     if (fd >= 0)
         close(fd);
 }
@@ -400,11 +407,11 @@ static int any_flags(void)
 }
 
 /* Whether a path names a FIFO, which the model of a disk alone cannot open. */
-static bool is_fifo(const char *path)
+static bool is_fifo(int dirfd, const char *path)
 {
     struct stat about;
 
-    return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
+    return fstatat(dirfd, path, &about, 0) == 0 && S_ISFIFO(about.st_mode);
 }
 
 static void close_slot(unsigned slot)
@@ -416,26 +423,51 @@ static void close_slot(unsigned slot)
     kernel_fds[slot] = -1;
 }
 
+/* What both have opened, or not, is in that slot now. */
+static void put_slot(unsigned slot, const char *what, int64_t expected, int64_t result)
+{
+    EXPECT_MSG(expected < 0 ? result == expected : result >= 0,
+               "open %s: %lld, and the kernel says %lld", what, (long long)result,
+               (long long)expected);
+    kernel_fds[slot] = (int)expected;
+    model_fds[slot] = (int)result;
+}
+
 static void do_open(void)
 {
     const unsigned slot = any(FILES_MAX);
     const char *path = any_path(false);
     const int flags = any_flags();
     int64_t expected;
-    int64_t result;
 
-    if (is_fifo(path))
+    if (is_fifo(AT_FDCWD, path))
         return;
     close_slot(slot);
     expected = openat(AT_FDCWD, path, flags, 0640);
-    if (expected < 0)
-        expected = -errno;
-    result = RIG_CALL(&rig, SYS_openat, RIG_CWD, (uintptr_t)path, (uintptr_t)flags, 0640);
-    EXPECT_MSG(expected < 0 ? result == expected : result >= 0,
-               "open %s %o: %lld, and the kernel says %lld", path, (unsigned)flags,
-               (long long)result, (long long)expected);
-    kernel_fds[slot] = (int)expected;
-    model_fds[slot] = (int)result;
+    put_slot(slot, path, expected < 0 ? -errno : expected,
+             RIG_CALL(&rig, SYS_openat, RIG_CWD, (uintptr_t)path, (uintptr_t)flags, 0640));
+}
+
+/* Below a directory that is open, if the slot has one, and perhaps confined to it. */
+static void do_openat2(void)
+{
+    static const uint64_t resolves[] = {0, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS,
+                                        RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH};
+    const struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC,
+                                 .resolve = resolves[any(COUNT(resolves))]};
+    const unsigned slot = any(FILES_MAX);
+    const unsigned at = any(FILES_MAX);
+    const bool goes_up = how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
+    const char *path = any_path(goes_up);
+    int64_t expected;
+
+    if (!has_openat2 || slot == at || kernel_fds[at] < 0 || is_fifo(kernel_fds[at], path))
+        return;
+    close_slot(slot);
+    expected = syscall(SYS_openat2, kernel_fds[at], path, &how, sizeof(how));
+    put_slot(slot, path, expected < 0 ? -errno : expected,
+             RIG_CALL(&rig, SYS_openat2, (uintptr_t)model_fds[at], (uintptr_t)path, (uintptr_t)&how,
+                      sizeof(how)));
 }
 
 static void do_close(void)
@@ -493,11 +525,11 @@ static void compare_slot(const char *what, int number, uintptr_t a, uintptr_t b,
         compare(what, number, kernel, model);
 }
 
-/* Where directories are is not told by their positions. */
+/* Positions in directories mean nothing, and what is a hole is each file system's own affair. */
 static void do_seek(void)
 {
     const unsigned slot = any(FILES_MAX);
-    const int whence = (int)any(4) == 3 ? 77 : (int)any(3);
+    const int whence = any(8) == 0 ? 77 : (int)any(3);
     const off_t offset = (off_t)any(DATA_MAX) - 1000;
     struct stat about;
 
@@ -692,12 +724,13 @@ static void expect_same_tree(const char *path)
 /* ---- All of it ---- */
 
 static void (*const actions[])(void) = {
-    do_mkdir,   do_mkdir,    do_unlink,   do_rename,   do_rename,   do_link,        do_symlink,
-    do_mknod,   do_chdir,    do_readlink, do_statx,    do_access,   do_chmod,       do_chown,
-    do_utimens, do_truncate, do_setxattr, do_getxattr, do_setxattr, do_removexattr, do_open,
-    do_open,    do_open,     do_open,     do_open,     do_close,    do_read,        do_read,
-    do_write,   do_write,    do_write,    do_seek,     do_seek,     do_ftruncate,   do_fallocate,
-    do_fchmod,  do_flock,    do_lock,     do_lock,     do_copy,     do_fsync,
+    do_mkdir,     do_mkdir,     do_unlink,   do_rename,   do_rename,   do_link,        do_symlink,
+    do_mknod,     do_chdir,     do_readlink, do_statx,    do_access,   do_chmod,       do_chown,
+    do_utimens,   do_truncate,  do_setxattr, do_getxattr, do_setxattr, do_removexattr, do_open,
+    do_open,      do_open,      do_open,     do_open,     do_openat2,  do_openat2,     do_close,
+    do_read,      do_read,      do_write,    do_write,    do_write,    do_seek,        do_seek,
+    do_ftruncate, do_fallocate, do_fchmod,   do_flock,    do_lock,     do_lock,        do_copy,
+    do_fsync,
 };
 
 static void run_once(uint64_t seed)

@@ -115,6 +115,31 @@ TEST(the_largest_size_of_a_file_cuts_a_write_and_then_refuses_it)
     rig_close(&rig);
 }
 
+static int64_t seek(int fd, off_t offset, int whence)
+{
+    return RIG_CALL(&rig, SYS_lseek, (uintptr_t)fd, (uintptr_t)offset, (uintptr_t)whence);
+}
+
+TEST(data_and_holes_are_found)
+{
+    int fd = open_file(NULL, O_RDWR);
+
+    EXPECT_INT(rig_write(&rig, fd, data, 100, 0), ==, 100);
+    EXPECT_INT(rig_write(&rig, fd, data, 100, 3 * 4096 + 50), ==, 100);
+    EXPECT_INT(RIG_CALL(&rig, SYS_fallocate, (uintptr_t)fd, 0, 4096, 4096), ==, 0);
+    EXPECT_INT(RIG_CALL(&rig, SYS_ftruncate, (uintptr_t)fd, 1l << 40), ==, 0);
+    EXPECT_INT(seek(fd, 50, SEEK_DATA), ==, 50);
+    EXPECT_INT(seek(fd, 50, SEEK_HOLE), ==, 4096); /* It has room there, but no data. */
+    EXPECT_INT(seek(fd, 5000, SEEK_HOLE), ==, 5000);
+    EXPECT_INT(seek(fd, 5000, SEEK_DATA), ==, 3 * 4096);
+    EXPECT_INT(seek(fd, 3 * 4096 + 1, SEEK_HOLE), ==, 4 * 4096);
+    EXPECT_INT(seek(fd, 4 * 4096, SEEK_DATA), ==, -ENXIO);
+    EXPECT_INT(seek(fd, 1l << 40, SEEK_HOLE), ==, -ENXIO);
+    EXPECT_INT(RIG_CALL(&rig, SYS_ftruncate, (uintptr_t)fd, 3 * 4096 + 100), ==, 0);
+    EXPECT_INT(seek(fd, 3 * 4096, SEEK_HOLE), ==, 3 * 4096 + 100); /* The end is one. */
+    rig_close(&rig);
+}
+
 TEST(errors_come_as_often_as_they_are_asked_for)
 {
     const struct torc_sim_chaos calm = rig_chaos();

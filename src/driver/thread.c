@@ -22,6 +22,11 @@ bool torc__thread_is_simulated(void)
     return torc__sim_world != NULL;
 }
 
+struct sim_host *torc__thread_home(void)
+{
+    return torc__sim_world != NULL ? torc__sim_world->running->host : NULL;
+}
+
 uint64_t torc__thread_now(void)
 {
     return torc__sim_world != NULL ? torc__sim_world->now_ns : torc__clock_now();

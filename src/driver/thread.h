@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct sim_context;
+struct sim_host;
 
 struct torc__thread {
     pthread_t real;
@@ -49,6 +50,9 @@ struct torc__thread torc__thread_self(void);
 
 /* Whether threads are simulated: what is done to real ones concerns others then. */
 bool torc__thread_is_simulated(void);
+
+/* The simulated host that the calling thread runs on; NULL: none. */
+struct sim_host *torc__thread_home(void);
 
 /* The clock of whatever world this is. */
 uint64_t torc__thread_now(void);

@@ -82,6 +82,8 @@ static bool has_request(const struct sim_file *file, enum torc__control_kind kin
 {
     const struct sim_file_ops *ops = file->ops;
 
+    if (!(ops->traits & SIM_SOCKET))
+        return true; /* It is refused for that. */
     switch (kind) {
     case CONTROL_BIND:
         return ops->bind != NULL;

@@ -382,6 +382,12 @@ int harness_clock_gettime(clockid_t clock, struct timespec *time)
                        clock_gettime(clock, time));
 }
 
+/* A signal to the process may hit any thread, of which only this one is simulated. */
+int harness_kill(pid_t process, int number)
+{
+    return harness_is_simulated() && process == getpid() ? raise(number) : kill(process, number);
+}
+
 time_t harness_time(time_t *ret_time)
 {
     struct timespec now;

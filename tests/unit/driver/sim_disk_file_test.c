@@ -3,6 +3,7 @@
  * sim_disk_file_test.c - open files of a simulated disk: what transfers ask for and get.
  */
 #include "driver/sim/disk_file.h"
+#include "driver/sim/net.h"
 #include "unit/driver/sim_disk_rig.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -236,4 +237,29 @@ TEST(dropping_the_cache_after_a_failed_fsync_shows_the_old_data)
     }
     EXPECT(kept);
     EXPECT(lost);
+}
+
+TEST(files_are_spliced_into_pipes_and_out_of_them)
+{
+    struct sim_file *ends[2];
+    struct sim_file *file;
+    off_t from = 3;
+    off_t at_pipe = -1;
+    off_t to = 10;
+    int fd = open_file(NULL, O_RDWR);
+
+    file = torc__sim_fd_file(rig.host, fd);
+    EXPECT_INT(torc__sim_pipe_open(rig.host, 0, ends), ==, 0);
+    EXPECT_INT(rig_write(&rig, fd, "0123456789", 10, 0), ==, 10);
+    EXPECT_INT(torc__sim_splice(file, &from, ends[1], &at_pipe, 4, 0), ==, 4);
+    EXPECT_INT(from, ==, 7);
+    EXPECT_INT(torc__sim_splice(ends[0], &at_pipe, file, &to, 100, 0), ==, 4);
+    EXPECT_INT(to, ==, 14);
+    EXPECT_INT(rig_read(&rig, fd, data, sizeof(data), 0), ==, 14);
+    EXPECT_MEM(data, "01234567893456", 14);
+    from = 14;
+    EXPECT_INT(torc__sim_splice(file, &from, ends[1], &at_pipe, 4, 0), ==, 0);
+    torc__sim_file_release(ends[0]);
+    torc__sim_file_release(ends[1]);
+    rig_close(&rig);
 }

@@ -577,6 +577,34 @@ TEST(after_its_time_everything_is_durable_by_itself)
     }
 }
 
+TEST(more_changes_than_the_journal_holds_become_durable_by_themselves)
+{
+    const struct torc_sim_chaos chaos = rig_chaos();
+    struct rig rig;
+
+    open_in_tmp(&rig, 1, &chaos);
+    for (unsigned i = 0; i < 3 * SIM_JOURNAL_SIZE + 7; i++) {
+        const char from[] = {(char)('a' + harness_random_below(4)), '\0'};
+        const char to[] = {(char)('a' + harness_random_below(4)), '\0'};
+
+        switch (harness_random_below(3)) {
+        case 0:
+            rig_put(&rig, from, old, 100);
+            break;
+        case 1:
+            (void)rig_unlink(&rig, from);
+            break;
+        default:
+            (void)rig_rename(&rig, from, to);
+            break;
+        }
+    }
+    rig_expect_sound(&rig);
+    EXPECT_UINT(rig.host->disk->journal_count, <, SIM_JOURNAL_SIZE);
+    crash_in_tmp(&rig);
+    rig_close(&rig);
+}
+
 /* ---- Anything ---- */
 
 static const char *const paths[] = {"f", "g", "d/f", "d/g", "d/e/f", "d/e/g"};

@@ -90,6 +90,13 @@ _Static_assert(sizeof(struct kernel_getevents_arg) == sizeof(struct io_uring_get
 #define IORING_FEAT_MIN_TIMEOUT (1U << 15) /* 6.12 */
 #endif
 _Static_assert(IORING_FEAT_MIN_TIMEOUT == 1U << 15, "kernel ABI");
+
+/* Flags of reads and writes, preadv2(2). */
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20 /* 6.9 */
+#endif
+_Static_assert(RWF_NOAPPEND == 0x20, "kernel ABI");
+
 /* What direct I/O demands, statx(2). */
 #define KERNEL_STATX_DIOALIGN 0x2000U /* 6.1 */
 

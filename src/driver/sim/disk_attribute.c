@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #define NS_MAX 999999999
+/* The room for the named attributes of one file. */
+#define XATTR_ROOM (2u * XATTR_SIZE_MAX)
 
 static int begin(const struct sim_inode *inode)
 {
@@ -204,6 +206,18 @@ static void make_own_list(struct sim_inode *inode)
     }
 }
 
+/* How much room the attributes take, but for one. */
+static size_t room_of_others(const struct sim_inode *inode, const struct sim_xattr *without)
+{
+    size_t size = 0;
+
+    for (const struct sim_xattr *xattr = inode->live.xattrs; xattr != NULL; xattr = xattr->next) {
+        if (xattr != without)
+            size += strlen(xattr->name) + xattr->size;
+    }
+    return size;
+}
+
 static void remove_at(struct sim_xattr **link)
 {
     struct sim_xattr *gone = *link;
@@ -252,6 +266,8 @@ int torc__sim_setxattr(struct sim_inode *inode, const char *name, const void *va
         return -EEXIST;
     if (*link == NULL && (flags & XATTR_REPLACE))
         return -ENODATA;
+    if (room_of_others(inode, *link) + strlen(name) + size > XATTR_ROOM)
+        return -ENOSPC;
     make_own_list(inode);
     link = find(&inode->live.xattrs, name);
     new = make(name, value, size);

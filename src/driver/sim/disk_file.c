@@ -4,6 +4,7 @@
  */
 #include "driver/sim/disk_file.h"
 #include "base/compiler.h"
+#include "base/kernel_abi.h"
 #include "driver/sim/disk_data.h"
 #include "driver/sim/disk_device.h"
 #include "driver/sim/disk_watch.h"
@@ -14,9 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TRANSFER_MAX   ((size_t)0x7ffff000) /* MAX_RW_COUNT of Linux */
-#define RWF_KNOWN      (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOT_APPEND)
-#define RWF_NOT_APPEND 0x20 /* RWF_NOAPPEND, 6.9 */
+#define TRANSFER_MAX ((size_t)0x7ffff000) /* MAX_RW_COUNT of Linux */
+#define RWF_KNOWN    (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND)
 /* Flags that open() uses up, so that F_GETFL does not tell them. */
 #define OPENING_FLAGS (O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)
 
@@ -245,7 +245,7 @@ static ssize_t write_file(struct sim_file *head, const struct iovec *vector, siz
         return result;
     if (!S_ISREG(file->inode->live.mode) || file->content != NULL)
         return torc__sim_device_write(file, transfer.size);
-    if (flags & RWF_NOT_APPEND)
+    if (flags & RWF_NOAPPEND)
         appends = false;
     if (appends) {
         transfer.offset = file->inode->size;

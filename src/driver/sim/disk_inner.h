@@ -40,7 +40,7 @@ void torc__sim_free(void *memory);
 struct sim_page {
     uint8_t *live;
     uint8_t *durable;
-    bool is_dirty;    /* To be written; not so if that has failed: see torc__sim_sync_data(). */
+    bool is_dirty;    /* To be written; not so if that has failed: see torc__sim_data_sync(). */
     bool is_reserved; /* It has its room on the medium though it has no live data. */
 };
 
@@ -161,6 +161,8 @@ void torc__sim_xattrs_free(struct sim_xattr *first);
 void torc__sim_inode_write_back(struct sim_inode *inode);
 void torc__sim_inode_sync_attributes(struct sim_inode *inode);
 void torc__sim_inode_stat(const struct sim_inode *inode, struct statx *ret_about);
+/* What direct I/O demands; 0: that is not told. */
+void torc__sim_stat_direct(struct statx *about, uint32_t alignment);
 
 static inline bool torc__sim_is_directory(const struct sim_inode *inode)
 {
@@ -202,7 +204,10 @@ struct sim_operation {
     bool is_marked;
 };
 
-/* The changes have been made, live; they are to become durable one day. */
+/*
+ * The changes have been made, live; they are to become durable one day. That may be now: then an
+ * entry is gone that stands for nothing any more.
+ */
 void torc__sim_journal_add(struct sim_disk *disk, const struct sim_change *changes, unsigned count);
 /* Make durable what concerns a directory, or the names of a file; and all that was before. */
 void torc__sim_journal_write_directory(struct sim_disk *disk, const struct sim_inode *directory);

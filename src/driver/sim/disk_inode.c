@@ -193,10 +193,21 @@ static struct statx_timestamp timestamp(const struct timespec *time)
     return (struct statx_timestamp){.tv_sec = time->tv_sec, .tv_nsec = (uint32_t)time->tv_nsec};
 }
 
+void torc__sim_stat_direct(struct statx *about, uint32_t alignment)
+{
+    const uint32_t bit = KERNEL_STATX_DIOALIGN;
+    char *bytes = (char *)about;
+
+    about->stx_mask = alignment != 0 ? about->stx_mask | bit : about->stx_mask & ~bit;
+    memcpy(bytes + offsetof(struct kernel_statx_direct, memory_alignment), &alignment,
+           sizeof(alignment));
+    memcpy(bytes + offsetof(struct kernel_statx_direct, offset_alignment), &alignment,
+           sizeof(alignment));
+}
+
 void torc__sim_inode_stat(const struct sim_inode *inode, struct statx *ret_about)
 {
     const struct sim_attributes *live = &inode->live;
-    struct kernel_statx_direct *direct = (struct kernel_statx_direct *)(void *)ret_about;
 
     *ret_about = (struct statx){.stx_mask = STATX_BASIC_STATS | STATX_BTIME,
                                 .stx_blksize = SIM_PAGE,
@@ -218,9 +229,6 @@ void torc__sim_inode_stat(const struct sim_inode *inode, struct statx *ret_about
         ret_about->stx_size = SIM_PAGE;
         ret_about->stx_blocks = SIM_PAGE / SIM_SECTOR;
     }
-    if (S_ISREG(live->mode) && inode->generator == NULL) {
-        direct->mask |= KERNEL_STATX_DIOALIGN;
-        direct->memory_alignment = SIM_SECTOR;
-        direct->offset_alignment = SIM_SECTOR;
-    }
+    if (S_ISREG(live->mode) && inode->generator == NULL)
+        torc__sim_stat_direct(ret_about, SIM_SECTOR);
 }

@@ -60,11 +60,8 @@ static bool is_move(const struct sim_change *changes, unsigned count)
 
 void torc__sim_journal_add(struct sim_disk *disk, const struct sim_change *changes, unsigned count)
 {
-    struct sim_operation *operation;
+    struct sim_operation *operation = &disk->journal[disk->journal_count++];
 
-    if (disk->journal_count == SIM_JOURNAL_SIZE)
-        torc__sim_journal_write_all(disk);
-    operation = &disk->journal[disk->journal_count++];
     *operation = (struct sim_operation){.count = count, .moves_directory = is_move(changes, count)};
     memcpy(operation->changes, changes, count * sizeof(*changes));
     for (unsigned i = 0; i < count; i++) {
@@ -74,6 +71,8 @@ void torc__sim_journal_add(struct sim_disk *disk, const struct sim_change *chang
             changes[i].target->pins++;
     }
     torc__sim_disk_dirtied(disk);
+    if (disk->journal_count == SIM_JOURNAL_SIZE)
+        torc__sim_journal_write_all(disk);
 }
 
 /* ---- Writing ---- */

@@ -67,9 +67,9 @@ void torc__sim_add_name(struct sim_walk *walk, struct sim_inode *inode)
     const struct sim_change change = {walk->at, entry, inode};
 
     torc__sim_entry_set(walk->at, entry, inode);
-    torc__sim_journal_add(walk->disk, &change, 1);
     torc__sim_inode_modified(walk->at);
     torc__sim_tell_name(walk->at, entry, inode, IN_CREATE, 0);
+    torc__sim_journal_add(walk->disk, &change, 1);
 }
 
 /* Go to where a name is to be made, and see whether it may be. */
@@ -212,7 +212,6 @@ static void remove_name(struct sim_walk *walk, struct sim_inode *inode)
     const struct sim_change change = {directory, entry, NULL};
 
     inode->users++;
-    torc__sim_journal_add(walk->disk, &change, 1);
     torc__sim_entry_set(directory, entry, NULL);
     torc__sim_inode_modified(directory);
     if (!torc__sim_is_directory(inode))
@@ -220,6 +219,7 @@ static void remove_name(struct sim_walk *walk, struct sim_inode *inode)
     if (inode->links == 0 && inode->users == 1)
         torc__sim_tell_gone(inode); /* Linux tells of this first. */
     torc__sim_tell_name(directory, entry, inode, IN_DELETE, 0);
+    torc__sim_journal_add(walk->disk, &change, 1);
     inode->users--;
     torc__sim_inode_unlinked(inode);
 }

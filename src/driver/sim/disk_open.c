@@ -19,10 +19,10 @@
 #define ALL_FLAGS                                                                          \
     (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |  \
      O_ASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | \
-     O_PATH | O_TMPFILE | 0100000)
+     O_PATH | O_TMPFILE)
 #define ALL_RESOLVES                                                                   \
     (RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | \
-     RESOLVE_IN_ROOT | 0x20 /* RESOLVE_CACHED, 5.12 */)
+     RESOLVE_IN_ROOT | RESOLVE_CACHED)
 
 struct opening {
     struct sim_walk walk;
@@ -203,7 +203,7 @@ static int check_flags(const struct open_how *how)
         return -EINVAL;
     if (flags & O_PATH && flags & ~(uint64_t)PATH_FLAGS)
         return -EINVAL;
-    if (how->resolve & 0x20 && flags & (O_TRUNC | O_CREAT | TMPFILE_BIT))
+    if (how->resolve & RESOLVE_CACHED && flags & (O_TRUNC | O_CREAT | TMPFILE_BIT))
         return -EAGAIN;
     return 0;
 }

@@ -146,7 +146,6 @@ static void move(struct renaming *renaming)
     inode->users++;
     if (other != NULL)
         other->users++;
-    torc__sim_journal_add(from->disk, changes, 2);
     torc__sim_entry_set(to->at, new, inode);
     torc__sim_entry_set(from->at, old, renaming->exchanges ? other : NULL);
     torc__sim_inode_modified(from->at);
@@ -155,6 +154,7 @@ static void move(struct renaming *renaming)
     tell_move(inode, &changes[0], &changes[1], renaming->exchanges ? NULL : other);
     if (renaming->exchanges)
         tell_move(other, &changes[1], &changes[0], NULL);
+    torc__sim_journal_add(from->disk, changes, 2);
     torc__sim_inode_release(inode);
     if (other == NULL)
         return;

@@ -34,7 +34,6 @@ int torc__sim_statx(struct sim_disk *disk, const struct sim_place *place, int fl
     const bool is_descriptor = (flags & AT_EMPTY_PATH) &&
                                (place->path == NULL || *place->path == '\0') &&
                                place->dirfd != AT_FDCWD;
-    struct kernel_statx_direct *direct = (struct kernel_statx_direct *)(void *)ret_about;
     struct sim_inode *inode;
     struct statx about;
     int result;
@@ -52,11 +51,8 @@ int torc__sim_statx(struct sim_disk *disk, const struct sim_place *place, int fl
     if (result < 0)
         return result;
     *ret_about = about;
-    if (!(mask & KERNEL_STATX_DIOALIGN)) { /* This one is told only to who asks. */
-        direct->mask &= ~KERNEL_STATX_DIOALIGN;
-        direct->memory_alignment = 0;
-        direct->offset_alignment = 0;
-    }
+    if (!(mask & KERNEL_STATX_DIOALIGN)) /* This one is told only to who asks. */
+        torc__sim_stat_direct(ret_about, 0);
     return 0;
 }
 

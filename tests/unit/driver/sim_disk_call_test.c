@@ -9,9 +9,11 @@
 #include <grp.h>
 #include <linux/falloc.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/statfs.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
@@ -29,6 +31,7 @@ static char directory[256];
 static bool has_xattrs;
 static bool counts_directory_links;
 static bool has_temporary_files;
+static bool has_openat2;         /* it may be forbidden */
 static unsigned fallocate_modes; /* a bit for each of those below */
 
 static const int modes[] = {0,
@@ -55,6 +58,7 @@ static bool is_known_file_system(void)
 /* What this file system can do, and the model need not be asked for otherwise. */
 static void probe(void)
 {
+    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC};
     struct stat about;
     int fd = open("probe", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -76,6 +80,10 @@ static void probe(void)
     EXPECT_INT(rmdir("probe"), ==, 0);
     fd = open(".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
     has_temporary_files = fd >= 0;
+    if (fd >= 0)
+        close(fd);
+    fd = (int)syscall(SYS_openat2, AT_FDCWD, ".", &how, sizeof(how));
+    has_openat2 = fd >= 0;
     if (fd >= 0)
         close(fd);
 }
@@ -173,18 +181,13 @@ static void compare(const char *what, int number, const uintptr_t *kernel, const
         compare(what, number, arguments, arguments);  \
     } while (0)
 
-static unsigned any(unsigned limit)
-{
-    return harness_random_below(limit);
-}
-
 /* ---- Paths ---- */
 
 static const char *any_name(void)
 {
     static const char *const names[] = {"a", "b", "c", "d"};
 
-    return names[any(COUNT(names))];
+    return names[rig_any(COUNT(names))];
 }
 
 /*
@@ -196,23 +199,23 @@ static const char *any_path(bool may_go_up)
     static char paths[4][64];
     static unsigned next;
     char *path = paths[next++ % 4];
-    const unsigned depth = 1 + any(3);
+    const unsigned depth = 1 + rig_any(3);
     size_t length = 0;
 
     path[0] = '\0';
-    if (any(100) == 0)
+    if (rig_any(100) == 0)
         return path;
     for (unsigned i = 0; i < depth; i++) {
-        const char *part = any(20) == 0 ? "." : any_name();
+        const char *part = rig_any(20) == 0 ? "." : any_name();
 
-        if (may_go_up && any(20) == 0) {
+        if (may_go_up && rig_any(20) == 0) {
             part = "..";
             may_go_up = false;
         }
         length += (size_t)snprintf(path + length, sizeof(paths[0]) - length, "%s%s",
-                                   i > 0 ? any(10) == 0 ? "//" : "/" : "", part);
+                                   i > 0 ? rig_any(10) == 0 ? "//" : "/" : "", part);
     }
-    if (any(12) == 0)
+    if (rig_any(12) == 0)
         snprintf(path + length, sizeof(paths[0]) - length, "/");
     return path;
 }
@@ -226,12 +229,12 @@ static uintptr_t path_argument(bool may_go_up)
 
 static void do_mkdir(void)
 {
-    SAME("mkdir", SYS_mkdirat, RIG_CWD, path_argument(true), any(4) == 0 ? 0500 : 0755);
+    SAME("mkdir", SYS_mkdirat, RIG_CWD, path_argument(true), rig_any(4) == 0 ? 0500 : 0755);
 }
 
 static void do_unlink(void)
 {
-    SAME("unlink", SYS_unlinkat, RIG_CWD, path_argument(true), any(3) == 0 ? AT_REMOVEDIR : 0);
+    SAME("unlink", SYS_unlinkat, RIG_CWD, path_argument(true), rig_any(3) == 0 ? AT_REMOVEDIR : 0);
 }
 
 static void do_rename(void)
@@ -239,13 +242,13 @@ static void do_rename(void)
     static const unsigned flags[] = {0, 0, 0, 1, 2, 3};
 
     SAME("rename", SYS_renameat2, RIG_CWD, path_argument(true), RIG_CWD, path_argument(true),
-         flags[any(COUNT(flags))]);
+         flags[rig_any(COUNT(flags))]);
 }
 
 static void do_link(void)
 {
     SAME("link", SYS_linkat, RIG_CWD, path_argument(true), RIG_CWD, path_argument(true),
-         any(2) == 0 ? AT_SYMLINK_FOLLOW : 0);
+         rig_any(2) == 0 ? AT_SYMLINK_FOLLOW : 0);
 }
 
 static void do_symlink(void)
@@ -257,13 +260,13 @@ static void do_symlink(void)
 
 static void do_mknod(void)
 {
-    SAME("mknod", SYS_mknodat, RIG_CWD, path_argument(true), (any(2) ? S_IFREG : S_IFIFO) | 0640,
-         0);
+    SAME("mknod", SYS_mknodat, RIG_CWD, path_argument(true),
+         (rig_any(2) ? S_IFREG : S_IFIFO) | 0640, 0);
 }
 
 static void do_chdir(void)
 {
-    if (any(4) != 0) {
+    if (rig_any(4) != 0) {
         SAME("chdir", SYS_chdir, path_argument(false));
         return;
     }
@@ -273,7 +276,7 @@ static void do_chdir(void)
 static void do_readlink(void)
 {
     const uintptr_t path = path_argument(true);
-    const size_t size = any(10);
+    const size_t size = rig_any(10);
     char expected[16] = "";
     char target[16] = "";
     const uintptr_t kernel[6] = {RIG_CWD, path, (uintptr_t)expected, size};
@@ -301,7 +304,7 @@ static void expect_same_status(const char *what, const struct statx *is, const s
 static void do_statx(void)
 {
     const uintptr_t path = path_argument(true);
-    const uintptr_t flags = any(2) ? AT_SYMLINK_NOFOLLOW : 0;
+    const uintptr_t flags = rig_any(2) ? AT_SYMLINK_NOFOLLOW : 0;
     struct statx expected = {.stx_mode = 0};
     struct statx status = {.stx_mode = 0};
     const uintptr_t kernel[6] = {RIG_CWD, path, flags, STATX_BASIC_STATS, (uintptr_t)&expected};
@@ -313,36 +316,37 @@ static void do_statx(void)
 
 static void do_access(void)
 {
-    SAME("faccessat", SYS_faccessat, RIG_CWD, path_argument(true), any(8));
+    SAME("faccessat", SYS_faccessat, RIG_CWD, path_argument(true), rig_any(8));
 }
 
 static void do_chmod(void)
 {
     static const mode_t some[] = {0, 0444, 0200, 0644, 0755, 0700, 0111, 0300, 06755, 01777};
 
-    SAME("chmod", SYS_fchmodat, RIG_CWD, path_argument(true), some[any(COUNT(some))]);
+    SAME("chmod", SYS_fchmodat, RIG_CWD, path_argument(true), some[rig_any(COUNT(some))]);
 }
 
 static void do_chown(void)
 {
     static const uid_t some[] = {(uid_t)-1, 0, 65534};
 
-    SAME("chown", SYS_fchownat, RIG_CWD, path_argument(true), some[any(3)], some[any(3)],
-         any(2) ? AT_SYMLINK_NOFOLLOW : 0);
+    SAME("chown", SYS_fchownat, RIG_CWD, path_argument(true), some[rig_any(3)], some[rig_any(3)],
+         rig_any(2) ? AT_SYMLINK_NOFOLLOW : 0);
 }
 
 static void do_utimens(void)
 {
-    struct timespec times[2] = {{.tv_sec = any(1000), .tv_nsec = any(2) ? 5 : UTIME_OMIT},
-                                {.tv_sec = 7, .tv_nsec = any(4) ? UTIME_NOW : 2000000000}};
+    struct timespec times[2] = {{.tv_sec = rig_any(1000), .tv_nsec = rig_any(2) ? 5 : UTIME_OMIT},
+                                {.tv_sec = 7, .tv_nsec = rig_any(4) ? UTIME_NOW : 2000000000}};
 
-    SAME("utimens", SYS_utimensat, RIG_CWD, path_argument(true), any(3) ? (uintptr_t)times : 0,
-         any(2) ? AT_SYMLINK_NOFOLLOW : 0);
+    SAME("utimens", SYS_utimensat, RIG_CWD, path_argument(true), rig_any(3) ? (uintptr_t)times : 0,
+         rig_any(2) ? AT_SYMLINK_NOFOLLOW : 0);
 }
 
 static void do_truncate(void)
 {
-    SAME("truncate", SYS_truncate, path_argument(true), any(20) == 0 ? UINTPTR_MAX : any(DATA_MAX));
+    SAME("truncate", SYS_truncate, path_argument(true),
+         rig_any(20) == 0 ? UINTPTR_MAX : rig_any(DATA_MAX));
 }
 
 /* ---- What is done: attributes ---- */
@@ -351,21 +355,21 @@ static const char *any_attribute(void)
 {
     static const char *const names[] = {"user.a", "user.b", "user.c", "other.x"};
 
-    return names[any(COUNT(names))];
+    return names[rig_any(COUNT(names))];
 }
 
 static void do_setxattr(void)
 {
     if (has_xattrs)
         SAME("setxattr", SYS_setxattr, path_argument(true), (uintptr_t)any_attribute(),
-             (uintptr_t) "0123456789", any(11), any(4));
+             (uintptr_t) "0123456789", rig_any(11), rig_any(4));
 }
 
 static void do_getxattr(void)
 {
     const uintptr_t path = path_argument(true);
     const uintptr_t name = (uintptr_t)any_attribute();
-    const size_t size = any(14);
+    const size_t size = rig_any(14);
     char expected[16] = "";
     char value[16] = "";
     const uintptr_t kernel[6] = {path, name, (uintptr_t)expected, size};
@@ -390,21 +394,22 @@ static int any_flags(void)
     static const int access[] = {O_RDONLY, O_WRONLY, O_RDWR};
     static const int others[] = {O_CREAT,    O_CREAT | O_EXCL, O_TRUNC, O_APPEND,
                                  O_NOFOLLOW, O_PATH,           0,       0};
-    int flags = access[any(3)] | others[any(COUNT(others))] | others[any(COUNT(others))];
+    int flags =
+        access[rig_any(3)] | others[rig_any(COUNT(others))] | others[rig_any(COUNT(others))];
 
-    if (any(6) == 0 && !(flags & O_CREAT))
+    if (rig_any(6) == 0 && !(flags & O_CREAT))
         flags |= O_DIRECTORY;
-    if (any(30) == 0 && has_temporary_files)
+    if (rig_any(30) == 0 && has_temporary_files)
         flags = O_TMPFILE | O_RDWR;
     return flags | O_NONBLOCK | O_CLOEXEC; /* Or a FIFO would be waited for. */
 }
 
 /* Whether a path names a FIFO, which the model of a disk alone cannot open. */
-static bool is_fifo(const char *path)
+static bool is_fifo(int dirfd, const char *path)
 {
     struct stat about;
 
-    return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
+    return fstatat(dirfd, path, &about, 0) == 0 && S_ISFIFO(about.st_mode);
 }
 
 static void close_slot(unsigned slot)
@@ -416,31 +421,56 @@ static void close_slot(unsigned slot)
     kernel_fds[slot] = -1;
 }
 
-static void do_open(void)
+/* What both have opened, or not, is in that slot now. */
+static void put_slot(unsigned slot, const char *what, int64_t expected, int64_t result)
 {
-    const unsigned slot = any(FILES_MAX);
-    const char *path = any_path(false);
-    const int flags = any_flags();
-    int64_t expected;
-    int64_t result;
-
-    if (is_fifo(path))
-        return;
-    close_slot(slot);
-    expected = openat(AT_FDCWD, path, flags, 0640);
-    if (expected < 0)
-        expected = -errno;
-    result = RIG_CALL(&rig, SYS_openat, RIG_CWD, (uintptr_t)path, (uintptr_t)flags, 0640);
     EXPECT_MSG(expected < 0 ? result == expected : result >= 0,
-               "open %s %o: %lld, and the kernel says %lld", path, (unsigned)flags,
-               (long long)result, (long long)expected);
+               "open %s: %lld, and the kernel says %lld", what, (long long)result,
+               (long long)expected);
     kernel_fds[slot] = (int)expected;
     model_fds[slot] = (int)result;
 }
 
+static void do_open(void)
+{
+    const unsigned slot = rig_any(FILES_MAX);
+    const char *path = any_path(false);
+    const int flags = any_flags();
+    int64_t expected;
+
+    if (is_fifo(AT_FDCWD, path))
+        return;
+    close_slot(slot);
+    expected = openat(AT_FDCWD, path, flags, 0640);
+    put_slot(slot, path, expected < 0 ? -errno : expected,
+             RIG_CALL(&rig, SYS_openat, RIG_CWD, (uintptr_t)path, (uintptr_t)flags, 0640));
+}
+
+/* Below a directory that is open, if the slot has one, and perhaps confined to it. */
+static void do_openat2(void)
+{
+    static const uint64_t resolves[] = {0, RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS,
+                                        RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH};
+    const struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC,
+                                 .resolve = resolves[rig_any(COUNT(resolves))]};
+    const unsigned slot = rig_any(FILES_MAX);
+    const unsigned at = rig_any(FILES_MAX);
+    const bool goes_up = how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
+    const char *path = any_path(goes_up);
+    int64_t expected;
+
+    if (!has_openat2 || slot == at || kernel_fds[at] < 0 || is_fifo(kernel_fds[at], path))
+        return;
+    close_slot(slot);
+    expected = syscall(SYS_openat2, kernel_fds[at], path, &how, sizeof(how));
+    put_slot(slot, path, expected < 0 ? -errno : expected,
+             RIG_CALL(&rig, SYS_openat2, (uintptr_t)model_fds[at], (uintptr_t)path, (uintptr_t)&how,
+                      sizeof(how)));
+}
+
 static void do_close(void)
 {
-    close_slot(any(FILES_MAX));
+    close_slot(rig_any(FILES_MAX));
 }
 
 static char model_data[DATA_MAX];
@@ -448,9 +478,9 @@ static char kernel_data[DATA_MAX];
 
 static void do_read(void)
 {
-    const unsigned slot = any(FILES_MAX);
-    const size_t size = any(DATA_MAX);
-    const off_t offset = any(3) == 0 ? -1 : (off_t)any(DATA_MAX);
+    const unsigned slot = rig_any(FILES_MAX);
+    const size_t size = rig_any(DATA_MAX);
+    const off_t offset = rig_any(3) == 0 ? -1 : (off_t)rig_any(DATA_MAX);
     const struct iovec vector = {kernel_data, size};
     ssize_t expected;
 
@@ -466,9 +496,9 @@ static void do_read(void)
 
 static void do_write(void)
 {
-    const unsigned slot = any(FILES_MAX);
-    const size_t size = any(3) == 0 ? any(DATA_MAX) : any(100);
-    const off_t offset = any(2) == 0 ? -1 : (off_t)any(3 * DATA_MAX);
+    const unsigned slot = rig_any(FILES_MAX);
+    const size_t size = rig_any(3) == 0 ? rig_any(DATA_MAX) : rig_any(100);
+    const off_t offset = rig_any(2) == 0 ? -1 : (off_t)rig_any(3 * DATA_MAX);
     const struct iovec vector = {kernel_data, size};
     ssize_t expected;
 
@@ -485,7 +515,7 @@ static void do_write(void)
 /* The same call on both, with the descriptor of a slot as the first argument. */
 static void compare_slot(const char *what, int number, uintptr_t a, uintptr_t b, uintptr_t c)
 {
-    const unsigned slot = any(FILES_MAX);
+    const unsigned slot = rig_any(FILES_MAX);
     const uintptr_t kernel[6] = {(uintptr_t)kernel_fds[slot], a, b, c};
     const uintptr_t model[6] = {(uintptr_t)model_fds[slot], a, b, c};
 
@@ -493,12 +523,12 @@ static void compare_slot(const char *what, int number, uintptr_t a, uintptr_t b,
         compare(what, number, kernel, model);
 }
 
-/* Where directories are is not told by their positions. */
+/* Positions in directories mean nothing, and what is a hole is each file system's own affair. */
 static void do_seek(void)
 {
-    const unsigned slot = any(FILES_MAX);
-    const int whence = (int)any(4) == 3 ? 77 : (int)any(3);
-    const off_t offset = (off_t)any(DATA_MAX) - 1000;
+    const unsigned slot = rig_any(FILES_MAX);
+    const int whence = rig_any(8) == 0 ? 77 : (int)rig_any(3);
+    const off_t offset = (off_t)rig_any(DATA_MAX) - 1000;
     struct stat about;
 
     if (kernel_fds[slot] < 0 || fstat(kernel_fds[slot], &about) < 0 || S_ISDIR(about.st_mode))
@@ -510,54 +540,55 @@ static void do_seek(void)
 
 static void do_ftruncate(void)
 {
-    compare_slot("ftruncate", SYS_ftruncate, any(20) == 0 ? UINTPTR_MAX : any(4 * DATA_MAX), 0, 0);
+    compare_slot("ftruncate", SYS_ftruncate, rig_any(20) == 0 ? UINTPTR_MAX : rig_any(4 * DATA_MAX),
+                 0, 0);
 }
 
 static void do_fallocate(void)
 {
-    const unsigned mode = any(COUNT(modes));
+    const unsigned mode = rig_any(COUNT(modes));
     const bool shifts = modes[mode] & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
 
     if (!(fallocate_modes & 1u << mode))
         return;
     if (shifts) /* Not every file system has blocks of 4,096 bytes: take what all can do. */
-        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], any(2) * 65536ul,
-                     (1 + any(2)) * 65536ul);
+        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], rig_any(2) * 65536ul,
+                     (1 + rig_any(2)) * 65536ul);
     else
-        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], any(2 * DATA_MAX),
-                     any(DATA_MAX));
+        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], rig_any(2 * DATA_MAX),
+                     rig_any(DATA_MAX));
 }
 
 static void do_fchmod(void)
 {
-    compare_slot("fchmod", SYS_fchmod, any(2) ? 0640 : 0604, 0, 0);
+    compare_slot("fchmod", SYS_fchmod, rig_any(2) ? 0640 : 0604, 0, 0);
 }
 
 static void do_flock(void)
 {
     static const int operations[] = {LOCK_SH, LOCK_EX, LOCK_UN, 77};
 
-    compare_slot("flock", SYS_flock, (uintptr_t)(operations[any(4)] | LOCK_NB), 0, 0);
+    compare_slot("flock", SYS_flock, (uintptr_t)(operations[rig_any(4)] | LOCK_NB), 0, 0);
 }
 
 static void do_lock(void)
 {
     static const short types[] = {F_RDLCK, F_WRLCK, F_UNLCK, 77};
-    struct flock lock = {.l_type = types[any(4)],
+    struct flock lock = {.l_type = types[rig_any(4)],
                          .l_whence = SEEK_SET,
-                         .l_start = (off_t)any(50) - 1,
-                         .l_len = (off_t)any(30) - 5};
+                         .l_start = (off_t)rig_any(50) - 1,
+                         .l_len = (off_t)rig_any(30) - 5};
 
     compare_slot("fcntl", SYS_fcntl, F_OFD_SETLK, (uintptr_t)&lock, 0);
 }
 
 static void do_copy(void)
 {
-    const unsigned in = any(FILES_MAX);
-    const unsigned out = any(FILES_MAX);
-    off_t from[2] = {any(DATA_MAX), 0};
-    off_t to[2] = {any(DATA_MAX), 0};
-    const size_t size = any(2 * DATA_MAX);
+    const unsigned in = rig_any(FILES_MAX);
+    const unsigned out = rig_any(FILES_MAX);
+    off_t from[2] = {rig_any(DATA_MAX), 0};
+    off_t to[2] = {rig_any(DATA_MAX), 0};
+    const size_t size = rig_any(2 * DATA_MAX);
 
     if (kernel_fds[in] < 0 || kernel_fds[out] < 0)
         return;
@@ -574,8 +605,8 @@ static void do_copy(void)
 
 static void do_fsync(void)
 {
-    if (any(20) == 0) /* It takes real time. */
-        compare_slot("fsync", any(2) ? SYS_fsync : SYS_fdatasync, 0, 0, 0);
+    if (rig_any(20) == 0) /* It takes real time. */
+        compare_slot("fsync", rig_any(2) ? SYS_fsync : SYS_fdatasync, 0, 0, 0);
 }
 
 /* ---- All there is, in the end ---- */
@@ -692,23 +723,25 @@ static void expect_same_tree(const char *path)
 /* ---- All of it ---- */
 
 static void (*const actions[])(void) = {
-    do_mkdir,   do_mkdir,    do_unlink,   do_rename,   do_rename,   do_link,        do_symlink,
-    do_mknod,   do_chdir,    do_readlink, do_statx,    do_access,   do_chmod,       do_chown,
-    do_utimens, do_truncate, do_setxattr, do_getxattr, do_setxattr, do_removexattr, do_open,
-    do_open,    do_open,     do_open,     do_open,     do_close,    do_read,        do_read,
-    do_write,   do_write,    do_write,    do_seek,     do_seek,     do_ftruncate,   do_fallocate,
-    do_fchmod,  do_flock,    do_lock,     do_lock,     do_copy,     do_fsync,
+    do_mkdir,     do_mkdir,     do_unlink,   do_rename,   do_rename,   do_link,        do_symlink,
+    do_mknod,     do_chdir,     do_readlink, do_statx,    do_access,   do_chmod,       do_chown,
+    do_utimens,   do_truncate,  do_setxattr, do_getxattr, do_setxattr, do_removexattr, do_open,
+    do_open,      do_open,      do_open,     do_open,     do_openat2,  do_openat2,     do_close,
+    do_read,      do_read,      do_write,    do_write,    do_write,    do_seek,        do_seek,
+    do_ftruncate, do_fallocate, do_fchmod,   do_flock,    do_lock,     do_lock,        do_copy,
+    do_fsync,
 };
 
 static void run_once(uint64_t seed)
 {
     struct torc_sim_chaos chaos = rig_chaos();
 
+    rig_set_dice(seed);
     rig_open(&rig, seed, &chaos);
     make_top();
     memset(kernel_fds, -1, sizeof(kernel_fds));
     for (unsigned i = 0; i < STEPS; i++)
-        actions[any(COUNT(actions))]();
+        actions[rig_any(COUNT(actions))]();
     for (unsigned i = 0; i < FILES_MAX; i++)
         close_slot(i);
     go_to_top();
@@ -748,4 +781,8 @@ TEST(the_model_answers_as_the_kernel_does_to_who_has_no_rights)
     EXPECT_INT(setresgid(65534, 65534, 0), ==, 0);
     EXPECT_INT(setresuid(65534, 65534, 0), ==, 0);
     run();
+    /* As it was, and open to whoever looks for leaks. */
+    EXPECT_INT(setresuid(0, 0, 0), ==, 0);
+    EXPECT_INT(setresgid(0, 0, 0), ==, 0);
+    EXPECT_INT(prctl(PR_SET_DUMPABLE, 1), ==, 0);
 }

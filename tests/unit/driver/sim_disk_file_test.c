@@ -3,6 +3,7 @@
  * sim_disk_file_test.c - open files of a simulated disk: what transfers ask for and get.
  */
 #include "driver/sim/disk_file.h"
+#include "driver/sim/net.h"
 #include "unit/driver/sim_disk_rig.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -115,6 +116,31 @@ TEST(the_largest_size_of_a_file_cuts_a_write_and_then_refuses_it)
     rig_close(&rig);
 }
 
+static int64_t seek(int fd, off_t offset, int whence)
+{
+    return RIG_CALL(&rig, SYS_lseek, (uintptr_t)fd, (uintptr_t)offset, (uintptr_t)whence);
+}
+
+TEST(data_and_holes_are_found)
+{
+    int fd = open_file(NULL, O_RDWR);
+
+    EXPECT_INT(rig_write(&rig, fd, data, 100, 0), ==, 100);
+    EXPECT_INT(rig_write(&rig, fd, data, 100, 3 * 4096 + 50), ==, 100);
+    EXPECT_INT(RIG_CALL(&rig, SYS_fallocate, (uintptr_t)fd, 0, 4096, 4096), ==, 0);
+    EXPECT_INT(RIG_CALL(&rig, SYS_ftruncate, (uintptr_t)fd, 1l << 40), ==, 0);
+    EXPECT_INT(seek(fd, 50, SEEK_DATA), ==, 50);
+    EXPECT_INT(seek(fd, 50, SEEK_HOLE), ==, 4096); /* It has room there, but no data. */
+    EXPECT_INT(seek(fd, 5000, SEEK_HOLE), ==, 5000);
+    EXPECT_INT(seek(fd, 5000, SEEK_DATA), ==, 3 * 4096);
+    EXPECT_INT(seek(fd, 3 * 4096 + 1, SEEK_HOLE), ==, 4 * 4096);
+    EXPECT_INT(seek(fd, 4 * 4096, SEEK_DATA), ==, -ENXIO);
+    EXPECT_INT(seek(fd, 1l << 40, SEEK_HOLE), ==, -ENXIO);
+    EXPECT_INT(RIG_CALL(&rig, SYS_ftruncate, (uintptr_t)fd, 3 * 4096 + 100), ==, 0);
+    EXPECT_INT(seek(fd, 3 * 4096, SEEK_HOLE), ==, 3 * 4096 + 100); /* The end is one. */
+    rig_close(&rig);
+}
+
 TEST(errors_come_as_often_as_they_are_asked_for)
 {
     const struct torc_sim_chaos calm = rig_chaos();
@@ -211,4 +237,29 @@ TEST(dropping_the_cache_after_a_failed_fsync_shows_the_old_data)
     }
     EXPECT(kept);
     EXPECT(lost);
+}
+
+TEST(files_are_spliced_into_pipes_and_out_of_them)
+{
+    struct sim_file *ends[2];
+    struct sim_file *file;
+    off_t from = 3;
+    off_t at_pipe = -1;
+    off_t to = 10;
+    int fd = open_file(NULL, O_RDWR);
+
+    file = torc__sim_fd_file(rig.host, fd);
+    EXPECT_INT(torc__sim_pipe_open(rig.host, 0, ends), ==, 0);
+    EXPECT_INT(rig_write(&rig, fd, "0123456789", 10, 0), ==, 10);
+    EXPECT_INT(torc__sim_splice(file, &from, ends[1], &at_pipe, 4, 0), ==, 4);
+    EXPECT_INT(from, ==, 7);
+    EXPECT_INT(torc__sim_splice(ends[0], &at_pipe, file, &to, 100, 0), ==, 4);
+    EXPECT_INT(to, ==, 14);
+    EXPECT_INT(rig_read(&rig, fd, data, sizeof(data), 0), ==, 14);
+    EXPECT_MEM(data, "01234567893456", 14);
+    from = 14;
+    EXPECT_INT(torc__sim_splice(file, &from, ends[1], &at_pipe, 4, 0), ==, 0);
+    torc__sim_file_release(ends[0]);
+    torc__sim_file_release(ends[1]);
+    rig_close(&rig);
 }

@@ -11,6 +11,7 @@
 #include "harness/harness.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -150,6 +151,33 @@ static inline ssize_t rig_get(struct rig *rig, const char *path, void *data, siz
     result = rig_read(rig, fd, data, size, 0);
     rig_shut(rig, fd);
     return result;
+}
+
+/* ---- Comparing with the kernel ---- */
+
+/*
+ * What is done in a comparison follows from its number: each run of a test does the same. With
+ * TORC_TEST_SEED in the environment it does something else, to search for what is different.
+ */
+static uint64_t rig_dice;
+
+static inline void rig_set_dice(uint64_t number)
+{
+    const char *seed = getenv("TORC_TEST_SEED");
+
+    rig_dice = number * UINT64_C(0x9e3779b97f4a7c15);
+    if (seed != NULL)
+        rig_dice ^= strtoull(seed, NULL, 0) * UINT64_C(0xd1342543de82ef95);
+}
+
+/* A number below `limit`, by splitmix64. */
+static inline unsigned rig_any(unsigned limit)
+{
+    uint64_t z = rig_dice += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (unsigned)((z ^ (z >> 31)) >> 32) % limit;
 }
 
 /* ---- What is true of every disk at any time ---- */

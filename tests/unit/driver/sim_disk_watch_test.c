@@ -127,13 +127,13 @@ static const char *any_path(void)
 {
     static const char *const paths[] = {"a", "b", "d", "d/a", "d/b", "e", "d/e", "d/e/a", "e/a"};
 
-    return paths[harness_random_below(sizeof(paths) / sizeof(paths[0]))];
+    return paths[rig_any(sizeof(paths) / sizeof(paths[0]))];
 }
 
 /* Open both, do something, and close them again. */
 static void use_file(const char *path)
 {
-    const int flags = harness_random_below(2) ? O_RDONLY : O_RDWR | O_CREAT;
+    const int flags = rig_any(2) ? O_RDONLY : O_RDWR | O_CREAT;
     int kernel = openat(AT_FDCWD, path, flags | O_CLOEXEC, 0644);
     int model = rig_file(&rig, path, flags);
     char byte = 'x';
@@ -141,7 +141,7 @@ static void use_file(const char *path)
     EXPECT((kernel < 0) == (model < 0));
     if (kernel < 0)
         return;
-    if (harness_random_below(2)) {
+    if (rig_any(2)) {
         ssize_t expected = read(kernel, &byte, 1);
 
         EXPECT_INT(rig_read(&rig, model, &byte, 1, -1), ==, expected < 0 ? -errno : expected);
@@ -157,16 +157,16 @@ static void change(void)
 {
     const uintptr_t path = (uintptr_t)any_path();
 
-    switch (harness_random_below(9)) {
+    switch (rig_any(9)) {
     case 0:
         call_both(SYS_mkdirat, RIG_CWD, path, 0755, 0);
         break;
     case 1:
-        call_both(SYS_unlinkat, RIG_CWD, path, harness_random_below(2) ? AT_REMOVEDIR : 0, 0);
+        call_both(SYS_unlinkat, RIG_CWD, path, rig_any(2) ? AT_REMOVEDIR : 0, 0);
         break;
     case 2: {
         const uintptr_t to = (uintptr_t)any_path();
-        const uintptr_t flags = harness_random_below(4) == 0 ? 2 : 0;
+        const uintptr_t flags = rig_any(4) == 0 ? 2 : 0;
         int64_t expected = syscall(SYS_renameat2, RIG_CWD, path, RIG_CWD, to, flags);
 
         expected = expected < 0 ? -errno : expected;
@@ -174,7 +174,7 @@ static void change(void)
         break;
     }
     case 3:
-        call_both(SYS_fchmodat, RIG_CWD, path, 0700 + harness_random_below(64), 0);
+        call_both(SYS_fchmodat, RIG_CWD, path, 0700 + rig_any(64), 0);
         break;
     case 4:
         call_both(SYS_truncate, path, 5, 0, 0);
@@ -191,10 +191,10 @@ static void change(void)
 /* Watch a path on both sides, or change what is watched there. */
 static void watch_some(unsigned slot)
 {
-    const char *path = harness_random_below(3) == 0 ? "." : any_path();
-    uint32_t mask = harness_random_below(2) ? IN_ALL_EVENTS : 1u << harness_random_below(12);
+    const char *path = rig_any(3) == 0 ? "." : any_path();
+    uint32_t mask = rig_any(2) ? IN_ALL_EVENTS : 1u << rig_any(12);
 
-    if (harness_random_below(6) == 0)
+    if (rig_any(6) == 0)
         mask |= IN_ONESHOT;
     kernel_numbers[slot] = inotify_add_watch(kernel_fd, path, mask);
     model_numbers[slot] = watch(path, mask);
@@ -251,6 +251,7 @@ static void compare_events(void)
 
 static void run_both(uint64_t seed)
 {
+    rig_set_dice(seed);
     open_model(seed);
     EXPECT_INT(mkdir("top", 0755), ==, 0);
     EXPECT_INT(chdir("top"), ==, 0);
@@ -260,7 +261,7 @@ static void run_both(uint64_t seed)
             watch_some(i / 15);
         }
         change();
-        if (harness_random_below(3) == 0)
+        if (rig_any(3) == 0)
             compare_events();
     }
     compare_events();

@@ -39,6 +39,7 @@ TORC_BEGIN_C
 /* A watch. In the caller's memory; all fields are private. Never copied or moved while open. */
 struct torc_signals {
     struct torc_signals *_next;
+    void *_home; /* the simulated host, see torc/sim.h; NULL: this process */
     int _read_fd;
     int _write_fd;
     uint64_t _set;                       /* bit n-1 is signal n */

@@ -116,6 +116,12 @@ TORC_API const char *torc_sim_host_name(const struct torc_sim_host *host);
 TORC_API void torc_sim_host_kill(struct torc_sim_host *host);
 
 /*
+ * Send a signal to the program. One that nobody watches (torc/signal.h) kills it, unless it is
+ * SIGCHLD; SIGKILL always does. Not to the caller's own host, unless it watches the signal.
+ */
+TORC_API void torc_sim_host_signal(struct torc_sim_host *host, int number);
+
+/*
  * The host loses its power. Peers learn of that by silence, until it is up again; of files that is
  * left which was synchronised, and of the rest what chance leaves. Not the caller's own host.
  */
@@ -138,6 +144,12 @@ TORC_API bool torc_sim_host_runs(const struct torc_sim_host *host);
 
 /* How many descriptors its process has open, but for 0, 1 and 2. */
 TORC_API unsigned torc_sim_host_files(const struct torc_sim_host *host);
+
+/*
+ * How many the process that calls has, of a host or of what TORC_DRIVER=sim gives to its thread.
+ * Anywhere.
+ */
+TORC_API unsigned torc_sim_files(void);
 
 /* Set a host's CLOCK_REALTIME forward, or back. torc_now() is not touched. */
 TORC_API void torc_sim_host_shift_clock(struct torc_sim_host *host, int64_t by_ns);

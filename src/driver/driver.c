@@ -280,7 +280,7 @@ void torc__driver_after_fork(void)
 {
     torc__epoll_call_after_fork();
     torc__selftest_after_fork();
-    torc__sim_leave(); /* If it was in there; it begins a world of its own when it asks for one. */
+    torc__sim_after_fork();
 }
 
 /* ---- Report ---- */

@@ -7,6 +7,7 @@
  */
 #include "driver/execute.h"
 #include "base/compiler.h"
+#include "driver/sim/driver.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -302,6 +303,8 @@ int torc__execute(const struct io_uring_sqe *sqe)
 {
     ssize_t result;
 
+    if (torc__sim_world != NULL)
+        return torc__sim_execute(sqe);
     if (sqe->opcode >= ARRAY_LENGTH(by_opcode) || by_opcode[sqe->opcode] == NULL)
         return -EINVAL;
     if (sqe->flags & IOSQE_FIXED_FILE)

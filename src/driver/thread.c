@@ -6,8 +6,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "driver/sim/context.h"
+#include "driver/sim/disk.h"
+#include "driver/sim/syscall.h"
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +20,11 @@
 bool torc__thread_is_simulated(void)
 {
     return torc__sim_world != NULL;
+}
+
+struct sim_host *torc__thread_home(void)
+{
+    return torc__sim_world != NULL ? torc__sim_world->running->host : NULL;
 }
 
 uint64_t torc__thread_now(void)
@@ -155,4 +165,48 @@ void torc__thread_stack(const void **ret_low, size_t *ret_size)
         *ret_low = low;
         pthread_attr_destroy(&attributes);
     }
+}
+
+/* ---- System calls ---- */
+
+int64_t torc__system_call(long number, const uintptr_t arguments[6])
+{
+    const uintptr_t *a = arguments;
+    int64_t result;
+
+    if (torc__sim_world != NULL)
+        return torc__sim_syscall(torc__sim_world->running->host, number, arguments);
+    result = syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return result < 0 ? -errno : result;
+}
+
+static void take_time(struct sim_world *world)
+{
+    torc__sim_wait(world, world->now_ns + torc__sim_duration(world, &world->chaos.disk_latency),
+                   false);
+}
+
+int64_t torc__disk_call(long number, const uintptr_t arguments[6])
+{
+    if (torc__sim_world != NULL)
+        take_time(torc__sim_world);
+    return torc__system_call(number, arguments);
+}
+
+int64_t torc__real_path(const char *path, char *resolved, size_t size)
+{
+    char room[PATH_MAX];
+    size_t length;
+
+    if (torc__sim_world != NULL) {
+        take_time(torc__sim_world);
+        return torc__sim_disk_realpath(torc__sim_world->running->host, path, resolved, size);
+    }
+    if (realpath(path, room) == NULL)
+        return -errno;
+    length = strlen(room);
+    if (length >= size)
+        return -ERANGE;
+    memcpy(resolved, room, length + 1);
+    return (int64_t)length;
 }

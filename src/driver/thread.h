@@ -12,9 +12,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct sim_context;
+struct sim_host;
 
 struct torc__thread {
     pthread_t real;
@@ -49,8 +51,20 @@ struct torc__thread torc__thread_self(void);
 /* Whether threads are simulated: what is done to real ones concerns others then. */
 bool torc__thread_is_simulated(void);
 
+/* The simulated host that the calling thread runs on; NULL: none. */
+struct sim_host *torc__thread_home(void);
+
 /* The clock of whatever world this is. */
 uint64_t torc__thread_now(void);
+
+/* A system call, as syscall(2), of the process that this is. The result or a negative errno. */
+int64_t torc__system_call(long number, const uintptr_t arguments[6]);
+
+/* One that takes the time of a disk, where disks are simulated. */
+int64_t torc__disk_call(long number, const uintptr_t arguments[6]);
+
+/* realpath(3). The length, or a negative errno: -ERANGE if `size` is too small. */
+int64_t torc__real_path(const char *path, char *resolved, size_t size);
 
 /* A number that processes, and one at different times, hardly share. */
 uint64_t torc__thread_unique(void);

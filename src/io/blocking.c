@@ -7,10 +7,10 @@
  * withdrawn before it ran.
  */
 #include "io/blocking.h"
+#include "driver/thread.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <torc/blocking.h>
-#include <unistd.h>
 
 struct call {
     struct torc__job job;
@@ -99,11 +99,8 @@ struct system_call {
 static int make_call(void *arg)
 {
     struct system_call *call = arg;
-    const uintptr_t *a = call->arguments;
 
-    call->result = syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
-    if (call->result < 0)
-        call->result = -errno;
+    call->result = torc__disk_call(call->number, call->arguments);
     return 0;
 }
 

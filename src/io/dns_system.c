@@ -52,15 +52,23 @@ static int run_simulated(const char *host, struct torc__names_answer *answer)
 
     if (result < 0)
         return result;
-    memset(answer->addresses, 0, 2 * sizeof(answer->addresses[0]));
-    answer->addresses[0].length = sizeof(struct sockaddr_in6);
-    answer->addresses[0].v6 =
-        (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = found.ipv6};
-    answer->addresses[1].length = sizeof(struct sockaddr_in);
-    answer->addresses[1].v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = found.ipv4};
-    answer->count = 2;
+    answer->count = 0;
+    if (found.has_ipv6) {
+        struct torc_address *address = &answer->addresses[answer->count++];
+
+        *address = (struct torc_address){.length = sizeof(address->v6)};
+        address->v6.sin6_family = AF_INET6;
+        address->v6.sin6_addr = found.ipv6;
+    }
+    if (found.has_ipv4) {
+        struct torc_address *address = &answer->addresses[answer->count++];
+
+        *address = (struct torc_address){.length = sizeof(address->v4)};
+        address->v4.sin_family = AF_INET;
+        address->v4.sin_addr = found.ipv4;
+    }
     answer->ttl_ns = UINT64_MAX;
-    return 2;
+    return (int)answer->count;
 }
 
 static int run_getaddrinfo(void *arg)

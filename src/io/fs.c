@@ -5,6 +5,7 @@
  * An operation where the kernel has one, perhaps only since it was new; else a system call on the
  * pool. Which of the two an old kernel takes is torc__begin_for()'s business.
  */
+#include "driver/thread.h"
 #include "fiber/sanitizer.h"
 #include "io/await.h"
 #include "io/blocking.h"
@@ -99,29 +100,22 @@ ssize_t torc_readlink(const char *path, char *target, size_t size)
 
 struct resolution {
     const char *path;
-    char resolved[PATH_MAX];
+    char *resolved;
+    size_t size;
 };
 
 static int resolve(void *arg)
 {
-    struct resolution *resolution = arg;
+    const struct resolution *resolution = arg;
 
-    return realpath(resolution->path, resolution->resolved) != NULL ? 0 : -errno;
+    return (int)torc__real_path(resolution->path, resolution->resolved, resolution->size);
 }
 
 ssize_t torc_realpath(const char *path, char *resolved, size_t size)
 {
-    struct resolution resolution = {.path = path};
-    int result = torc__blocking(LANE_FILES, resolve, &resolution);
-    size_t length;
+    struct resolution resolution = {.path = path, .resolved = resolved, .size = size};
 
-    if (result < 0)
-        return result;
-    length = strlen(resolution.resolved);
-    if (length >= size)
-        return -ERANGE;
-    memcpy(resolved, resolution.resolved, length + 1);
-    return (ssize_t)length;
+    return torc__blocking(LANE_FILES, resolve, &resolution);
 }
 
 int torc_unlinkat(int dirfd, const char *path, int flags)

@@ -13,6 +13,7 @@
  * only when all that it brings about has been done, and so does an entry of a scan.
  */
 #include "base/compiler.h"
+#include "driver/thread.h"
 #include "io/blocking.h"
 #include <dirent.h>
 #include <errno.h>
@@ -147,7 +148,10 @@ static void forget(struct torc_fs_watch *watch, const char *path)
             const struct node *node = *link;
 
             if (path != NULL ? is_below(node->path, path, length) : node->pass != watch->pass) {
-                (void)inotify_rm_watch(watch->fd, node->number); /* Never waits. */
+                (void)torc__system_call(/* Never waits. */
+                                        SYS_inotify_rm_watch,
+                                        (uintptr_t[6]){(uintptr_t)watch->fd,
+                                                       (uintptr_t)node->number});
                 remove_node(watch, link);
             } else {
                 link = &(*link)->next;
@@ -321,8 +325,10 @@ static int fill(struct torc_fs_watch *watch)
 
     if (result < 0)
         return result;
-    count = read(watch->fd, watch->buffer, sizeof(watch->buffer));
-    result = count < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
+    count =
+        torc__system_call(SYS_read, (uintptr_t[6]){(uintptr_t)watch->fd, (uintptr_t)watch->buffer,
+                                                   sizeof(watch->buffer)});
+    result = count < 0 && count != -EAGAIN && count != -EINTR ? (int)count : 0;
     errno = saved;
     watch->at = 0;
     watch->filled = count < 0 ? 0 : (uint32_t)count;
@@ -476,9 +482,10 @@ int torc_fs_watch_open(const char *path, uint32_t mask, struct torc_fs_watch **r
         return -ENOMEM;
     watch->mask = mask & IN_ALL_EVENTS;
     watch->root = -1;
-    watch->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    watch->fd = (int)torc__system_call(SYS_inotify_init1,
+                                       (uintptr_t[6]){(uintptr_t)(IN_CLOEXEC | IN_NONBLOCK)});
     if (watch->fd < 0) {
-        result = -errno;
+        result = watch->fd;
         errno = saved;
         free(watch);
         return result;

@@ -14,13 +14,17 @@
  * After fork() the child has the handler, the list and the pipes too. What it writes there finds
  * nothing counted in the parent, and is skipped.
  */
+#include "io/signal.h"
 #include "base/compiler.h"
+#include "driver/sim/syscall.h"
+#include "driver/thread.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/syscall.h>
 #include <torc/io.h>
 #include <torc/signal.h>
 #include <unistd.h>
@@ -51,6 +55,21 @@ static atomic_uint inside;               /* handlers that walk the list */
 
 /* ---- The handler ---- */
 
+/*
+ * Into a pipe of the system or, for a simulated program that has raised the signal itself, of its
+ * host. What comes to it from outside, on any thread, is no part of a simulation.
+ */
+static ssize_t put(const struct torc_signals *watch, const struct record *record)
+{
+    if (watch->_home == NULL)
+        return write(watch->_write_fd, record, sizeof(*record));
+    if (!torc__thread_is_simulated())
+        return -1;
+    return torc__sim_syscall(
+        watch->_home, SYS_write,
+        (uintptr_t[6]){(uintptr_t)watch->_write_fd, (uintptr_t)record, sizeof(*record)});
+}
+
 static void note(struct torc_signals *watch, int number, const siginfo_t *info)
 {
     const struct record record = {.number = number,
@@ -62,7 +81,7 @@ static void note(struct torc_signals *watch, int number, const siginfo_t *info)
     if (__atomic_fetch_add(&watch->_counts[number], 1, __ATOMIC_ACQ_REL) != 0)
         return; /* It is in the pipe already. */
     /* No room, which a child that forked can bring about: let the next one try. */
-    if (write(watch->_write_fd, &record, sizeof(record)) < 0)
+    if (put(watch, &record) < 0)
         __atomic_store_n(&watch->_counts[number], 0, __ATOMIC_RELEASE);
 }
 
@@ -207,20 +226,23 @@ static int read_numbers(const int *numbers, unsigned count, uint64_t *ret_set)
 static int open_pipe(struct torc_signals *signals)
 {
     int fds[2];
+    const int result = (int)torc__system_call(SYS_pipe2, (uintptr_t[6]){(uintptr_t)fds, O_CLOEXEC});
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return -errno;
-    (void)fcntl(fds[1], F_SETFL, O_WRONLY | O_NONBLOCK);
+    if (result < 0)
+        return result;
+    (void)torc__system_call(SYS_fcntl,
+                            (uintptr_t[6]){(uintptr_t)fds[1], F_SETFL, O_WRONLY | O_NONBLOCK});
     signals->_read_fd = fds[0];
     signals->_write_fd = fds[1];
+    signals->_home = torc__thread_home();
     return 0;
 }
 
 /* No handler may be writing any more: its number could be another descriptor's. */
 static void close_pipe(struct torc_signals *signals)
 {
-    close(signals->_write_fd);
-    close(signals->_read_fd);
+    (void)torc__system_call(SYS_close, (uintptr_t[6]){(uintptr_t)signals->_write_fd});
+    (void)torc__system_call(SYS_close, (uintptr_t[6]){(uintptr_t)signals->_read_fd});
 }
 
 static void link_watch(struct torc_signals *signals)
@@ -312,4 +334,38 @@ void torc_signals_close(struct torc_signals *signals)
     await_handlers();
     close_pipe(signals);
     errno = saved;
+}
+
+/* ---- Simulated programs ---- */
+
+int torc__signals_raise(const struct sim_host *home, int number)
+{
+    const siginfo_t info = {.si_signo = number, .si_code = SI_USER};
+    int told = 0;
+
+    for (struct torc_signals *watch = first_watch; watch != NULL; watch = watch->_next) {
+        if (watch->_home == home && (watch->_set >> (number - 1) & 1)) {
+            note(watch, number, &info);
+            told++;
+        }
+    }
+    return told;
+}
+
+void torc__signals_forget(const struct sim_host *home)
+{
+    struct torc_signals **link = &first_watch;
+
+    pthread_mutex_lock(&mutex);
+    while (*link != NULL) {
+        struct torc_signals *watch = *link;
+
+        if (watch->_home == home) {
+            *link = watch->_next;
+            release_signals(watch->_set);
+        } else {
+            link = &watch->_next;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
 }

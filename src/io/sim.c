@@ -230,22 +230,28 @@ void torc_sim_get_chaos(struct torc_sim_chaos *ret_chaos)
     *ret_chaos = torc__sim_here()->chaos;
 }
 
+int torc__sim_enter_if_outside(bool *ret_entered)
+{
+    *ret_entered = torc__sim_world == NULL;
+    return *ret_entered ? torc__sim_enter((void **)&torc__shard) : 0;
+}
+
 int64_t torc_sim_syscall(long number, ...)
 {
-    const bool was_outside = torc__sim_world == NULL;
     uintptr_t arguments[6];
     va_list list;
-    int64_t result;
+    bool entered;
+    int64_t result = torc__sim_enter_if_outside(&entered);
+
+    if (result < 0)
+        return result;
 
     va_start(list, number);
     for (unsigned i = 0; i < ARRAY_LENGTH(arguments); i++)
         arguments[i] = va_arg(list, uintptr_t);
     va_end(list);
-    result = was_outside ? torc__sim_enter((void **)&torc__shard) : 0;
-    if (result < 0)
-        return result;
     result = torc__sim_syscall(torc__sim_world->running->host, number, arguments);
-    if (was_outside)
+    if (entered)
         torc__sim_leave();
     return result;
 }

@@ -24,6 +24,12 @@ struct torc_sim_host {
 /* The world that the caller runs in; aborts where there is none. */
 struct sim_world *torc__sim_here(void);
 
+/*
+ * Enter the ambient world if the caller is in none; then torc__sim_leave() is to be called. 0 or a
+ * negative errno.
+ */
+int torc__sim_enter_if_outside(bool *ret_entered);
+
 /* Make the host of a machine. NULL without memory. */
 struct torc_sim_host *torc__sim_host_create(struct sim_host *machine);
 

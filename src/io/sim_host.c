@@ -2,15 +2,19 @@
 /*
  * sim_host.c - hosts of a simulation and the programs on them.
  */
+#include "driver/sim/ambient.h"
 #include "driver/sim/file.h"
 #include "driver/sim/machine.h"
 #include "driver/sim/net.h"
 #include "driver/sim/plan.h"
+#include "io/signal.h"
 #include "io/sim.h"
 #include "shard/shard.h"
 #include "sync/parked.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <torc/signal.h>
 
 /* As many shards of a killed process are freed; more are left to the end of this process. */
 #define ABANDONED_MAX 64u
@@ -103,6 +107,7 @@ static void drop(struct sim_host *machine, bool crashed)
     const unsigned count = find_shards(machine, shards);
 
     forget_waiters_of(machine);
+    torc__signals_forget(machine);
     torc__sim_machine_kill(machine, crashed);
     for (unsigned i = 0; i < count; i++) {
         struct torc__runtime *runtime = shards[i]->runtime;
@@ -126,6 +131,14 @@ static void end_suddenly(struct torc_sim_host *host, bool crashed)
     drop(host->machine, crashed);
     if (ran)
         note_end(host, -EOWNERDEAD);
+}
+
+void torc_sim_host_signal(struct torc_sim_host *host, int number)
+{
+    torc__sim_trace(host->machine->world, host->machine, "signal", number, 0);
+    TORC_ASSERT(number > 0 && number < TORC_SIGNAL_LIMIT);
+    if (host->runs && torc__signals_raise(host->machine, number) == 0 && number != SIGCHLD)
+        end_suddenly(host, false);
 }
 
 void torc_sim_host_kill(struct torc_sim_host *host)
@@ -248,6 +261,19 @@ bool torc_sim_host_runs(const struct torc_sim_host *host)
 unsigned torc_sim_host_files(const struct torc_sim_host *host)
 {
     return host->machine->file_count;
+}
+
+unsigned torc_sim_files(void)
+{
+    unsigned count;
+    bool entered;
+
+    if (torc__sim_enter_if_outside(&entered) < 0)
+        return 0;
+    count = torc__sim_world->running->host->file_count;
+    if (entered)
+        torc__sim_leave();
+    return count;
 }
 
 void torc_sim_host_shift_clock(struct torc_sim_host *host, int64_t by_ns)

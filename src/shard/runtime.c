@@ -259,6 +259,16 @@ static int shard_count(const struct torc_options *options)
     return count < 1 || count > SHARDS_MAX ? -EINVAL : count;
 }
 
+/* Whether the CPUs that are listed are those of a simulated machine. */
+static int check_simulated(const struct torc_options *options)
+{
+    for (unsigned i = 0; options->cpus != NULL && i < options->cpu_count; i++) {
+        if (options->cpus[i] < 0 || options->cpus[i] >= SIMULATED_CPUS)
+            return -EINVAL;
+    }
+    return 0;
+}
+
 /* The CPUs of the shards, in order, over again if there are more shards. */
 static int place(struct torc__runtime *runtime)
 {
@@ -270,6 +280,8 @@ static int place(struct torc__runtime *runtime)
     int cpu = -1;
     int result = pinned && !listed ? allowed_cpus(options, &set) : 0;
 
+    if (result == 0 && torc__thread_is_simulated())
+        result = check_simulated(options);
     if (result < 0)
         return result;
     for (unsigned i = 0; i < runtime->count; i++) {

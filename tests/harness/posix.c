@@ -8,9 +8,11 @@
 #define HARNESS_POSIX_REAL
 #include "harness/posix.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <torc/sim.h>
 
 /* The numbers of simulated descriptors begin there: see src/driver/sim/host.h. */
@@ -78,7 +80,9 @@ int harness_eventfd(unsigned count, int flags)
 
 int harness_dup(int fd)
 {
-    return (int)EITHER(is_simulated(fd), (SYS_dup, A(fd)), dup(fd));
+    const bool is_standard = harness_is_simulated() && fd >= 0 && fd <= STDERR_FILENO;
+
+    return (int)EITHER(is_simulated(fd) || is_standard, (SYS_dup, A(fd)), dup(fd));
 }
 
 int harness_dup2(int fd, int to)
@@ -219,6 +223,9 @@ int harness_ftruncate(int fd, off_t length)
 static void from_statx(const struct statx *about, struct stat *status)
 {
     memset(status, 0, sizeof(*status));
+    status->st_dev = makedev(about->stx_dev_major, about->stx_dev_minor);
+    status->st_rdev = makedev(about->stx_rdev_major, about->stx_rdev_minor);
+    status->st_blksize = (blksize_t)about->stx_blksize;
     status->st_mode = about->stx_mode;
     status->st_ino = about->stx_ino;
     status->st_nlink = about->stx_nlink;
@@ -256,6 +263,12 @@ int harness_lstat(const char *path, struct stat *status)
 {
     return harness_is_simulated() ? stat_simulated(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, status)
                                   : lstat(path, status);
+}
+
+int harness_fstatat(int fd, const char *path, struct stat *status, int flags)
+{
+    return harness_is_simulated() ? stat_simulated(fd, path, flags, status)
+                                  : fstatat(fd, path, status, flags);
 }
 
 int harness_access(const char *path, int mode)
@@ -320,22 +333,18 @@ int harness_chdir(const char *path)
     return (int)EITHER(harness_is_simulated(), (SYS_chdir, A(path)), chdir(path));
 }
 
+/* Of what is no link, and stands in the working directory. */
 char *harness_realpath(const char *path, char *resolved)
 {
-    char room[4096];
-    char linked[64];
-    const int fd = harness_is_simulated() ? harness_open(path, O_PATH) : -1;
-    ssize_t length;
+    size_t length;
 
     if (!harness_is_simulated())
         return realpath(path, resolved);
-    snprintf(linked, sizeof(linked), "/proc/self/fd/%d", fd);
-    length = SIM(SYS_readlinkat, A(AT_FDCWD), A(linked), A(room), A(sizeof(room) - 1));
-    harness_close(fd);
-    if (length < 0)
+    if (SIM(SYS_getcwd, A(resolved), A(PATH_MAX)) < 0)
         return NULL;
-    room[length] = '\0';
-    return strcpy(resolved, room);
+    length = strlen(resolved);
+    snprintf(resolved + length, PATH_MAX - length, "/%s", path);
+    return resolved;
 }
 
 /* In a simulation nobody else makes directories: any number will do. */
@@ -349,13 +358,20 @@ char *harness_mkdtemp(char *path)
     return harness_mkdir(path, 0700) == 0 ? path : NULL;
 }
 
-int harness_memfd_create(const char *name, unsigned flags)
+int harness_mkostemp(char *path, int flags)
 {
-    char path[] = "/tmp/memfd-XXXXXX";
+    static unsigned number;
 
     if (!harness_is_simulated())
-        return memfd_create(name, flags);
-    return harness_mkdtemp(path) != NULL ? harness_open(path, O_TMPFILE | O_RDWR, 0600) : -1;
+        return mkostemp(path, flags);
+    snprintf(path + strlen(path) - 6, 7, "%06u", ++number);
+    return harness_open(path, O_RDWR | O_CREAT | O_EXCL | flags, 0600);
+}
+
+int harness_memfd_create(const char *name, unsigned flags)
+{
+    return harness_is_simulated() ? harness_open("/tmp", O_TMPFILE | O_RDWR, 0600)
+                                  : memfd_create(name, flags);
 }
 
 /* ---- Others ---- */
@@ -366,16 +382,31 @@ int harness_clock_gettime(clockid_t clock, struct timespec *time)
                        clock_gettime(clock, time));
 }
 
+time_t harness_time(time_t *ret_time)
+{
+    struct timespec now;
+
+    harness_clock_gettime(CLOCK_REALTIME, &now);
+    if (ret_time != NULL)
+        *ret_time = now.tv_sec;
+    return now.tv_sec;
+}
+
+static bool is_simulated_limit(int resource)
+{
+    return harness_is_simulated() && (resource == RLIMIT_NOFILE || resource == RLIMIT_FSIZE);
+}
+
 int harness_getrlimit(int resource, struct rlimit *limit)
 {
-    return (int)EITHER(harness_is_simulated() && resource == RLIMIT_NOFILE,
+    return (int)EITHER(is_simulated_limit(resource),
                        (SYS_prlimit64, A(0), A(resource), A(0), A(limit)),
                        getrlimit((__rlimit_resource_t)resource, limit));
 }
 
 int harness_setrlimit(int resource, const struct rlimit *limit)
 {
-    return (int)EITHER(harness_is_simulated() && resource == RLIMIT_NOFILE,
+    return (int)EITHER(is_simulated_limit(resource),
                        (SYS_prlimit64, A(0), A(resource), A(limit), A(0)),
                        setrlimit((__rlimit_resource_t)resource, limit));
 }

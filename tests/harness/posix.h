@@ -28,16 +28,6 @@
 /* Whether TORC_DRIVER=sim. */
 bool harness_is_simulated(void);
 
-/*
- * Skip a test of what no simulated host has, and say what that is: threads that torc has not
- * started, other processes, CPUs, ...
- */
-#define NEEDS_REAL(what)                            \
-    do {                                            \
-        if (harness_is_simulated())                 \
-            SKIP("no simulated host has %s", what); \
-    } while (0)
-
 int harness_close(int fd);
 ssize_t harness_read(int fd, void *buffer, size_t size);
 ssize_t harness_write(int fd, const void *buffer, size_t size);
@@ -78,6 +68,9 @@ int harness_link(const char *from, const char *to);
 int harness_chdir(const char *path);
 char *harness_realpath(const char *path, char *resolved);
 char *harness_mkdtemp(char *path);
+int harness_mkostemp(char *path, int flags);
+int harness_fstatat(int fd, const char *path, struct stat *status, int flags);
+time_t harness_time(time_t *ret_time);
 int harness_memfd_create(const char *name, unsigned flags);
 int harness_clock_gettime(clockid_t clock, struct timespec *time);
 int harness_getrlimit(int resource, struct rlimit *limit);
@@ -99,37 +92,40 @@ int harness_setrlimit(int resource, const struct rlimit *limit);
     harness_setsockopt(fd, level, name, value, length)
 #define getsockopt(fd, level, name, value, length) \
     harness_getsockopt(fd, level, name, value, length)
-#define send(fd, data, size, flags)    harness_send(fd, data, size, flags)
-#define recv(fd, data, size, flags)    harness_recv(fd, data, size, flags)
-#define pipe2(fds, flags)              harness_pipe2(fds, flags)
-#define eventfd(count, flags)          harness_eventfd(count, flags)
-#define dup(fd)                        harness_dup(fd)
-#define dup2(fd, to)                   harness_dup2(fd, to)
-#define fcntl(...)                     harness_fcntl(__VA_ARGS__)
-#define ioctl(fd, request, arg)        harness_ioctl(fd, request, arg)
-#define poll(fds, count, milliseconds) harness_poll(fds, count, milliseconds)
-#define open(...)                      harness_open(__VA_ARGS__)
-#define lseek(fd, offset, whence)      harness_lseek(fd, offset, whence)
-#define ftruncate(fd, length)          harness_ftruncate(fd, length)
-#define fstat(fd, status)              harness_fstat(fd, status)
-#define stat(path, status)             harness_stat(path, status)
-#define lstat(path, status)            harness_lstat(path, status)
-#define access(path, mode)             harness_access(path, mode)
-#define chmod(path, mode)              harness_chmod(path, mode)
-#define mkdir(path, mode)              harness_mkdir(path, mode)
-#define mkfifo(path, mode)             harness_mkfifo(path, mode)
-#define rmdir(path)                    harness_rmdir(path)
-#define unlink(path)                   harness_unlink(path)
-#define rename(from, to)               harness_rename(from, to)
-#define symlink(target, path)          harness_symlink(target, path)
-#define link(from, to)                 harness_link(from, to)
-#define chdir(path)                    harness_chdir(path)
-#define realpath(path, resolved)       harness_realpath(path, resolved)
-#define mkdtemp(path)                  harness_mkdtemp(path)
-#define memfd_create(name, flags)      harness_memfd_create(name, flags)
-#define clock_gettime(clock, time)     harness_clock_gettime(clock, time)
-#define getrlimit(resource, limit)     harness_getrlimit(resource, limit)
-#define setrlimit(resource, limit)     harness_setrlimit(resource, limit)
+#define send(fd, data, size, flags)      harness_send(fd, data, size, flags)
+#define recv(fd, data, size, flags)      harness_recv(fd, data, size, flags)
+#define pipe2(fds, flags)                harness_pipe2(fds, flags)
+#define eventfd(count, flags)            harness_eventfd(count, flags)
+#define dup(fd)                          harness_dup(fd)
+#define dup2(fd, to)                     harness_dup2(fd, to)
+#define fcntl(...)                       harness_fcntl(__VA_ARGS__)
+#define ioctl(fd, request, arg)          harness_ioctl(fd, request, arg)
+#define poll(fds, count, milliseconds)   harness_poll(fds, count, milliseconds)
+#define open(...)                        harness_open(__VA_ARGS__)
+#define lseek(fd, offset, whence)        harness_lseek(fd, offset, whence)
+#define ftruncate(fd, length)            harness_ftruncate(fd, length)
+#define fstat(fd, status)                harness_fstat(fd, status)
+#define stat(path, status)               harness_stat(path, status)
+#define lstat(path, status)              harness_lstat(path, status)
+#define access(path, mode)               harness_access(path, mode)
+#define chmod(path, mode)                harness_chmod(path, mode)
+#define mkdir(path, mode)                harness_mkdir(path, mode)
+#define mkfifo(path, mode)               harness_mkfifo(path, mode)
+#define rmdir(path)                      harness_rmdir(path)
+#define unlink(path)                     harness_unlink(path)
+#define rename(from, to)                 harness_rename(from, to)
+#define symlink(target, path)            harness_symlink(target, path)
+#define link(from, to)                   harness_link(from, to)
+#define chdir(path)                      harness_chdir(path)
+#define realpath(path, resolved)         harness_realpath(path, resolved)
+#define mkdtemp(path)                    harness_mkdtemp(path)
+#define memfd_create(name, flags)        harness_memfd_create(name, flags)
+#define mkostemp(path, flags)            harness_mkostemp(path, flags)
+#define fstatat(fd, path, status, flags) harness_fstatat(fd, path, status, flags)
+#define time(ret_time)                   harness_time(ret_time)
+#define clock_gettime(clock, time)       harness_clock_gettime(clock, time)
+#define getrlimit(resource, limit)       harness_getrlimit(resource, limit)
+#define setrlimit(resource, limit)       harness_setrlimit(resource, limit)
 #endif
 
 #endif

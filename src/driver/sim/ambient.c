@@ -12,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of this thread; it is freed when that ends. */
-static _Thread_local struct sim_world *ambient;
-static pthread_key_t key;
-static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+/* Whoever is inside holds it; it also guards the pointer. */
+static pthread_mutex_t inside = PTHREAD_MUTEX_INITIALIZER;
+static struct sim_world *ambient;
 
 /* ---- The environment ---- */
 
@@ -44,22 +43,10 @@ int torc__sim_read_chaos(enum torc_sim_preset otherwise, struct torc_sim_chaos *
 
 /* ---- Life ---- */
 
-static void destroy(void *world)
-{
-    torc__sim_machines_destroy(world);
-    ambient = NULL;
-}
-
-static void make_key(void)
-{
-    (void)pthread_key_create(&key, destroy);
-}
-
-/* The destructors of keys are for threads that end; the last one ends the process. */
 static __attribute__((destructor)) void destroy_at_exit(void)
 {
-    if (ambient != NULL)
-        destroy(ambient);
+    if (torc__sim_world == NULL) /* It may be that exit() was called from within. */
+        torc__sim_machines_destroy(ambient);
 }
 
 /* There is nobody who could be told but the operator. */
@@ -94,19 +81,22 @@ static int create(void)
         torc__sim_machines_destroy(world);
         return result;
     }
-    (void)pthread_once(&key_once, make_key);
-    (void)pthread_setspecific(key, world);
     ambient = world;
     return 0;
 }
 
 int torc__sim_enter(void **local)
 {
-    const int result = ambient == NULL ? create() : 0;
+    int result;
 
-    if (result < 0)
+    pthread_mutex_lock(&inside);
+    result = ambient == NULL ? create() : 0;
+    if (result < 0) {
+        pthread_mutex_unlock(&inside);
         return result;
+    }
     torc__sim_world = ambient;
+    torc__sim_context_adopt_root(ambient);
     torc__sim_bind_local(ambient, local);
     return 0;
 }
@@ -114,4 +104,15 @@ int torc__sim_enter(void **local)
 void torc__sim_leave(void)
 {
     torc__sim_world = NULL;
+    pthread_mutex_unlock(&inside);
+}
+
+/* The parent's world stays the parent's; what it has here is lost. */
+void torc__sim_after_fork(void)
+{
+    const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+
+    inside = fresh;
+    torc__sim_world = NULL;
+    ambient = NULL;
 }

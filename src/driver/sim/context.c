@@ -290,28 +290,36 @@ void torc__sim_bind_local(struct sim_world *world, void **variable)
     world->local = variable;
 }
 
-int torc__sim_context_init_root(struct sim_world *world)
+void torc__sim_context_adopt_root(struct sim_world *world)
 {
-    struct sim_context *context = malloc(sizeof(*context));
+    struct sim_context *root = world->root;
 
-    if (context == NULL)
-        return -ENOMEM;
-    *context = (struct sim_context){.world = world, .go_on.happen = go_on};
-    context->sp = context;
 #if TORC_ASAN
     pthread_attr_t attributes;
     void *low;
 
     if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
-        pthread_attr_getstack(&attributes, &low, &context->stack_size);
-        context->stack = low;
+        pthread_attr_getstack(&attributes, &low, &root->stack_size);
+        root->stack = low;
         pthread_attr_destroy(&attributes);
     }
 #endif
 #if TORC_TSAN
-    context->tsan = __tsan_get_current_fiber();
+    root->tsan = __tsan_get_current_fiber();
 #endif
-    world->root = world->running = context;
+    world->running = root;
+}
+
+int torc__sim_context_init_root(struct sim_world *world)
+{
+    struct sim_context *root = malloc(sizeof(*root));
+
+    if (root == NULL)
+        return -ENOMEM;
+    *root = (struct sim_context){.world = world, .go_on.happen = go_on};
+    root->sp = root; /* Anything but NULL. */
+    world->root = root;
+    torc__sim_context_adopt_root(world);
     return 0;
 }
 

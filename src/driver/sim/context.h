@@ -51,6 +51,9 @@ struct sim_context {
 /* Make the calling thread the root context of a new world. 0 or -ENOMEM. */
 int torc__sim_context_init_root(struct sim_world *world);
 
+/* Another thread is inside the world now: its stack is that of the root context. */
+void torc__sim_context_adopt_root(struct sim_world *world);
+
 /*
  * Start a context on `host`, which begins when the caller next waits. NULL without memory. One that
  * is not `unclaimed` is to be joined.

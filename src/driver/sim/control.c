@@ -82,6 +82,8 @@ static bool has_request(const struct sim_file *file, enum torc__control_kind kin
 {
     const struct sim_file_ops *ops = file->ops;
 
+    if (!(ops->traits & SIM_SOCKET))
+        return true; /* It is refused for that. */
     switch (kind) {
     case CONTROL_BIND:
         return ops->bind != NULL;
@@ -181,7 +183,7 @@ static int file_request(struct sim_host *host, struct sim_file *file, struct tor
     case CONTROL_CLOSE:
         return torc__sim_fd_close(host, request->fd);
     case CONTROL_BIND_PATH:
-        return torc__sim_bind_path(file, request->data, request->length, (unsigned)request->a);
+        return torc__sim_unix_bind_path(file, request->data, request->length, (unsigned)request->a);
     case CONTROL_PIPE_SIZE:
         return pipe_size(file, request);
     case CONTROL_WATCH_SET:
@@ -207,7 +209,7 @@ static int do_request(struct sim_host *host, struct torc__control *request)
     case CONTROL_WATCH_OPEN:
         return open_set(host);
     case CONTROL_FREE_PATH:
-        return torc__sim_free_path(host, request->data, request->length);
+        return torc__sim_unix_free_path(host, request->data, request->length);
     default:
         file = torc__sim_fd_file(host, request->fd);
         return file != NULL ? file_request(host, file, request) : -EBADF;

@@ -44,8 +44,13 @@ void torc__sim_disk_sync(struct sim_host *host);
 /* Mount it anew, read-only or not. */
 void torc__sim_disk_set_read_only(struct sim_host *host, bool is_read_only);
 
-/* Carry out an operation on files or names; -EINVAL if it is another. */
-int torc__sim_disk_execute(struct sim_host *host, const struct io_uring_sqe *sqe);
+/*
+ * Carry out an operation on files or names; -EINVAL if it is another. `file` is what sqe->fd was
+ * when the operation began, whatever that number stands for by now; not looked at where sqe->fd is
+ * the beginning of a path.
+ */
+int torc__sim_disk_execute(struct sim_host *host, struct sim_file *file,
+                           const struct io_uring_sqe *sqe);
 
 /*
  * A system call (SYS_ ...) on files or names, whose descriptors are simulated ones; -ENOSYS if it
@@ -66,6 +71,7 @@ int torc__sim_inotify_add(struct sim_file *file, const char *path, uint32_t mask
 int torc__sim_inotify_remove(struct sim_file *file, int number);
 
 /* How long an operation takes here, in ns; 0 if it is none of files. Throws the dice. */
-uint64_t torc__sim_disk_duration(struct sim_host *host, const struct io_uring_sqe *sqe);
+uint64_t torc__sim_disk_duration(struct sim_host *host, struct sim_file *file,
+                                 const struct io_uring_sqe *sqe);
 
 #endif

@@ -119,7 +119,10 @@ int torc__sim_utimens(struct sim_inode *inode, const struct timespec *times)
     }
     set_time(&inode->live.accessed, &times[0], &now);
     set_time(&inode->live.modified, &times[1], &now);
-    finish(inode);
+    torc__sim_inode_changed(inode);
+    torc__sim_tell_inode(inode, times[0].tv_nsec == UTIME_OMIT   ? IN_MODIFY
+                                : times[1].tv_nsec == UTIME_OMIT ? IN_ACCESS
+                                                                 : IN_ATTRIB);
     return 0;
 }
 

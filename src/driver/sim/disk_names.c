@@ -179,8 +179,8 @@ int torc__sim_linkat(struct sim_disk *disk, const struct sim_place *from,
     if (inode->links >= SIM_LINKS_MAX)
         return -EMLINK;
     torc__sim_inode_changed(inode);
+    torc__sim_tell_self(inode, IN_ATTRIB);
     torc__sim_add_name(&walk, inode);
-    torc__sim_tell_inode(inode, IN_ATTRIB);
     return 0;
 }
 
@@ -202,8 +202,6 @@ int torc__sim_may_delete(const struct sim_inode *directory, const struct sim_ino
 void torc__sim_inode_unlinked(struct sim_inode *inode)
 {
     torc__sim_inode_changed(inode);
-    if (!torc__sim_is_directory(inode))
-        torc__sim_tell_inode(inode, IN_ATTRIB);
     torc__sim_inode_settle(inode);
 }
 
@@ -217,6 +215,10 @@ static void remove_name(struct sim_walk *walk, struct sim_inode *inode)
     torc__sim_journal_add(walk->disk, &change, 1);
     torc__sim_entry_set(directory, entry, NULL);
     torc__sim_inode_modified(directory);
+    if (!torc__sim_is_directory(inode))
+        torc__sim_tell_self(inode, IN_ATTRIB);
+    if (inode->links == 0 && inode->users == 1)
+        torc__sim_tell_gone(inode); /* Linux tells of this first. */
     torc__sim_tell_name(directory, entry, inode, IN_DELETE, 0);
     inode->users--;
     torc__sim_inode_unlinked(inode);

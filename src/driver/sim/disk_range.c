@@ -372,6 +372,7 @@ int64_t torc__sim_file_copy(struct sim_disk_file *in, int64_t *in_offset, struct
         out->position += done;
     }
     torc__sim_inode_accessed(in->inode);
+    torc__sim_tell_inode(in->inode, IN_ACCESS);
     torc__sim_inode_written(out->inode);
     return (int64_t)done;
 }

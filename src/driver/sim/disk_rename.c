@@ -119,16 +119,17 @@ static int check_rights(const struct renaming *renaming)
     return result;
 }
 
-static void tell(const struct renaming *renaming, const struct sim_entry *from,
-                 const struct sim_entry *to)
+/* One name has come from another. */
+static void tell_move(struct sim_inode *inode, const struct sim_change *from,
+                      const struct sim_change *to, struct sim_inode *replaced)
 {
-    const uint32_t cookie = ++renaming->from.walk.disk->next_cookie;
-    struct sim_inode *from_directory = renaming->from.walk.at;
-    struct sim_inode *to_directory = renaming->to.walk.at;
+    const uint32_t cookie = ++inode->disk->next_cookie;
 
-    torc__sim_tell_name(from_directory, from, renaming->from.inode, IN_MOVED_FROM, cookie);
-    torc__sim_tell_name(to_directory, to, renaming->from.inode, IN_MOVED_TO, cookie);
-    torc__sim_tell_inode(renaming->from.inode, IN_MOVE_SELF);
+    torc__sim_tell_name(from->directory, from->entry, inode, IN_MOVED_FROM, cookie);
+    torc__sim_tell_name(to->directory, to->entry, inode, IN_MOVED_TO, cookie);
+    if (replaced != NULL)
+        torc__sim_tell_self(replaced, IN_ATTRIB);
+    torc__sim_tell_self(inode, IN_MOVE_SELF);
 }
 
 static void move(struct renaming *renaming)
@@ -151,7 +152,9 @@ static void move(struct renaming *renaming)
     torc__sim_inode_modified(from->at);
     torc__sim_inode_modified(to->at);
     torc__sim_inode_changed(inode);
-    tell(renaming, old, new);
+    tell_move(inode, &changes[0], &changes[1], renaming->exchanges ? NULL : other);
+    if (renaming->exchanges)
+        tell_move(other, &changes[1], &changes[0], NULL);
     torc__sim_inode_release(inode);
     if (other == NULL)
         return;

@@ -31,7 +31,8 @@ struct sim_watch {
     struct sim_watch **link;
     struct sim_watch_mark *marks;
     int next_number;
-    unsigned count; /* of events */
+    unsigned count;      /* of events */
+    bool has_overflowed; /* and that has not been read yet */
     struct event *first;
     struct event **last;
     struct event *newest;
@@ -70,8 +71,7 @@ static void append(struct sim_watch *instance, const struct inotify_event *head,
 static bool is_same(const struct event *event, const struct inotify_event *head, const char *name)
 {
     return event != NULL && event->head.wd == head->wd && event->head.mask == head->mask &&
-           event->head.cookie == head->cookie && event->head.len == head->len &&
-           (head->len == 0 || strcmp(event->name, name) == 0);
+           event->head.len == head->len && (head->len == 0 || strcmp(event->name, name) == 0);
 }
 
 static void put_event(const struct sim_watch_mark *mark, uint32_t mask, uint32_t cookie,
@@ -86,7 +86,8 @@ static void put_event(const struct sim_watch_mark *mark, uint32_t mask, uint32_t
         return;
     if (instance->count < SIM_WATCH_QUEUE_MAX) {
         append(instance, &head, name);
-    } else if (!(instance->newest->head.mask & IN_Q_OVERFLOW)) {
+    } else if (!instance->has_overflowed) {
+        instance->has_overflowed = true;
         append(instance, &(struct inotify_event){.wd = -1, .mask = IN_Q_OVERFLOW}, NULL);
     }
 }
@@ -155,22 +156,25 @@ static void tell_directory(struct sim_watch_mark *mark, const struct sim_inode *
     }
 }
 
+void torc__sim_tell_self(struct sim_inode *inode, uint32_t mask)
+{
+    if (inode->marks != NULL)
+        tell_marks(inode, mask & IN_MOVE_SELF ? mask : mask | directory_flag(inode), 0, NULL);
+}
+
 void torc__sim_tell_inode(struct sim_inode *inode, uint32_t mask)
 {
-    const bool is_of_itself = mask & (IN_MOVE_SELF | IN_DELETE_SELF);
+    struct sim_watch_mark *next;
 
-    for (struct sim_watch *instance = inode->disk->watches; instance != NULL && !is_of_itself;
+    for (struct sim_watch *instance = inode->disk->watches; instance != NULL;
          instance = instance->next) {
-        struct sim_watch_mark *next;
-
         for (struct sim_watch_mark *mark = instance->marks; mark != NULL; mark = next) {
             next = mark->next;
             if (mark->inode->directory != NULL && mark->mask & mask)
                 tell_directory(mark, inode, mask);
         }
     }
-    if (inode->marks != NULL)
-        tell_marks(inode, mask | directory_flag(inode), 0, NULL);
+    torc__sim_tell_self(inode, mask);
 }
 
 void torc__sim_tell_gone(struct sim_inode *inode)
@@ -201,6 +205,8 @@ static ssize_t read_events(struct sim_file *file, const struct iovec *vector, si
         done += torc__sim_vector_fill(vector, count, done, event->name, event->head.len);
         instance->first = event->next;
         instance->count--;
+        if (event->head.mask & IN_Q_OVERFLOW)
+            instance->has_overflowed = false;
         if (instance->first == NULL) {
             instance->last = &instance->first;
             instance->newest = NULL;

@@ -14,6 +14,9 @@ void torc__sim_tell_name(struct sim_inode *directory, const struct sim_entry *en
 /* To an inode itself: who watches it is told, and who watches a directory that has it. */
 void torc__sim_tell_inode(struct sim_inode *inode, uint32_t mask);
 
+/* The same, but only who watches the inode. */
+void torc__sim_tell_self(struct sim_inode *inode, uint32_t mask);
+
 /* It has no names any more, and nobody has it open: IN_DELETE_SELF, and the end of its watches. */
 void torc__sim_tell_gone(struct sim_inode *inode);
 

@@ -164,6 +164,9 @@ static inline int torc__sim_op_wait(struct sim_op *op, uint32_t events)
 
 /* ---- ops.c: what each opcode means ---- */
 
+/* Do on a thread of the pool what torc__execute() does there, on the host of that thread. */
+int torc__sim_execute(const struct io_uring_sqe *sqe);
+
 typedef int torc__sim_attempt_fn(struct sim_op *op, struct io_uring_sqe *sqe);
 
 /* What an opcode needs to be tried. */

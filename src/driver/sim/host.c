@@ -115,7 +115,7 @@ struct sim_host *torc__sim_host_by_ipv6(const struct sim_world *world,
 
 bool torc__sim_fd_is_free(const struct sim_host *host)
 {
-    return host->file_count < host->files_max;
+    return host->file_count + SIM_CONSOLES < host->files_max;
 }
 
 static int make_room(struct sim_host *host)
@@ -206,7 +206,7 @@ int torc__sim_fd_replace(struct sim_host *host, int fd, struct sim_file *file)
     int result = 0;
 
     if (fd < 0 || (fd >= SIM_CONSOLES && fd < SIM_FD_BASE) ||
-        (fd >= SIM_FD_BASE && place >= host->files_max))
+        (fd >= SIM_FD_BASE && place + SIM_CONSOLES >= host->files_max))
         result = -EBADF;
     while (result == 0 && fd >= SIM_FD_BASE && place >= host->file_room)
         result = make_room(host);

@@ -42,7 +42,7 @@ struct sim_host {
     unsigned file_room;
     unsigned file_count;
     unsigned file_lowest; /* below it none is free */
-    unsigned files_max;   /* RLIMIT_NOFILE */
+    unsigned files_max;   /* RLIMIT_NOFILE, 0 to 2 included */
     uint64_t files_made;  /* so far */
 
     struct sim_net_host *net; /* sim_net.h: ports, bound names */

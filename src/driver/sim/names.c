@@ -5,6 +5,7 @@
 #include "driver/sim/names.h"
 #include "driver/sim/context.h"
 #include "driver/sim/host.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -23,9 +24,15 @@ int torc__sim_lookup(const char *name, struct sim_addresses *ret_addresses)
     struct sim_world *world = torc__sim_world;
     const struct sim_host *host = world->hosts;
 
+    *ret_addresses = (struct sim_addresses){0};
+    /* As getaddrinfo() has it: "127.1" is one, too. */
+    ret_addresses->has_ipv4 = inet_aton(name, &ret_addresses->ipv4) != 0;
+    ret_addresses->has_ipv6 = inet_pton(AF_INET6, name, &ret_addresses->ipv6) == 1;
+    if (ret_addresses->has_ipv4 || ret_addresses->has_ipv6)
+        return 0;
     if (strcasecmp(name, local_name) == 0) {
-        ret_addresses->ipv4.s_addr = htonl(INADDR_LOOPBACK);
-        ret_addresses->ipv6 = in6addr_loopback;
+        *ret_addresses =
+            (struct sim_addresses){true, true, {htonl(INADDR_LOOPBACK)}, in6addr_loopback};
         return 0;
     }
     take_time(world);
@@ -33,7 +40,7 @@ int torc__sim_lookup(const char *name, struct sim_addresses *ret_addresses)
         host = host->next;
     if (host == NULL)
         return -ENXIO;
-    *ret_addresses = (struct sim_addresses){host->ipv4, host->ipv6};
+    *ret_addresses = (struct sim_addresses){true, true, host->ipv4, host->ipv6};
     return 0;
 }
 

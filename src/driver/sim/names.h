@@ -6,16 +6,19 @@
 #define DRIVER_SIM_NAMES_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-/* The addresses of a host. */
+/* The addresses of a host, of one family or of both. */
 struct sim_addresses {
+    bool has_ipv4;
+    bool has_ipv6;
     struct in_addr ipv4;
     struct in6_addr ipv6;
 };
 
 /*
- * Look up a name, or "localhost", from the host that runs; letters of either case are the same.
+ * Look up a name, "localhost", or an address that is written as one, from the host that runs; letters of either case are the same.
  * Waits as long as that takes. 0 or -ENXIO.
  */
 int torc__sim_lookup(const char *name, struct sim_addresses *ret_addresses);

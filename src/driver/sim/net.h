@@ -42,8 +42,8 @@ int torc__sim_socket(struct sim_host *host, int family, int type, int protocol,
 int torc__sim_socket_pair(struct sim_host *host, int type, struct sim_file *ret_files[2]);
 
 /*
- * As torc__local_bind() and torc__local_free() in driver/local_path.h: a path that a socket has left
- * behind is taken over; a path goes unless a socket has it.
+ * As torc__local_bind() and torc__local_free() in driver/local_path.h: a path that a socket has
+ * left behind is taken over; a path goes unless a socket has it.
  */
 int torc__sim_unix_bind_path(struct sim_file *file, const struct sockaddr *address,
                              socklen_t length, unsigned mode);

@@ -2,8 +2,8 @@
 /*
  * net_pipe.c - pipes.
  *
- * Their room is counted in bytes. What is written at once and is no more than PIPE_BUF goes in whole
- * or not at all, and they are ready for writing when so much has room.
+ * Their room is counted in bytes. What is written at once and is no more than PIPE_BUF goes in
+ * whole or not at all, and they are ready for writing when so much has room.
  */
 #include "driver/sim/net_pipe.h"
 #include "base/compiler.h"

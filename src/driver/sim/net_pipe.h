@@ -20,7 +20,7 @@ struct sim_pipe *torc__sim_pipe_of(struct sim_file *file);
 
 size_t torc__sim_pipe_room(const struct sim_pipe *pipe);
 
-/* Whether something can be read, or written: 0; -EAGAIN; the end of the input, which is 1; -EPIPE. */
+/* Whether something can be read, or written: 0; -EAGAIN; 1: the end of the input; -EPIPE. */
 int torc__sim_pipe_check_read(const struct sim_pipe *pipe);
 int torc__sim_pipe_check_write(const struct sim_pipe *pipe);
 

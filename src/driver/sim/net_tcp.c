@@ -314,7 +314,8 @@ static void part(struct sim_tcp *tcp)
 {
     const bool is_abrupt = tcp->socket.linger.l_onoff && tcp->socket.linger.l_linger == 0;
 
-    if (tcp->in.count > 0 || is_abrupt) { /* The peer shall know that something was not read. */
+    if (is_connected(tcp) &&
+        (tcp->in.count > 0 || is_abrupt)) { /* The peer shall know that something was not read. */
         torc__sim_tcp_emit(tcp, SEGMENT_RST, tcp->next, 0);
         torc__sim_tcp_destroy(tcp);
         return;

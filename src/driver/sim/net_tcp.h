@@ -7,8 +7,8 @@
  *     (SYN at a listener)  SYN_RECV -- ACK ------> ESTABLISHED
  *
  * What FINs have been sent and received stands beside the state. Bytes are numbered from 1 on in
- * each direction; a FIN counts as one more, a SYN as none. Segments may get lost, and are sent again
- * from the first that was not acknowledged on; a line keeps those of one end in order.
+ * each direction; a FIN counts as one more, a SYN as none. Segments may get lost, and are sent
+ * again from the first that was not acknowledged on; a line keeps those of one end in order.
  *
  * An end whose file is closed lives on as an orphan until its peer has everything.
  */
@@ -111,7 +111,7 @@ void torc__sim_tcp_tell_window(struct sim_tcp *tcp);
 /* Begin to wait for answers: nothing has been tried so far. */
 void torc__sim_tcp_start_timer(struct sim_tcp *tcp, uint64_t pause_ns);
 
-/* After anything has happened: wake up when something has to be repeated; an end that is done goes. */
+/* After anything has happened: an end that is done goes, others wake up when it is time. */
 void torc__sim_tcp_settle(struct sim_tcp *tcp);
 
 /* The connection is no more, for the reason `error`, of which the program learns. */

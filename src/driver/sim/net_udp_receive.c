@@ -33,7 +33,7 @@ static void enqueue(struct sim_udp *udp, struct sim_packet *packet)
     const size_t cost = packet->length + OVERHEAD;
     const size_t room = (size_t)udp->socket.values[OPTION_RCVBUF];
 
-    if (udp->socket.shut_receive || (udp->queue != NULL && udp->queued + cost > room)) {
+    if (udp->queue != NULL && udp->queued + cost > room) {
         udp->dropped++;
         free(packet);
         return;

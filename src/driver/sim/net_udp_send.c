@@ -313,11 +313,11 @@ ssize_t torc__sim_udp_sendmsg(struct sim_file *file, const struct msghdr *messag
         return -EOPNOTSUPP;
     if (size > UINT16_MAX)
         return -EMSGSIZE;
-    if (udp->socket.shut_send)
-        return -EPIPE;
     result = prepare(udp, message, size, &outgoing);
     if (result == 0 && udp->socket.error != 0)
         result = torc__sim_socket_take_error(&udp->socket);
+    if (result == 0 && udp->socket.shut_send)
+        result = -EPIPE;
     if (result < 0)
         return result;
     to = torc__sim_route(file->host, &outgoing.target.ip);

@@ -2,8 +2,8 @@
 /*
  * net_unix.h - sockets between the processes of one host, of all three types.
  *
- * What is sent stands in the receiver's queue at once, and weighs on the sender's buffer until it is
- * received. So a message knows its sender, which may be closed by then: a socket's memory lasts
+ * What is sent stands in the receiver's queue at once, and weighs on the sender's buffer until it
+ * is received. So a message knows its sender, which may be closed by then: a socket's memory lasts
  * until nobody knows it any more.
  */
 #ifndef DRIVER_SIM_NET_UNIX_H
@@ -95,8 +95,8 @@ ssize_t torc__sim_unix_recvmsg(struct sim_file *file, struct msghdr *message, in
 void torc__sim_unix_flush(struct sim_unix *socket);
 
 /*
- * There is no room in the queue of `to`, or in a listener's: the socket is told by POLLOUT when there
- * is again. And: there is.
+ * There is no room in the queue of `to`, or in a listener's: the socket is told by POLLOUT when
+ * there is again. And: there is.
  */
 void torc__sim_unix_refuse(struct sim_unix *to, struct sim_unix *socket);
 void torc__sim_unix_tell_refused(struct sim_unix *to);
@@ -124,6 +124,8 @@ int torc__sim_unix_listen(struct sim_file *file, int backlog);
 int torc__sim_unix_connect(struct sim_file *file, const struct sockaddr *address, socklen_t length);
 int torc__sim_unix_accept(struct sim_file *file, struct sockaddr *address, socklen_t *length,
                           int flags, struct sim_file **ret_file);
+/* A socket for datagrams has its peer no more. What it has not received is not for it, either. */
+void torc__sim_unix_part(struct sim_unix *socket);
 void torc__sim_unix_stop_listening(struct sim_unix *socket);
 
 /* Whether a datagram socket may send to another, which is perhaps connected to somebody else. */

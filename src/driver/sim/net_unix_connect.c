@@ -106,10 +106,22 @@ static int connect_stream(struct sim_unix *socket, const struct sockaddr *addres
     return 0;
 }
 
+void torc__sim_unix_part(struct sim_unix *socket)
+{
+    struct sim_unix *peer = socket->peer;
+
+    socket->peer = NULL;
+    torc__sim_unix_flush(socket);
+    if (peer->is_open && peer->peer == socket) {
+        peer->error = ECONNRESET;
+        torc__sim_notify(&peer->file, POLLERR | POLLIN | POLLOUT);
+    }
+    torc__sim_unix_release(peer);
+}
+
 static int connect_datagrams(struct sim_unix *socket, const struct sockaddr *address,
                              socklen_t length)
 {
-    struct sim_unix *old = socket->peer;
     struct sim_unix *peer = NULL;
     int result = 0;
 
@@ -119,8 +131,12 @@ static int connect_datagrams(struct sim_unix *socket, const struct sockaddr *add
         return result;
     if (peer != NULL && !torc__sim_unix_may_send(socket, peer))
         return -EPERM;
-    socket->peer = peer != NULL ? torc__sim_unix_acquire(peer) : NULL;
-    torc__sim_unix_release(old);
+    if (peer == socket->peer)
+        return 0;
+    if (socket->peer != NULL)
+        torc__sim_unix_part(socket);
+    if (peer != NULL)
+        socket->peer = torc__sim_unix_acquire(peer);
     return 0;
 }
 

@@ -142,6 +142,8 @@ static ssize_t send_stream(struct sim_unix *socket, const struct msghdr *message
     const size_t most = half < PIECE_MOST ? half : PIECE_MOST;
     size_t done = 0;
 
+    if (socket->shut_send)
+        return -EPIPE; /* Also of no bytes. */
     while (done < size) {
         const size_t length = size - done < most ? size - done : most;
         ssize_t result = check_send(socket);
@@ -187,8 +189,7 @@ static int find_target(struct sim_unix *socket, const struct msghdr *message,
     if (peer == NULL)
         return -ENOTCONN;
     if (!peer->is_open) {
-        socket->peer = NULL;
-        torc__sim_unix_release(peer);
+        torc__sim_unix_part(socket);
         return -ECONNREFUSED;
     }
     *ret_target = peer;
@@ -308,6 +309,8 @@ ssize_t torc__sim_unix_recvmsg(struct sim_file *file, struct msghdr *message, in
 
     if (flags & (MSG_OOB | MSG_ERRQUEUE))
         return -EOPNOTSUPP;
+    if (socket->type != SOCK_STREAM && socket->error != 0)
+        return take_error(socket); /* Before what is in the queue: not so of a stream. */
     if (socket->queue == NULL)
         return nothing_to_receive(socket, message, flags);
     return socket->type == SOCK_STREAM ? receive_stream(socket, message, flags)

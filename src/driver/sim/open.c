@@ -39,19 +39,3 @@ int torc__sim_open_pipe(struct sim_host *host, int flags, int ret_fds[2])
 
     return result < 0 ? result : torc__sim_install_two(host, files, ret_fds);
 }
-
-/* ---- Names of Unix sockets ---- */
-
-int torc__sim_bind_path(struct sim_file *socket, const struct sockaddr *address, socklen_t length,
-                        unsigned mode)
-{
-    int result;
-
-    (void)mode; /* A host has one user. */
-    if (socket->ops->bind == NULL)
-        return -ENOTSOCK;
-    result = socket->ops->bind(socket, address, length);
-    if (result == -EADDRINUSE && torc__sim_free_path(socket->host, address, length) == 0)
-        result = socket->ops->bind(socket, address, length);
-    return result;
-}

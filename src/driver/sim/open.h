@@ -16,9 +16,4 @@ int torc__sim_install_two(struct sim_host *host, struct sim_file *files[2], int 
 /* As pipe2(2). */
 int torc__sim_open_pipe(struct sim_host *host, int flags, int ret_fds[2]);
 
-/* As torc__local_bind() and torc__local_free() in driver/local_path.h. */
-int torc__sim_bind_path(struct sim_file *socket, const struct sockaddr *address, socklen_t length,
-                        unsigned mode);
-int torc__sim_free_path(struct sim_host *host, const struct sockaddr *address, socklen_t length);
-
 #endif

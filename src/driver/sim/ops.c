@@ -7,9 +7,11 @@
 #include "driver/sim/driver.h"
 #include "driver/sim/net.h"
 #include "driver/sim/open.h"
+#include "driver/sim/syscall.h"
 #include "driver/sim/watch_set.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 
 /* ---- What is done at once ---- */
 
@@ -105,10 +107,10 @@ static int try_disk(struct sim_op *op, struct io_uring_sqe *sqe)
 
     if (!op->has_begun) {
         op->has_begun = true;
-        op->due_ns = host->world->now_ns + torc__sim_disk_duration(host, sqe);
+        op->due_ns = host->world->now_ns + torc__sim_disk_duration(host, op->file, sqe);
         return SIM_LATER;
     }
-    return torc__sim_disk_execute(host, sqe);
+    return torc__sim_disk_execute(host, op->file, sqe);
 }
 
 static int try_open(struct sim_op *op, struct io_uring_sqe *sqe)
@@ -127,6 +129,47 @@ static int try_open(struct sim_op *op, struct io_uring_sqe *sqe)
 static int try_madvise(struct sim_op *op, struct io_uring_sqe *sqe)
 {
     return nop(op, sqe);
+}
+
+/* ---- On threads of the pool ---- */
+
+static int by_syscall(struct sim_host *host, struct sim_file *file, const struct io_uring_sqe *sqe)
+{
+    switch (sqe->opcode) {
+    case IORING_OP_SOCKET:
+        return (int)torc__sim_syscall(
+            host, SYS_socket, (uintptr_t[6]){(uintptr_t)sqe->fd, (uintptr_t)sqe->off, sqe->len});
+    case IORING_OP_SHUTDOWN:
+        return (int)torc__sim_syscall(host, SYS_shutdown,
+                                      (uintptr_t[6]){(uintptr_t)sqe->fd, sqe->len});
+    case KERNEL_OP_BIND:
+        return (int)torc__sim_syscall(
+            host, SYS_bind,
+            (uintptr_t[6]){(uintptr_t)sqe->fd, (uintptr_t)sqe->addr, (uintptr_t)sqe->addr2});
+    case KERNEL_OP_LISTEN:
+        return (int)torc__sim_syscall(host, SYS_listen,
+                                      (uintptr_t[6]){(uintptr_t)sqe->fd, sqe->len});
+    case KERNEL_OP_PIPE:
+        return (int)torc__sim_syscall(host, SYS_pipe2,
+                                      (uintptr_t[6]){(uintptr_t)sqe->addr, sqe->rw_flags});
+    default:
+        return torc__sim_disk_execute(host, file, sqe);
+    }
+}
+
+int torc__sim_execute(const struct io_uring_sqe *sqe)
+{
+    struct sim_world *world = torc__sim_world;
+    struct sim_host *host = world->running->host;
+    struct sim_file *file = torc__sim_fd_file(host, sqe->fd);
+    int result;
+
+    if (file != NULL)
+        torc__sim_file_acquire(file);
+    torc__sim_wait(world, world->now_ns + torc__sim_disk_duration(host, file, sqe), false);
+    result = by_syscall(host, file, sqe);
+    torc__sim_file_release(file);
+    return result;
 }
 
 /* ---- The table ---- */

@@ -67,7 +67,7 @@ static bool takes_time(struct sim_op *op, const struct io_uring_sqe *sqe)
     if (op->has_begun)
         return false;
     op->has_begun = true;
-    takes_ns = torc__sim_disk_duration(op->sim->host, sqe);
+    takes_ns = torc__sim_disk_duration(op->sim->host, op->file, sqe);
     op->due_ns = op->sim->world->now_ns + takes_ns;
     return takes_ns > 0;
 }

@@ -76,10 +76,10 @@ static ssize_t send_one(struct sim_op *op, const struct msghdr *message, int fla
                                           : -ENOTSOCK;
 }
 
-/* The flags of the call: models never wait, and the driver goes on itself. */
+/* The flags of the call: the driver goes on itself where all is to be moved. */
 static int call_flags(const struct io_uring_sqe *sqe, int more)
 {
-    return (int)(sqe->msg_flags & ~(uint32_t)MSG_WAITALL) | MSG_DONTWAIT | more;
+    return (int)(sqe->msg_flags & ~(uint32_t)MSG_WAITALL) | more;
 }
 
 /* ---- Receive into buffers of a ring ---- */

@@ -529,14 +529,14 @@ static int64_t do_getrandom(struct sim_host *host, const uintptr_t a[6])
     return (int64_t)a[1];
 }
 
-/* Of all limits only that of descriptors is known. */
+/* That of descriptors; the disk has one more. */
 static int64_t do_prlimit(struct sim_host *host, const uintptr_t a[6])
 {
     const struct rlimit *wanted = pointer(a[2]);
     struct rlimit *present = pointer(a[3]);
 
     if (a[1] != RLIMIT_NOFILE)
-        return -EINVAL;
+        return torc__sim_disk_call(host, SYS_prlimit64, a);
     if (present != NULL)
         *present = (struct rlimit){host->files_max, SIM_FILES_LIMIT};
     if (wanted != NULL && wanted->rlim_cur > SIM_FILES_LIMIT)

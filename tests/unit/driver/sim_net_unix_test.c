@@ -2,9 +2,12 @@
 /*
  * sim_net_unix_test.c - Unix sockets of a simulated host, and what comes along with their bytes.
  */
+#include "driver/sim/disk.h"
 #include "unit/driver/sim_net_rig.h"
+#include <fcntl.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -489,5 +492,89 @@ TEST(the_sender_is_told_where_asked_for)
     EXPECT_UINT(sender.uid, ==, geteuid());
     EXPECT_INT(rig_set(files[1], IPPROTO_TCP, 1, 1), ==, -EOPNOTSUPP);
     rig_close_pair(files);
+    rig_close(&rig);
+}
+
+/* ---- Paths ---- */
+
+static socklen_t make_path(struct sockaddr_un *name, const char *path)
+{
+    memset(name, 0, sizeof(*name));
+    name->sun_family = AF_UNIX;
+    memcpy(name->sun_path, path, strlen(path));
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+}
+
+static int bind_path(struct sim_file *file, const char *path, unsigned mode)
+{
+    struct sockaddr_un name;
+    const socklen_t length = make_path(&name, path);
+
+    return torc__sim_unix_bind_path(file, (struct sockaddr *)&name, length, mode);
+}
+
+static int free_path(struct sim_host *host, const char *path)
+{
+    struct sockaddr_un name;
+    const socklen_t length = make_path(&name, path);
+
+    return torc__sim_unix_free_path(host, (struct sockaddr *)&name, length);
+}
+
+static int connect_path(struct rig *rig, const char *path)
+{
+    struct sim_file *file = rig_socket(rig->hosts[0], AF_UNIX, SOCK_STREAM);
+    struct sockaddr_un name;
+    const socklen_t length = make_path(&name, path);
+    const int result = file->ops->connect(file, (struct sockaddr *)&name, length);
+
+    torc__sim_file_release(file);
+    return result;
+}
+
+static int call(struct rig *rig, int number, const char *path, uintptr_t second, uintptr_t third,
+                uintptr_t fourth)
+{
+    const uintptr_t arguments[6] = {(uintptr_t)AT_FDCWD, (uintptr_t)path, second, third, fourth};
+
+    return (int)torc__sim_disk_call(rig->hosts[0], number, arguments);
+}
+
+TEST(a_path_outlives_its_socket_and_can_be_taken_over_renamed_and_removed)
+{
+    struct sim_file *first;
+    struct sim_file *second;
+    struct statx about;
+    struct rig rig;
+
+    rig_open(&rig);
+    EXPECT_INT(torc__sim_disk_create(rig.hosts[0]), ==, 0);
+    first = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
+    second = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
+    EXPECT_INT(connect_path(&rig, "/tmp/socket"), ==, -ENOENT);
+    EXPECT_INT(bind_path(first, "/nowhere/socket", 0), ==, -ENOENT);
+    EXPECT_INT(bind_path(first, "/tmp/socket", 0602), ==, 0);
+    EXPECT_INT(call(&rig, SYS_statx, "/tmp/socket", 0, STATX_BASIC_STATS, (uintptr_t)&about), ==,
+               0);
+    EXPECT_UINT(about.stx_mode, ==, S_IFSOCK | 0602);
+    EXPECT_INT(first->ops->listen(first, 5), ==, 0);
+    EXPECT_INT(bind_path(second, "/tmp/socket", 0), ==, -EADDRINUSE);
+    EXPECT_INT(connect_path(&rig, "/tmp/socket"), ==, 0);
+    EXPECT_INT(connect_path(&rig, "tmp/../tmp/socket"), ==, 0); /* By any name that it has. */
+    EXPECT_INT(call(&rig, SYS_renameat2, "/tmp/socket", (uintptr_t)AT_FDCWD,
+                    (uintptr_t) "/tmp/renamed", 0),
+               ==, 0);
+    EXPECT_INT(connect_path(&rig, "/tmp/socket"), ==, -ENOENT);
+    EXPECT_INT(connect_path(&rig, "/tmp/renamed"), ==, 0);
+    EXPECT_INT(free_path(rig.hosts[0], "/tmp/renamed"), ==, -EADDRINUSE);
+    EXPECT_INT(free_path(rig.hosts[0], "/tmp"), ==, -ENOTSOCK);
+    torc__sim_file_release(first);
+    EXPECT_INT(connect_path(&rig, "/tmp/renamed"), ==, -ECONNREFUSED);
+    EXPECT_INT(bind_path(second, "/tmp/renamed", 0), ==, 0);
+    torc__sim_file_release(second);
+    EXPECT_INT(free_path(rig.hosts[0], "/tmp/renamed"), ==, 0);
+    EXPECT_INT(free_path(rig.hosts[0], "/tmp/renamed"), ==, 0);
+    EXPECT_INT(connect_path(&rig, "/tmp/renamed"), ==, -ENOENT);
+    torc__sim_disk_destroy(rig.hosts[0]);
     rig_close(&rig);
 }

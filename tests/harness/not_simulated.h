@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * not_simulated.h - the tests that mean nothing on a simulated host, and why. Whole programs of
+ * such tests are listed in tests/CMakeLists.txt.
+ */
+#ifndef HARNESS_NOT_SIMULATED_H
+#define HARNESS_NOT_SIMULATED_H
+
+#define THREADS   "has threads of its own, and a simulation runs on one"
+#define SPINS     "spins until another shard or thread has moved, and only one runs at a time"
+#define CPUS      "is about the CPUs of this machine"
+#define CHILDREN  "has children, and a simulated host has one process"
+#define MEMORY    "counts memory, of which the simulated kernel takes some, too"
+#define REAL_FILE "uses a kind of descriptor that is not simulated"
+
+static const struct {
+    const char *name;
+    const char *reason;
+} not_simulated[] = {
+    {"a_message_from_another_thread_wakes_a_sleeping_shard", THREADS},
+    {"t_39_two_runtimes_on_two_threads_play_ping_pong", THREADS},
+    {"a_shard_of_another_runtime_is_woken_before_this_ones_loop_turns", THREADS},
+    {"messages_of_many_threads_all_arrive_in_order_and_by_few_wake_ups", THREADS},
+    {"rule_27_a_token_cancels_a_scope_from_another_thread", THREADS},
+    {"everything_arrives_once_and_in_order_between_shards_and_threads", THREADS},
+    {"wake_ups_survive_a_storm_of_signals", THREADS},
+    {"threads_may_call_and_wait", THREADS},
+    {"calls_from_threads_that_race_with_the_end_are_refused_or_run", THREADS},
+    {"a_call_that_has_not_begun_is_withdrawn", SPINS},
+    {"a_function_runs_on_another_thread_and_its_result_comes_back", THREADS},
+    {"the_shard_goes_on_while_functions_block", SPINS},
+    {"a_function_that_runs_is_waited_for_in_a_cancelled_scope", SPINS},
+    {"a_call_that_waits_for_a_thread_is_withdrawn_when_its_scope_ends", SPINS},
+    {"a_shard_ends_after_the_functions_that_its_fibers_have_called", SPINS},
+    {"functions_run_on_all_cpus_though_the_shard_is_pinned", CPUS},
+    {"all_cpus_means_those_that_the_process_may_use", CPUS},
+    {"several_shards_are_pinned_and_the_calling_thread_is_freed_again", CPUS},
+    {"bytes_for_which_there_is_no_memory_are_an_error_and_no_end", MEMORY},
+    {"every_single_feature_can_be_forbidden", "is about what rings have"},
+    {"a_timerfd_is_ready_when_its_time_has_come", REAL_FILE},
+    {"a_signalfd_is_ready_when_a_signal_is_pending", REAL_FILE},
+    {"a_terminal_is_read_line_by_line_until_its_end", REAL_FILE},
+    {"a_terminal_that_does_not_block_makes_no_difference", REAL_FILE},
+    {"a_deadline_ends_the_wait_for_a_key", REAL_FILE},
+    {"a_copy_goes_between_a_terminal_and_a_socket", REAL_FILE},
+    {"what_a_forked_child_receives_is_not_ours", CHILDREN},
+};
+
+#endif

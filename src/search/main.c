@@ -246,17 +246,31 @@ static int search_seeds(const struct command *command, torc_fiber_fn *body, void
     return 1;
 }
 
-static int run_seed(const struct command *command, torc_fiber_fn *body, void *arg)
+static int run_once(const struct command *command, torc_fiber_fn *body, void *arg,
+                    struct torc_sim_report *ret_report)
 {
     struct torc_sim_options options = command->options;
-    struct torc_sim_report report;
     int result;
 
-    options.report = &report;
+    options.report = ret_report;
     result = torc_sim_run(command->seed, &options, body, arg);
-    printf("seed %" PRIu64 ": %s, hash %016" PRIx64 "\n", report.seed,
-           result < 0 ? torc_strerror(result) : "passed", report.hash);
-    return result < 0 ? 1 : 0;
+    printf("seed %" PRIu64 ": %s, hash %016" PRIx64 "\n", ret_report->seed,
+           result < 0 ? torc_strerror(result) : "passed", ret_report->hash);
+    return result;
+}
+
+static int run_seed(const struct command *command, torc_fiber_fn *body, void *arg)
+{
+    struct torc_sim_report report = {0};
+    struct torc_sim_report again = {0};
+    int result = run_once(command, body, arg, &report);
+
+    if (!command->search.twice)
+        return result < 0 ? 1 : 0;
+    result |= run_once(command, body, arg, &again);
+    if (again.hash != report.hash)
+        printf("run twice, it is not the same\n");
+    return result < 0 || again.hash != report.hash ? 1 : 0;
 }
 
 int torc_sim_main(int argc, char **argv, torc_fiber_fn *scenario, void *arg,

@@ -8,6 +8,7 @@
 #ifndef TORC_SIM_CHAOS_H
 #define TORC_SIM_CHAOS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <torc/api.h>
 TORC_BEGIN_C
@@ -74,6 +75,26 @@ struct torc_sim_chaos {
 
 /* Fill `chaos` by a preset. */
 TORC_API void torc_sim_chaos_init(struct torc_sim_chaos *chaos, enum torc_sim_preset preset);
+
+/*
+ * Read a chaos from text: a preset ("calm", "default", "wild"), then what differs from it, by the
+ * names above, as in "calm,reset_rate=20,net_latency=1000-50000". Returns 0, or -EINVAL.
+ */
+TORC_CHECK int torc_sim_chaos_parse(const char *text, struct torc_sim_chaos *ret_chaos);
+
+/* The longest text of a chaos, with its end. */
+#define TORC_SIM_CHAOS_TEXT_SIZE 2048
+
+/* The shortest text that torc_sim_chaos_parse() makes the same chaos of. */
+TORC_API void torc_sim_chaos_format(const struct torc_sim_chaos *chaos,
+                                    char text[TORC_SIM_CHAOS_TEXT_SIZE]);
+
+/* How many settings a chaos has, for torc_sim_chaos_take(). */
+TORC_API unsigned torc_sim_chaos_settings(void);
+
+/* Set the setting with this number to what it is in `from`. Whether that changes anything. */
+TORC_API bool torc_sim_chaos_take(struct torc_sim_chaos *chaos, unsigned setting,
+                                  const struct torc_sim_chaos *from);
 
 TORC_END_C
 #endif

@@ -33,21 +33,12 @@ int torc__sim_read_seed(uint64_t otherwise, uint64_t *ret_seed)
 
 int torc__sim_read_chaos(enum torc_sim_preset otherwise, struct torc_sim_chaos *ret_chaos)
 {
-    static const char *const names[] = {
-        [TORC_SIM_DEFAULT] = "default", [TORC_SIM_CALM] = "calm", [TORC_SIM_WILD] = "wild"};
-    const char *name = getenv("TORC_SIM_CHAOS");
+    const char *text = getenv("TORC_SIM_CHAOS");
 
-    if (name == NULL || *name == '\0') {
-        torc_sim_chaos_init(ret_chaos, otherwise);
-        return 0;
-    }
-    for (unsigned i = 0; i < ARRAY_LENGTH(names); i++) {
-        if (strcmp(name, names[i]) == 0) {
-            torc_sim_chaos_init(ret_chaos, (enum torc_sim_preset)i);
-            return 0;
-        }
-    }
-    return -EINVAL;
+    if (text != NULL && *text != '\0')
+        return torc_sim_chaos_parse(text, ret_chaos);
+    torc_sim_chaos_init(ret_chaos, otherwise);
+    return 0;
 }
 
 /* ---- Life ---- */
@@ -77,7 +68,7 @@ static int create(void)
     if (result == 0)
         result = torc__sim_read_chaos(TORC_SIM_CALM, &chaos);
     if (result < 0) {
-        torc__log("TORC_SIM_SEED is no number, or TORC_SIM_CHAOS not calm, default or wild");
+        torc__log("TORC_SIM_SEED is no number, or TORC_SIM_CHAOS no chaos");
         return result;
     }
     world = torc__sim_machines_create(seed, &chaos);

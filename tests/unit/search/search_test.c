@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * search_test.c - a search finds the lowest seed that fails, in whatever way, and makes it small.
+ */
+#include "harness/harness.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <torc/sim_search.h>
+#include <torc/torc.h>
+
+static struct torc_sim_finding find(struct torc_sim_search search, torc_fiber_fn *scenario)
+{
+    struct torc_sim_finding finding;
+
+    EXPECT_INT(torc_sim_search(&search, scenario, NULL, &finding), ==, 0);
+    return finding;
+}
+
+static int sleep_a_while(void *arg)
+{
+    (void)arg;
+    return torc_sleep(torc_sim_random_below(TORC_SECOND) + 1);
+}
+
+static int fail_seldom(void *arg)
+{
+    (void)arg;
+    return torc_sim_random_below(16) == 0 ? -EIO : 0;
+}
+
+static int check_nothing_true(void *arg)
+{
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_time() == UINT64_MAX);
+    return 0;
+}
+
+static int abort_at_once(void *arg)
+{
+    (void)arg;
+    abort();
+}
+
+static int exit_at_once(void *arg)
+{
+    (void)arg;
+    _exit(3);
+}
+
+static int spin(void *arg)
+{
+    (void)arg;
+    for (volatile bool always = true; always;)
+        ;
+    return 0;
+}
+
+static int remember(void *arg)
+{
+    static unsigned runs;
+
+    (void)arg;
+    torc_sim_trace("run", (int64_t)runs++, 0);
+    return 0;
+}
+
+static int fail_by_resets(void *arg)
+{
+    struct torc_sim_chaos chaos;
+
+    (void)arg;
+    torc_sim_get_chaos(&chaos);
+    return chaos.reset_rate > 0 ? -ECONNRESET : 0;
+}
+
+TEST(seeds_that_pass_are_counted_and_so_is_what_has_happened)
+{
+    const struct torc_sim_finding finding =
+        find((struct torc_sim_search){.count = 20, .jobs = 3}, sleep_a_while);
+
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_PASSED);
+    EXPECT_UINT(finding.seeds, ==, 20);
+    EXPECT_UINT(finding.time_ns, >, 0);
+    EXPECT_UINT(finding.events, >, 0);
+    EXPECT_UINT(finding.real_ns, >, 0);
+}
+
+TEST(the_lowest_seed_that_fails_is_found_by_any_number_of_processes)
+{
+    struct torc_sim_search search = {.count = 1000, .jobs = 1, .no_shrink = true};
+    const struct torc_sim_finding alone = find(search, fail_seldom);
+
+    EXPECT_INT(alone.outcome, ==, TORC_SIM_RESULT);
+    EXPECT_INT(alone.code, ==, -EIO);
+    EXPECT_UINT(alone.seeds, ==, alone.found_seed);
+    for (search.jobs = 2; search.jobs < 6; search.jobs++)
+        EXPECT_UINT(find(search, fail_seldom).found_seed, ==, alone.found_seed);
+    search.first = alone.found_seed + 1;
+    EXPECT_UINT(find(search, fail_seldom).found_seed, >, alone.found_seed);
+}
+
+TEST(every_way_to_fail_is_told_from_the_others)
+{
+    struct torc_sim_search search = {.count = 3, .jobs = 2, .no_shrink = true};
+    struct torc_sim_finding finding = find(search, check_nothing_true);
+
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_RESULT);
+    EXPECT_INT(finding.code, ==, -EBADMSG);
+    finding = find(search, abort_at_once);
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_DIED);
+    EXPECT_INT(finding.code, ==, SIGABRT);
+    EXPECT_UINT(finding.found_seed, ==, 1);
+    finding = find(search, exit_at_once);
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_DIED);
+    EXPECT_INT(finding.code, ==, 3);
+    search.hang_ns = 50 * TORC_MILLISECOND;
+    finding = find(search, spin);
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_HUNG);
+    search.hang_ns = 0;
+    search.twice = true;
+    EXPECT_INT(find(search, remember).outcome, ==, TORC_SIM_DIFFERS);
+    EXPECT_INT(find(search, sleep_a_while).outcome, ==, TORC_SIM_PASSED);
+}
+
+TEST(a_failure_keeps_only_the_chaos_that_it_needs)
+{
+    struct torc_sim_chaos wild;
+    struct torc_sim_options options = {.chaos = &wild};
+    char text[TORC_SIM_CHAOS_TEXT_SIZE];
+    struct torc_sim_finding finding;
+
+    torc_sim_chaos_init(&wild, TORC_SIM_WILD);
+    finding = find((struct torc_sim_search){.options = &options, .jobs = 1}, fail_by_resets);
+    EXPECT_INT(finding.code, ==, -ECONNRESET);
+    EXPECT_UINT(finding.trials, >, 0);
+    torc_sim_chaos_format(&finding.chaos, text);
+    EXPECT_STR(text, "calm,reset_rate=2000");
+}
+
+TEST(a_budget_of_time_bounds_a_search_without_a_count)
+{
+    const struct torc_sim_finding finding = find(
+        (struct torc_sim_search){.budget_ns = 20 * TORC_MILLISECOND, .jobs = 2}, sleep_a_while);
+
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_PASSED);
+    EXPECT_UINT(finding.real_ns, >=, 20 * TORC_MILLISECOND);
+}
+
+static int search_inside(void *arg)
+{
+    struct torc_sim_finding finding;
+
+    (void)arg;
+    return torc_sim_search(&(struct torc_sim_search){.count = 1}, sleep_a_while, NULL, &finding);
+}
+
+TEST(what_cannot_be_searched_is_refused)
+{
+    struct torc_sim_finding finding;
+
+    EXPECT_INT(
+        torc_sim_search(&(struct torc_sim_search){.jobs = 257}, sleep_a_while, NULL, &finding), ==,
+        -EINVAL);
+    EXPECT_INT(torc_run(search_inside, NULL, NULL), ==, -EBUSY);
+    EXPECT_INT(setenv("TORC_SIM_CHAOS", "mild", 1), ==, 0);
+    EXPECT_INT(
+        torc_sim_search(&(struct torc_sim_search){.count = 1}, sleep_a_while, NULL, &finding), ==,
+        -EINVAL);
+}
+
+/* ---- The command line ---- */
+
+static int run_main(torc_fiber_fn *scenario, const char *one, const char *other)
+{
+    char name[] = "simulation";
+    char *argv[] = {name, (char *)(uintptr_t)one, (char *)(uintptr_t)other, NULL};
+
+    return torc_sim_main(other != NULL ? 3 : 2, argv, scenario, NULL, NULL);
+}
+
+TEST(the_exit_status_tells_whether_something_failed)
+{
+    EXPECT_INT(run_main(sleep_a_while, "--seeds", "5"), ==, 0);
+    EXPECT_INT(run_main(sleep_a_while, "--seed", "5"), ==, 0);
+    EXPECT_INT(run_main(check_nothing_true, "--seeds", "5"), ==, 1);
+    EXPECT_INT(run_main(check_nothing_true, "--seed", "5"), ==, 1);
+    EXPECT_INT(run_main(sleep_a_while, "--help", NULL), ==, 0);
+}
+
+TEST(arguments_that_make_no_sense_are_refused)
+{
+    static const char *const pairs[][2] = {
+        {"--seeds", "0"},   {"--seeds", "many"}, {"--jobs", "257"},     {"--jobs", "-1"},
+        {"--first", "0"},   {"--seconds", "0"},  {"--chaos", "mild"},   {"--chaos", "calm,x=1"},
+        {"--seed", ""},     {"--seed", "1x"},    {"--seeds", "1e3"},    {"--jobs", ""},
+        {"--unheard", "1"}, {"--first", NULL},   {"something", "else"},
+    };
+
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+        EXPECT_MSG(run_main(sleep_a_while, pairs[i][0], pairs[i][1]) == 2, "%s", pairs[i][0]);
+}

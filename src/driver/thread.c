@@ -107,12 +107,15 @@ void torc__condition_broadcast(pthread_cond_t *condition)
 
 void torc__word_wait(atomic_uint *word)
 {
+    const int saved = errno;
+
     while (atomic_load_explicit(word, memory_order_acquire) == 0) {
         if (torc__sim_world == NULL)
             torc__futex_wait(word, 0);
         else
             (void)torc__sim_wait_on(torc__sim_world, word, UINT64_MAX);
     }
+    errno = saved;
 }
 
 void torc__word_wake(atomic_uint *word)

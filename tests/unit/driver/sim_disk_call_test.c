@@ -540,23 +540,48 @@ static void do_seek(void)
 
 static void do_ftruncate(void)
 {
-    compare_slot("ftruncate", SYS_ftruncate, rig_any(20) == 0 ? UINTPTR_MAX : rig_any(4 * DATA_MAX),
-                 0, 0);
+    const unsigned most = rig_any(4) == 0 ? 250000 : 4 * DATA_MAX;
+
+    compare_slot("ftruncate", SYS_ftruncate, rig_any(20) == 0 ? UINTPTR_MAX : rig_any(most), 0, 0);
+}
+
+/* Whether the file of a slot has that many bytes. */
+static bool has_bytes(unsigned slot, uint64_t count)
+{
+    struct stat about;
+
+    return kernel_fds[slot] >= 0 && fstat(kernel_fds[slot], &about) == 0 &&
+           S_ISREG(about.st_mode) && (uint64_t)about.st_size >= count;
+}
+
+/*
+ * Parts in the middle are taken out, or pushed in. Not every file system has blocks of 4,096 bytes:
+ * take what all can do, and what they refuse leaves some with their file half changed.
+ */
+static void do_shift(int mode)
+{
+    const unsigned slot = rig_any(FILES_MAX);
+    const uint64_t offset = rig_any(2) * UINT64_C(65536);
+    const uint64_t length = (1 + rig_any(2)) * UINT64_C(65536);
+
+    if (has_bytes(slot, offset + length + 1))
+        compare("fallocate", SYS_fallocate,
+                (const uintptr_t[6]){(uintptr_t)kernel_fds[slot], (uintptr_t)mode, offset, length},
+                (const uintptr_t[6]){(uintptr_t)model_fds[slot], (uintptr_t)mode, offset, length});
 }
 
 static void do_fallocate(void)
 {
     const unsigned mode = rig_any(COUNT(modes));
-    const bool shifts = modes[mode] & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
 
     if (!(fallocate_modes & 1u << mode))
         return;
-    if (shifts) /* Not every file system has blocks of 4,096 bytes: take what all can do. */
-        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], rig_any(2) * 65536ul,
-                     (1 + rig_any(2)) * 65536ul);
-    else
+    if (modes[mode] & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) {
+        do_shift(modes[mode]);
+    } else {
         compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], rig_any(2 * DATA_MAX),
                      rig_any(DATA_MAX));
+    }
 }
 
 static void do_fchmod(void)

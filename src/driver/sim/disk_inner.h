@@ -130,7 +130,8 @@ struct sim_directory {
     size_t count;
     size_t room;
     size_t live_count;
-    struct sim_inode *parent; /* of which this is a user; the root's is itself, and no user */
+    /* Of which this is a user; the root's is itself, and no user. NULL: removed, and not in use. */
+    struct sim_inode *parent;
 };
 
 /* A file whose content the simulator makes up, as those of /proc. */

@@ -79,19 +79,29 @@ void torc__sim_inode_destroy(struct sim_inode *inode)
     torc__sim_free(inode);
 }
 
+/* The directory above, of which an inode is no user any more; NULL if it has been none. */
+static struct sim_inode *leave_parent(struct sim_inode *inode)
+{
+    struct sim_inode *parent = inode->directory != NULL ? inode->directory->parent : NULL;
+
+    if (parent == NULL)
+        return NULL;
+    inode->directory->parent = NULL;
+    parent->users--;
+    return parent;
+}
+
 void torc__sim_inode_settle(struct sim_inode *inode)
 {
     while (inode != NULL && inode->links == 0 && inode->users == 0) {
-        struct sim_inode *parent = inode->directory != NULL ? inode->directory->parent : NULL;
+        struct sim_inode *parent = leave_parent(inode);
 
         torc__sim_tell_gone(inode);
         if (inode->pins > 0) {
             torc__sim_data_forget(inode); /* Nobody will write what programs cannot see. */
-            return;
+        } else {
+            torc__sim_inode_destroy(inode);
         }
-        torc__sim_inode_destroy(inode);
-        if (parent != NULL)
-            parent->users--;
         inode = parent;
     }
 }

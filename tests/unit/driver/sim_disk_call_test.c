@@ -3,8 +3,7 @@
  * sim_disk_call_test.c - the model of a disk does what the kernel does: random system calls on
  * both, whose results are compared, and in the end all there is.
  */
-#include "unit/driver/sim_disk_rig.h"
-#include <dirent.h>
+#include "unit/driver/sim_disk_tree.h"
 #include <ftw.h>
 #include <grp.h>
 #include <linux/falloc.h>
@@ -29,7 +28,6 @@ static int model_fds[FILES_MAX];
 
 static char directory[256];
 static bool has_xattrs;
-static bool counts_directory_links;
 static bool has_temporary_files;
 static bool has_openat2;         /* it may be forbidden */
 static unsigned fallocate_modes; /* a bit for each of those below */
@@ -75,7 +73,7 @@ static void probe(void)
     EXPECT_INT(mkdir("probe", 0700), ==, 0);
     EXPECT_INT(mkdir("probe/below", 0700), ==, 0);
     EXPECT_INT(stat("probe", &about), ==, 0);
-    counts_directory_links = about.st_nlink == 3;
+    tree_counts_links = about.st_nlink == 3;
     EXPECT_INT(rmdir("probe/below"), ==, 0);
     EXPECT_INT(rmdir("probe"), ==, 0);
     fd = open(".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
@@ -286,21 +284,6 @@ static void do_readlink(void)
     EXPECT_MEM(target, expected, sizeof(target));
 }
 
-static void expect_same_status(const char *what, const struct statx *is, const struct statx *shall)
-{
-    const bool is_directory = S_ISDIR(shall->stx_mode);
-
-    EXPECT_MSG(is->stx_mode == shall->stx_mode, "%s: mode %o, not %o", what, is->stx_mode,
-               shall->stx_mode);
-    EXPECT_UINT(is->stx_uid, ==, shall->stx_uid);
-    EXPECT_UINT(is->stx_gid, ==, shall->stx_gid);
-    if (!is_directory)
-        EXPECT_UINT(is->stx_size, ==, shall->stx_size);
-    if (!is_directory || counts_directory_links)
-        EXPECT_MSG(is->stx_nlink == shall->stx_nlink, "%s: %u links, not %u", what, is->stx_nlink,
-                   shall->stx_nlink);
-}
-
 static void do_statx(void)
 {
     const uintptr_t path = path_argument(true);
@@ -311,7 +294,7 @@ static void do_statx(void)
     const uintptr_t model[6] = {RIG_CWD, path, flags, STATX_BASIC_STATS, (uintptr_t)&status};
 
     compare("statx", SYS_statx, kernel, model);
-    expect_same_status((const char *)path, &status, &expected);
+    tree_expect_same_status((const char *)path, &status, &expected);
 }
 
 static void do_access(void)
@@ -540,23 +523,48 @@ static void do_seek(void)
 
 static void do_ftruncate(void)
 {
-    compare_slot("ftruncate", SYS_ftruncate, rig_any(20) == 0 ? UINTPTR_MAX : rig_any(4 * DATA_MAX),
-                 0, 0);
+    const unsigned most = rig_any(4) == 0 ? 250000 : 4 * DATA_MAX;
+
+    compare_slot("ftruncate", SYS_ftruncate, rig_any(20) == 0 ? UINTPTR_MAX : rig_any(most), 0, 0);
+}
+
+/* Whether the file of a slot has that many bytes. */
+static bool has_bytes(unsigned slot, uint64_t count)
+{
+    struct stat about;
+
+    return kernel_fds[slot] >= 0 && fstat(kernel_fds[slot], &about) == 0 &&
+           S_ISREG(about.st_mode) && (uint64_t)about.st_size >= count;
+}
+
+/*
+ * Parts in the middle are taken out, or pushed in. Not every file system has blocks of 4,096 bytes:
+ * take what all can do, and what they refuse leaves some with their file half changed.
+ */
+static void do_shift(int mode)
+{
+    const unsigned slot = rig_any(FILES_MAX);
+    const uint64_t offset = rig_any(2) * UINT64_C(65536);
+    const uint64_t length = (1 + rig_any(2)) * UINT64_C(65536);
+
+    if (has_bytes(slot, offset + length + 1))
+        compare("fallocate", SYS_fallocate,
+                (const uintptr_t[6]){(uintptr_t)kernel_fds[slot], (uintptr_t)mode, offset, length},
+                (const uintptr_t[6]){(uintptr_t)model_fds[slot], (uintptr_t)mode, offset, length});
 }
 
 static void do_fallocate(void)
 {
     const unsigned mode = rig_any(COUNT(modes));
-    const bool shifts = modes[mode] & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
 
     if (!(fallocate_modes & 1u << mode))
         return;
-    if (shifts) /* Not every file system has blocks of 4,096 bytes: take what all can do. */
-        compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], rig_any(2) * 65536ul,
-                     (1 + rig_any(2)) * 65536ul);
-    else
+    if (modes[mode] & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) {
+        do_shift(modes[mode]);
+    } else {
         compare_slot("fallocate", SYS_fallocate, (uintptr_t)modes[mode], rig_any(2 * DATA_MAX),
                      rig_any(DATA_MAX));
+    }
 }
 
 static void do_fchmod(void)
@@ -609,117 +617,6 @@ static void do_fsync(void)
         compare_slot("fsync", rig_any(2) ? SYS_fsync : SYS_fdatasync, 0, 0, 0);
 }
 
-/* ---- All there is, in the end ---- */
-
-struct listing {
-    unsigned count;
-    char names[64][16];
-    uint8_t types[64];
-};
-
-struct raw_entry {
-    uint64_t inode;
-    int64_t resume;
-    uint16_t size;
-    uint8_t type;
-    char name[];
-};
-
-static void add_names(struct listing *listing, const char *buffer, int64_t filled)
-{
-    for (int64_t at = 0; at < filled;) {
-        const struct raw_entry *raw = (const struct raw_entry *)(const void *)(buffer + at);
-
-        EXPECT_UINT(listing->count, <, 64);
-        snprintf(listing->names[listing->count], 16, "%s", raw->name);
-        listing->types[listing->count++] = raw->type;
-        at += raw->size;
-    }
-}
-
-static void expect_listed(const struct listing *listing, const char *name, uint8_t type)
-{
-    unsigned i = 0;
-
-    while (i < listing->count && strcmp(listing->names[i], name) != 0)
-        i++;
-    EXPECT_MSG(i < listing->count, "%s is not there", name);
-    EXPECT_UINT(listing->types[i], ==, type);
-}
-
-/* Read directories through small buffers, in whatever order each side has. */
-static void list(int kernel_fd, int model_fd, struct listing *kernel, struct listing *model)
-{
-    static _Alignas(8) char buffer[2048];
-    int64_t filled;
-
-    kernel->count = model->count = 0;
-    while ((filled = syscall(SYS_getdents64, kernel_fd, buffer, sizeof(buffer))) > 0)
-        add_names(kernel, buffer, filled);
-    EXPECT_INT(filled, ==, 0);
-    while ((filled = RIG_CALL(&rig, SYS_getdents64, (uintptr_t)model_fd, (uintptr_t)buffer, 100)) >
-           0)
-        add_names(model, buffer, filled);
-    EXPECT_INT(filled, ==, 0);
-    EXPECT_UINT(model->count, ==, kernel->count);
-}
-
-static void expect_same_file(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    off_t offset = 0;
-    ssize_t count;
-
-    if (fd < 0)
-        return; /* Who may not read it, does not. */
-    do {
-        int copy = rig_file(&rig, path, O_RDONLY);
-
-        count = pread(fd, kernel_data, sizeof(kernel_data), offset);
-        EXPECT_INT(rig_read(&rig, copy, model_data, sizeof(model_data), offset), ==, count);
-        EXPECT_MEM(model_data, kernel_data, (size_t)count);
-        rig_shut(&rig, copy);
-        offset += count;
-    } while (count > 0);
-    close(fd);
-}
-
-static void expect_same_tree(const char *path)
-{
-    static struct listing listings[2];
-    struct listing names;
-    int kernel_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int model_fd = rig_file(&rig, path, O_RDONLY | O_DIRECTORY);
-
-    if (kernel_fd < 0) {
-        EXPECT_INT(model_fd, ==, -errno);
-        return;
-    }
-    list(kernel_fd, model_fd, &listings[0], &listings[1]);
-    close(kernel_fd);
-    rig_shut(&rig, model_fd);
-    for (unsigned i = 0; i < listings[0].count; i++)
-        expect_listed(&listings[1], listings[0].names[i], listings[0].types[i]);
-    names = listings[0];
-    for (unsigned i = 0; i < names.count; i++) {
-        char below[256];
-        struct statx expected;
-        struct statx status;
-
-        if (names.names[i][0] == '.')
-            continue;
-        snprintf(below, sizeof(below), "%s/%s", path, names.names[i]);
-        if (statx(AT_FDCWD, below, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &expected) < 0)
-            continue;
-        EXPECT_INT(rig_stat(&rig, below, &status), ==, 0);
-        expect_same_status(below, &status, &expected);
-        if (names.types[i] == DT_DIR)
-            expect_same_tree(below);
-        if (names.types[i] == DT_REG)
-            expect_same_file(below);
-    }
-}
-
 /* ---- All of it ---- */
 
 static void (*const actions[])(void) = {
@@ -745,7 +642,7 @@ static void run_once(uint64_t seed)
     for (unsigned i = 0; i < FILES_MAX; i++)
         close_slot(i);
     go_to_top();
-    expect_same_tree(".");
+    tree_expect_same(&rig, ".");
     remove_top();
     rig_close(&rig);
 }

@@ -39,9 +39,9 @@ struct sender {
 struct plan {
     unsigned shards;
     unsigned senders;
-    unsigned receivers; /* that still read the channel */
-    unsigned inside;    /* the mutex */
-    unsigned units;     /* that are taken */
+    unsigned receivers;                               /* that still read the channel */
+    unsigned inside;                                  /* the mutex */
+    unsigned units;                                   /* that are taken */
     struct ledger ledgers[SHARDS_MAX][SHARDS_MAX][2]; /* the second of what was spawned */
     struct ledger channel[SHARDS_MAX * SENDERS_MAX];
     struct sender all_senders[SHARDS_MAX * SENDERS_MAX];

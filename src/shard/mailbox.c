@@ -62,6 +62,13 @@ struct torc_message *torc__mailbox_close(struct torc__mailbox *mailbox)
     return rest == &torc__mailbox_closed ? NULL : reverse(rest);
 }
 
+void torc__mailbox_abandon(struct torc__mailbox *mailbox)
+{
+    atomic_store(&mailbox->last, &torc__mailbox_closed);
+    atomic_store(&mailbox->wakers, 0);
+    torc__mailbox_release(mailbox);
+}
+
 struct torc__mailbox *torc__mailbox_acquire(struct torc__mailbox *mailbox)
 {
     atomic_fetch_add_explicit(&mailbox->references, 1, memory_order_relaxed);

@@ -64,6 +64,12 @@ void torc__mailbox_open(struct torc__mailbox *mailbox, struct torc__driver *driv
  */
 struct torc_message *torc__mailbox_close(struct torc__mailbox *mailbox);
 
+/*
+ * Close it, and forget what is in it: it stood in memory that may be gone. For a shard that was
+ * killed, whose reference this gives back.
+ */
+void torc__mailbox_abandon(struct torc__mailbox *mailbox);
+
 struct torc__mailbox *torc__mailbox_acquire(struct torc__mailbox *mailbox);
 void torc__mailbox_release(struct torc__mailbox *mailbox);
 

@@ -492,8 +492,7 @@ void torc__shard_abandon(struct torc__shard *shard)
     shard->fibers.alive = 0;
     torc__stacks_finish(&shard->stacks);
     torc__fibers_finish(&shard->fibers);
-    (void)torc__mailbox_close(shard->mailbox);
-    torc__mailbox_release(shard->mailbox);
+    torc__mailbox_abandon(shard->mailbox);
     free(shard->driver);
     free(shard);
 }

@@ -5,7 +5,7 @@
  * A program of one to three shards is full of fibers in nested scopes, some of them shields or with
  * deadlines, which wait for all that there is to wait for. Its main functions return, fail or stop
  * it at some instant. It has to end soon after, each fiber that was started has to have run to its
- * end, and no descriptor may be left.
+ * end, and no descriptor may be left. Some are killed, and start again.
  */
 #include "books.h"
 #include <fcntl.h>
@@ -66,8 +66,8 @@ static int lock_rwlock(struct plan *plan)
 {
     struct place *place = here(plan);
     const bool writes = one_in(2);
-    int result = writes ? torc_rwlock_write_lock(&place->rwlock)
-                        : torc_rwlock_read_lock(&place->rwlock);
+    int result =
+        writes ? torc_rwlock_write_lock(&place->rwlock) : torc_rwlock_read_lock(&place->rwlock);
 
     if (result < 0)
         return result;
@@ -323,6 +323,19 @@ static int live(void *arg)
 
 /* ---- The program ---- */
 
+/* What others do is cut off by the end of main, and what main does by a deadline. */
+static int do_something_for_a_while(struct plan *plan)
+{
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, some_time(100 * TORC_MILLISECOND));
+    (void)do_something(plan, 0);
+    torc_scope_cancel(&scope);
+    (void)torc_scope_close(&scope);
+    return torc_cancelled();
+}
+
 static int program_main(void *arg)
 {
     struct plan *plan = arg;
@@ -332,7 +345,7 @@ static int program_main(void *arg)
         TORC_SIM_CHECK(torc_spawn(live, plan) == 0);
         plan->spawned++;
     }
-    result = one_in(2) ? do_something(plan, 0) : 0;
+    result = one_in(2) ? do_something_for_a_while(plan) : 0;
     if (result == 0)
         result = torc_sleep(some_time(100 * TORC_MILLISECOND));
     switch (torc_sim_random_below(4)) {
@@ -391,6 +404,14 @@ static int scenario(void *arg)
 
     (void)arg;
     TORC_SIM_CHECK(torc_sim_host_start("machine", NULL, program, NULL, &host) == 0);
+    if (one_in(4)) {
+        (void)torc_sleep(some_time(50 * TORC_MILLISECOND));
+        if (one_in(2))
+            torc_sim_host_crash(host);
+        else
+            torc_sim_host_kill(host);
+        TORC_SIM_CHECK(torc_sim_host_restart(host) == 0);
+    }
     (void)wait_for_end(host, BOUND_NS);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,6 +31,15 @@ struct sim_host *torc__thread_home(void)
 uint64_t torc__thread_now(void)
 {
     return torc__sim_world != NULL ? torc__sim_world->now_ns : torc__clock_now();
+}
+
+long torc__thread_preemptions(void)
+{
+    struct rusage usage;
+
+    if (torc__sim_world != NULL || getrusage(RUSAGE_THREAD, &usage) < 0)
+        return 0; /* What happens to the simulation must not be seen within. */
+    return usage.ru_nivcsw;
 }
 
 uint64_t torc__thread_unique(void)

@@ -66,6 +66,9 @@ int64_t torc__disk_call(long number, const uintptr_t arguments[6]);
 /* realpath(3). The length, or a negative errno: -ERANGE if `size` is too small. */
 int64_t torc__real_path(const char *path, char *resolved, size_t size);
 
+/* How often the calling thread had to leave its CPU to another one. */
+long torc__thread_preemptions(void);
+
 /* A number that processes, and one at different times, hardly share. */
 uint64_t torc__thread_unique(void);
 

@@ -3,9 +3,9 @@
  * poll_policy.c - whether to poll for a while before a shard sleeps.
  */
 #include "shard/poll_policy.h"
+#include "driver/thread.h"
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define LIMIT_DEFAULT_NS UINT64_C(50000)
 #define LIMIT_MAX_NS     UINT64_C(1000000000)
@@ -17,13 +17,6 @@
 /* A wait that was slept through lasts longer by the two sleeps, ours and perhaps the peer's. */
 #define SLEPT_FACTOR 3
 
-static long preemptions_so_far(void)
-{
-    struct rusage usage;
-
-    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
-}
-
 int torc__poll_policy_init(struct torc__poll_policy *policy, const struct torc_options *options)
 {
     if (options->busy_poll > TORC_BUSY_POLL_ADAPTIVE || options->busy_poll_ns > LIMIT_MAX_NS)
@@ -32,7 +25,7 @@ int torc__poll_policy_init(struct torc__poll_policy *policy, const struct torc_o
     policy->mode =
         options->busy_poll == TORC_BUSY_POLL_DEFAULT ? TORC_BUSY_POLL_ADAPTIVE : options->busy_poll;
     policy->limit_ns = options->busy_poll_ns != 0 ? options->busy_poll_ns : LIMIT_DEFAULT_NS;
-    policy->preemptions = preemptions_so_far();
+    policy->preemptions = torc__thread_preemptions();
     return 0;
 }
 
@@ -55,7 +48,7 @@ uint64_t torc__poll_policy_begin(struct torc__poll_policy *policy, uint64_t now_
 /* Involuntary switches mean that somebody else wanted this CPU while we polled. */
 static void look_for_company(struct torc__poll_policy *policy, uint64_t now_ns)
 {
-    long preemptions = preemptions_so_far();
+    long preemptions = torc__thread_preemptions();
 
     if (preemptions > policy->preemptions + 1)
         policy->rest_until_ns = now_ns + REST_NS;

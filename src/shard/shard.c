@@ -467,7 +467,7 @@ void torc__shard_finish(struct torc__shard *shard)
     free(shard);
 }
 
-/* Under AddressSanitizer stacks stay, for it to find what was allocated by those who ran on them. */
+/* Under AddressSanitizer stacks stay: it finds there what those who ran on them had allocated. */
 void torc__shard_abandon(struct torc__shard *shard)
 {
     if (TORC_ASAN)

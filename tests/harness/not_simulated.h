@@ -40,6 +40,7 @@ static const struct {
     {"functions_run_on_all_cpus_though_the_shard_is_pinned", CPUS},
     {"all_cpus_means_those_that_the_process_may_use", CPUS},
     {"several_shards_are_pinned_and_the_calling_thread_is_freed_again", CPUS},
+    {"a_listener_that_was_not_closed_when_all_fibers_have_ended_is_named", THREADS},
     {"idle_streams_hold_no_memory", MEMORY},
     {"bytes_for_which_there_is_no_memory_are_an_error_and_no_end", MEMORY},
     {"every_single_feature_can_be_forbidden", RINGS},

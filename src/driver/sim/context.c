@@ -150,10 +150,9 @@ static void give_up(struct sim_world *world, enum sim_verdict verdict)
     torc__sim_event_set(world, &world->root->go_on, world->now_ns, world->root->go_on.happen);
 }
 
+/* Whether the world has had its time. */
 static enum sim_verdict judge(const struct sim_world *world)
 {
-    if (world->heap_count == 0)
-        return SIM_STUCK;
     if (world->events_max != 0 && world->events_happened >= world->events_max)
         return SIM_TOO_BUSY;
     if (world->time_max_ns != 0 && world->now_ns - SIM_EPOCH_NS >= world->time_max_ns)
@@ -173,7 +172,7 @@ static void schedule(struct sim_world *world)
         *world->local = NULL;
     }
     while (world->next == NULL) {
-        const enum sim_verdict verdict = judge(world);
+        const enum sim_verdict verdict = world->heap_count > 0 ? judge(world) : SIM_STUCK;
 
         if (unlikely(verdict != SIM_GOES_ON) && world->verdict == SIM_GOES_ON)
             give_up(world, verdict);
@@ -210,7 +209,7 @@ void torc__sim_wait(struct sim_world *world, uint64_t until_ns, bool hears)
 {
     struct sim_context *self = world->running;
 
-    if (until_ns < torc__sim_next_ns(world) && judge(world) != SIM_TOO_BUSY) {
+    if (until_ns < torc__sim_next_ns(world) && judge(world) == SIM_GOES_ON) {
         if (until_ns > world->now_ns)
             world->now_ns = until_ns;
         world->events_happened++;

@@ -7,6 +7,7 @@
  * The two meetings matter: no shard runs unless all could start, and none closes its ring while
  * another may still put a wake-up into it.
  */
+#include "shard/observer.h"
 #include "shard/placement.h"
 #include "shard/shard.h"
 #include <errno.h>
@@ -24,6 +25,7 @@ struct shard_slot {
     int cpu; /* -1: anywhere */
     pthread_t thread;
     struct torc__mailbox *mailbox; /* the runtime's own reference */
+    struct torc__shard *shard;     /* from the first meeting to the last */
     struct torc_message stop;      /* tells the shard to stop */
     sigset_t signals_before;       /* what the thread had blocked */
 };
@@ -31,6 +33,7 @@ struct shard_slot {
 struct torc__runtime {
     const struct torc_options *options;
     struct torc__pool *pool;
+    struct torc__observer *observer; /* may be NULL */
     torc_fiber_fn *main;
     void *arg;
     pthread_mutex_t mutex; /* of all below, but for the slots */
@@ -106,6 +109,11 @@ void torc__runtime_stop(struct torc__runtime *runtime)
 struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index)
 {
     return index < runtime->count ? runtime->slots[index].mailbox : NULL;
+}
+
+const struct torc__shard *torc__runtime_shard(const struct torc__runtime *runtime, unsigned index)
+{
+    return index < runtime->count ? runtime->slots[index].shard : NULL;
 }
 
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime)
@@ -192,6 +200,7 @@ static void live(struct shard_slot *slot)
 
     block_write_signals(&slot->signals_before);
     result = start(slot, &shard);
+    slot->shard = shard;
     if (catch_faults)
         torc__fault_catch(&signal_stack);
     note_failure(runtime, &runtime->start_failure, result);
@@ -199,7 +208,9 @@ static void live(struct shard_slot *slot)
     if (all_have_started(runtime)) {
         int fiber_failure;
 
+        torc__observer_attach(runtime->observer, shard);
         result = torc__shard_run(shard, runtime->main, runtime->arg, &fiber_failure);
+        torc__observer_detach(runtime->observer, shard);
         note_failure(runtime, &runtime->main_failure, result);
         note_failure(runtime, &runtime->fiber_failure, fiber_failure);
         meet(runtime);
@@ -277,6 +288,7 @@ static int place(struct torc__runtime *runtime)
 
 static void destroy(struct torc__runtime *runtime)
 {
+    torc__observer_destroy(runtime->observer);
     torc__pool_destroy(runtime->pool);
     for (unsigned i = 0; i < runtime->count; i++)
         torc__mailbox_release(runtime->slots[i].mailbox);
@@ -307,6 +319,10 @@ static int create(const struct torc_options *options, struct torc__runtime **ret
     runtime->pool = torc__pool_create(options);
     if (result == 0 && runtime->pool == NULL)
         result = -ENOMEM;
+    if (result == 0)
+        result = torc__observer_check_options(options);
+    if (result == 0)
+        runtime->observer = torc__observer_create(options, runtime->count);
     for (unsigned i = 0; i < runtime->count && result == 0; i++) {
         runtime->slots[i].runtime = runtime;
         runtime->slots[i].index = i;

@@ -9,7 +9,9 @@
  */
 #include "shard/shard.h"
 #include "base/clock.h"
+#include "base/trace.h"
 #include "fiber/sanitizer.h"
+#include "shard/observer.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -28,6 +30,9 @@
 
 /* A round fires so many timers at most; what they wake is still in the cache when it runs. */
 #define ROUND_TIMERS_MAX 256u
+
+/* How far into a queue it is looked how long fibers wait in it. */
+#define BACKLOG_MAX 4096u
 
 #define FIBERS_MAX_DEFAULT     (UINT32_C(1) << 22)
 #define STACK_SIZE_MIN         (16u * 1024u)
@@ -74,6 +79,43 @@ static bool shrink_budget(struct torc__shard *shard, uint64_t used, uint64_t lim
     fitting = switched * limit / used;
     shard->budget_full = fitting > 0 ? (uint32_t)fitting : 1;
     return true;
+}
+
+static void note_delay(struct torc__shard *shard, uint64_t delay_ns)
+{
+    const unsigned bucket = 63u - (unsigned)__builtin_clzll(delay_ns | 1);
+
+    shard->run_delays[bucket < TORC_RUN_DELAYS ? bucket : TORC_RUN_DELAYS - 1]++;
+    shard->run_delay_ns += delay_ns;
+}
+
+/*
+ * Fibers are left for the next round: how long the last of them will have waited is known when
+ * there have been as many switches. The queue is walked, but for one in each such time only.
+ */
+static void note_backlog(struct torc__shard *shard, uint64_t now_ns)
+{
+    uint64_t count = 0;
+
+    if (shard->marked_switches > shard->switches)
+        return;
+    if (shard->marked_switches != 0)
+        note_delay(shard, now_ns - shard->marked_ns);
+    for (struct torc_fiber *fiber = shard->ready_first; fiber != NULL && count < BACKLOG_MAX;
+         fiber = fiber->next)
+        count++;
+    shard->marked_switches = shard->switches + count;
+    shard->marked_ns = now_ns;
+}
+
+/* All that was ready has run. */
+static void note_drained(struct torc__shard *shard, uint64_t now_ns, uint64_t used_ns)
+{
+    if (unlikely(shard->marked_switches != 0)) {
+        used_ns = now_ns - shard->marked_ns;
+        shard->marked_switches = 0;
+    }
+    note_delay(shard, used_ns);
 }
 
 /* Fibers have run until `now_ns`. Returns for how long. */
@@ -160,8 +202,13 @@ static void sleep_until(struct torc__shard *shard, uint64_t until_ns)
 
     if (!torc__mailbox_sleep(shard->mailbox))
         until_ns = DRIVER_NO_WAIT;
+    if (unlikely(shard->trace != NULL))
+        torc__trace_add(shard->trace, (struct torc__trace_event){.kind = TRACE_SLEEP});
     (void)driver->ops->turn(driver, until_ns);
     torc__mailbox_woken(shard->mailbox);
+    torc__observer_awake(shard->observer);
+    if (unlikely(shard->trace != NULL))
+        torc__trace_add(shard->trace, (struct torc__trace_event){.kind = TRACE_AWAKE});
 }
 
 /* Poll first if that promises something, then sleep. Returns what ended the wait. */
@@ -189,13 +236,16 @@ static void idle(struct torc__shard *shard)
     uint64_t ended_ns;
     enum wait_end end;
 
-    (void)note_round(shard, begun_ns);
+    note_drained(shard, begun_ns, note_round(shard, begun_ns));
     if (deadline_ns <= begun_ns) {
         (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         return;
     }
+    shard->idle_since_ns = begun_ns;
     end = wait_until(shard, begun_ns, deadline_ns);
     ended_ns = driver->ops->now(driver);
+    shard->idle_since_ns = 0;
+    shard->idle_ns += ended_ns - begun_ns;
     if (ended_ns >= deadline_ns) {
         shard->last_timer_wake_ns = ended_ns;
         end = end == WAIT_POLLED ? end : WAIT_TIMER;
@@ -285,7 +335,10 @@ static void run_loop(struct torc__shard *shard)
         if (shard->before_turn != NULL)
             shard->before_turn(shard);
         if (shard->ready_first != NULL) {
-            adapt_budget(shard, note_round(shard, driver->ops->now(driver)));
+            const uint64_t now_ns = driver->ops->now(driver);
+
+            note_backlog(shard, now_ns);
+            adapt_budget(shard, note_round(shard, now_ns));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
             plan_trim(shard);
@@ -363,6 +416,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->ready_last = &shard->ready_first;
     shard->budget_full = ROUND_OPS_MAX;
     shard->errno_of_thread = &errno;
+    (void)pthread_getcpuclockid(pthread_self(), &shard->cpu_clock);
     shard->running = &shard->loop;
     shard->loop.state = FIBER_RUNNING;
     shard->loop.sp = &shard->loop; /* Anything but NULL, which is for fibers that never ran. */

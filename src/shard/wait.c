@@ -6,6 +6,8 @@
  * memory lent to the kernel is never in use once the call that lent it has returned.
  */
 #include "arch/context.h"
+#include "base/probe.h"
+#include "base/trace.h"
 #include "fiber/sanitizer.h"
 #include "shard/shard.h"
 #include <torc/error.h>
@@ -91,6 +93,9 @@ __attribute__((noinline)) void torc__park(struct torc__shard *shard)
     next->state = FIBER_RUNNING;
     if (next == self)
         return; /* It yielded, and nobody else is ready. */
+    TORC_PROBE3(park, shard->index, self->id, next->id);
+    if (unlikely(shard->trace != NULL))
+        torc__trace_switch(shard, self, next);
     shard->switches++;
     self->saved_errno = *shard->errno_of_thread;
     if (unlikely(next->sp == NULL)) {
@@ -121,6 +126,9 @@ void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result)
 {
     TORC_ASSERT(fiber->state == FIBER_WAITING || fiber->state == FIBER_INTERRUPTED);
     fiber->wait_result = result;
+    TORC_PROBE2(wake, shard->index, fiber->id);
+    if (unlikely(shard->trace != NULL))
+        torc__trace_fiber(shard, fiber, TRACE_WAKE);
     torc__make_ready(shard, fiber);
 }
 

@@ -181,7 +181,8 @@ struct torc_stats {
     uint64_t receive_buffers_free;    /* of these, those in the kernel's hands, to be filled */
     uint64_t receive_buffers_starved; /* times the kernel found none free (ENOBUFS) */
     uint64_t timers;                  /* running now */
-    uint64_t idle_ns;                 /* spent waiting, polling included */
+    uint64_t idle_ns;                 /* spent in waits, with the kernel's work in the same calls */
+    uint64_t polled_ns;               /* of these, about so much was polling */
     uint64_t cpu_ns;                  /* CPU time of the shard's thread */
     uint64_t stalls;                  /* times a fiber kept the shard too long (stall_ns) */
     uint64_t stall_ns_max;            /* the longest of these, to a few milliseconds */

@@ -227,6 +227,16 @@ static enum wait_end wait_until(struct torc__shard *shard, uint64_t begun_ns, ui
     return poll_ns > 0 ? WAIT_POLL_LOST : WAIT_SLEPT;
 }
 
+static void note_idle(struct torc__shard *shard, enum wait_end end, uint64_t waited_ns)
+{
+    shard->idle_since_ns = 0;
+    shard->idle_ns += waited_ns;
+    if (end == WAIT_POLLED)
+        shard->polled_ns += waited_ns;
+    else if (end == WAIT_POLL_LOST)
+        shard->polled_ns += shard->poll.limit_ns;
+}
+
 /* Nothing is ready: submit, and wait for a completion, a message or a timer. */
 static void idle(struct torc__shard *shard)
 {
@@ -244,8 +254,7 @@ static void idle(struct torc__shard *shard)
     shard->idle_since_ns = begun_ns;
     end = wait_until(shard, begun_ns, deadline_ns);
     ended_ns = driver->ops->now(driver);
-    shard->idle_since_ns = 0;
-    shard->idle_ns += ended_ns - begun_ns;
+    note_idle(shard, end, ended_ns - begun_ns);
     if (ended_ns >= deadline_ns) {
         shard->last_timer_wake_ns = ended_ns;
         end = end == WAIT_POLLED ? end : WAIT_TIMER;

@@ -75,6 +75,7 @@ struct torc__shard {
     uint64_t messages;
     uint64_t idle_ns;                     /* spent in idle() ... */
     uint64_t idle_since_ns;               /* ... and since when in the present one, or 0 */
+    uint64_t polled_ns;                   /* of idle_ns, about so much was polled */
     uint64_t run_delays[TORC_RUN_DELAYS]; /* as in struct torc_stats */
     uint64_t run_delay_ns;
     uint64_t marked_ns;       /* a fiber that was last in the queue then ... */

@@ -17,6 +17,8 @@ static const struct {
     {"echo", command_echo, "run a TCP echo server"},
     {"bench", command_bench, "put a server under load and measure how it answers"},
     {"doctor", command_doctor, "what this machine offers to torc, and what is missing"},
+    {"top", command_top, "watch the shards and fibers of a running program"},
+    {"trace", command_trace, "record what a running program does, as a time line"},
     {"demo", command_demo, "echo servers under load: torc beside libuv and epoll"},
 };
 

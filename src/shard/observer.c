@@ -316,6 +316,7 @@ void torc__observer_attach(struct torc__observer *observer, struct torc__shard *
     strncpy(observer->page->driver, shard->driver->ops->name, sizeof(observer->page->driver) - 1);
     shard->observer = observer;
     shard->observed = observed;
+    torc__trace_enter(observed);
     pthread_mutex_unlock(&observer->mutex);
     torc__observer_awake(observer);
 }

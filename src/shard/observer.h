@@ -200,7 +200,8 @@ uint64_t torc__trace_serve(struct torc__observer *observer, uint64_t now_ns);
 /* Note a stall in the trace, if there is one. */
 void torc__trace_stall(struct torc__observer *observer, const struct torc__trace_stall *stall);
 
-/* The shard ends: it writes no more. */
+/* The shard begins, perhaps when there is a trace already; it ends, and writes no more. */
+void torc__trace_enter(struct torc__observed *observed);
 void torc__trace_leave(struct torc__observed *observed);
 
 /* The trace there is, which stays until it is released; NULL if there is none. No mutex held. */

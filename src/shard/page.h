@@ -96,6 +96,7 @@ struct torc__trace_area {
     uint32_t shard_count;
     uint32_t capacity; /* events of a shard */
     uint64_t started_ns;
+    _Atomic uint64_t ended_ns;    /* 0: it goes on */
     _Atomic uint32_t stall_count; /* as with rings: the newest TRACE_STALLS are there */
     struct torc__trace_stall stalls[TRACE_STALLS];
     _Alignas(64) char rings[];

@@ -93,6 +93,10 @@ static void log_stack(struct torc__observed *observed, const struct torc__stall_
     const bool ask = where->running || where->restarts;
     unsigned count = ask ? torc__stall_ask(observed, frames) : 0;
 
+    if (torc__observed_beat(observed) != observed->beat) {
+        torc__log("    it has gone on before its stack was taken");
+        return;
+    }
     if (count > 0) {
         log_frames(frames, count, false);
         return;

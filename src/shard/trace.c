@@ -29,6 +29,8 @@ static void adopt(struct torc__shard *shard)
 
     shard->trace = wanted ? &observed->trace : NULL;
     shard->driver->trace = shard->trace;
+    if (wanted && !atomic_load(&observed->tracing))
+        torc__trace_switch(shard, &shard->loop, shard->running); /* What runs at the beginning. */
     if (observed != NULL)
         atomic_store(&observed->tracing, wanted);
 }
@@ -42,6 +44,11 @@ static void message_arrived(struct torc_message *message)
     /* Only now may memory be given back that it wrote to. */
     if (torc__shard->observer != NULL && !atomic_load(&observed->trace_wanted))
         torc__observer_ring(torc__shard->observer);
+}
+
+void torc__trace_enter(struct torc__observed *observed)
+{
+    adopt(observed->shard);
 }
 
 void torc__trace_leave(struct torc__observed *observed)
@@ -157,6 +164,7 @@ void torc__trace_end(struct torc__observer *observer)
     if (observer->trace_state != TRACE_ON)
         return;
     observer->trace_state = TRACE_KEPT;
+    atomic_store(&observer->area->ended_ns, torc__clock_now());
     observer->trace_drop_ns =
         observer->trace_until_ns == TORC_FOREVER ? TORC_FOREVER : torc__clock_now() + TOOL_KEEPS_NS;
     want(observer, false);

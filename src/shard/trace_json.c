@@ -8,6 +8,7 @@
  *
  * The trace may be written to meanwhile, and by a process that is not to be trusted.
  */
+#include "base/clock.h"
 #include "base/opcode.h"
 #include "shard/page.h"
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUFFER_SIZE  8192u
+#define BUFFER_SIZE  65536u
 #define TEXT_MAX     512u /* of one event */
 #define EVENTS_AHEAD 64u
 
@@ -54,7 +55,7 @@ struct writer {
     bool running_known;
     uint64_t running_since_ns;
     uint64_t asleep_since_ns;
-    uint64_t last_ns;
+    uint64_t end_ns; /* of the trace */
     bool begun;
     int error;
     size_t used;
@@ -268,7 +269,6 @@ static void on_op_end(struct writer *writer, const struct torc__trace_event *eve
 
 static void on_event(struct writer *writer, const struct torc__trace_event *event)
 {
-    writer->last_ns = event->time_ns;
     switch ((enum torc__trace_kind)event->kind) {
     case TRACE_RUN:
         on_run(writer, event);
@@ -302,6 +302,9 @@ static void on_event(struct writer *writer, const struct torc__trace_event *even
 /* What has begun and not ended, and what fibers are called. */
 static void put_rest(struct writer *writer)
 {
+    if (writer->running_known)
+        put_slice(writer, 0, name_text(writer, writer->running, writer->running_name).text,
+                  writer->running_since_ns, writer->end_ns);
     for (size_t i = 0; i <= writer->track_mask; i++) {
         struct track *track = &writer->tracks[i];
 
@@ -312,7 +315,7 @@ static void put_rest(struct writer *writer)
         } else if (track->key & 1) {
             char name[sizeof(struct text) + 16];
 
-            change(writer, track, TRACK_NONE, writer->last_ns);
+            change(writer, track, TRACK_NONE, writer->end_ns);
             (void)snprintf(name, sizeof(name), "%u %s", track->value,
                            name_text(writer, track->value, track->what).text);
             put_thread_name(writer, track->value, name);
@@ -402,6 +405,9 @@ int torc__trace_to_json(struct torc__trace_area *area, struct torc__trace_shape 
         writer->area = area;
         writer->shape = shape;
         writer->start_ns = area->started_ns;
+        writer->end_ns = atomic_load(&area->ended_ns);
+        if (writer->end_ns == 0)
+            writer->end_ns = torc__clock_now();
         writer->tracks = tracks;
         writer->track_mask = track_count - 1;
         put(writer, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");

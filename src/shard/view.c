@@ -100,8 +100,7 @@ static int find_memory(pid_t pid, const char *name, size_t least, accept_fn *acc
     folder = opendir(path);
     if (folder == NULL)
         return errno == ENOENT ? -ESRCH : -errno;
-    errno = 0;
-    while (result != 1 && (entry = readdir(folder)) != NULL) {
+    while (result != 1 && (errno = 0, entry = readdir(folder)) != NULL) {
         int status;
 
         if (!is_memfd(dirfd(folder), entry->d_name, target))

@@ -55,7 +55,8 @@ struct writer {
     bool running_known;
     uint64_t running_since_ns;
     uint64_t asleep_since_ns;
-    uint64_t end_ns; /* of the trace */
+    uint64_t ended_ns; /* when the trace was ended ... */
+    uint64_t end_ns;   /* ... and when it did on this shard, which may be later */
     bool begun;
     int error;
     size_t used;
@@ -269,6 +270,8 @@ static void on_op_end(struct writer *writer, const struct torc__trace_event *eve
 
 static void on_event(struct writer *writer, const struct torc__trace_event *event)
 {
+    if (event->time_ns > writer->end_ns)
+        writer->end_ns = event->time_ns;
     switch ((enum torc__trace_kind)event->kind) {
     case TRACE_RUN:
         on_run(writer, event);
@@ -354,6 +357,7 @@ static void put_shard(struct writer *writer, unsigned shard)
     writer->ring = torc__trace_ring_of(writer->area, shard, writer->shape.capacity);
     writer->running_known = false;
     writer->asleep_since_ns = 0;
+    writer->end_ns = writer->ended_ns;
     memset(writer->tracks, 0, (writer->track_mask + 1) * sizeof(writer->tracks[0]));
     begin(writer, 'M', 0);
     put(writer, ",\"name\":\"process_name\",\"args\":{\"name\":\"shard %u\"}}", shard);
@@ -405,9 +409,9 @@ int torc__trace_to_json(struct torc__trace_area *area, struct torc__trace_shape 
         writer->area = area;
         writer->shape = shape;
         writer->start_ns = area->started_ns;
-        writer->end_ns = atomic_load(&area->ended_ns);
-        if (writer->end_ns == 0)
-            writer->end_ns = torc__clock_now();
+        writer->ended_ns = atomic_load(&area->ended_ns);
+        if (writer->ended_ns == 0)
+            writer->ended_ns = torc__clock_now();
         writer->tracks = tracks;
         writer->track_mask = track_count - 1;
         put(writer, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");

@@ -64,7 +64,7 @@ int command_trace(int argc, char **argv)
     struct trace_options options = {.duration_ns = TORC_SECOND, .output = "trace.json"};
     const struct cli_option known[] = {
         {"seconds", "TIME", "how long to record; 1", cli_parse_time, &options.duration_ns,
-         "a time from 1ms to 1h", TORC_MILLISECOND, 3600 * TORC_SECOND},
+         "a time from 1ms to 60m", TORC_MILLISECOND, 3600 * TORC_SECOND},
         {"output", "FILE", "where to write it, - for standard output; trace.json", cli_parse_text,
          &options.output, NULL, 0, 0},
         {"o", "FILE", "the same", cli_parse_text, &options.output, NULL, 0, 0},

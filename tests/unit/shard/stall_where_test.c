@@ -6,6 +6,7 @@
 #include "shard/observer.h"
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -117,15 +118,22 @@ TEST(a_read_of_a_socket_with_a_timeout_would_end)
     close(ends[1]);
 }
 
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
 TEST(a_sleep_would_end)
 {
+    const struct sigaction action = {.sa_handler = do_nothing};
     pthread_t thread;
 
     NEEDS_THREADS();
     if (!kernel_tells())
         SKIP("this kernel has no /proc/PID/syscall");
+    EXPECT_INT(sigaction(SIGUSR1, &action, NULL), ==, 0);
     thread = begin('s');
     EXPECT(!look_until(false, "clock_nanosleep(").restarts);
-    pthread_cancel(thread);
+    EXPECT_INT(pthread_kill(thread, SIGUSR1), ==, 0);
     pthread_join(thread, NULL);
 }

@@ -94,7 +94,8 @@ struct torc_options {
                                      1 h, see torc/metrics.h; 0 = TORC_STALL_MS in the
                                      environment, or 25 ms; TORC_FOREVER = never */
     bool no_observer;             /* no thread that looks for stalls, and nothing for `torc top`
-                                     and `torc trace` to look at */
+                                     and `torc trace` to look at; TORC_OBSERVER=0 in the
+                                     environment is the same */
     /* For special machines, all off by default: see docs/guide/tuning.md before. */
     uint32_t sqpoll_idle_ms; /* a thread of the kernel takes what is submitted, and sleeps
                                 when there was nothing for so long; at most 10,000;

@@ -260,7 +260,7 @@ struct torc__observer *torc__observer_create(const struct torc_options *options,
     struct torc__observer *observer = NULL;
     size_t size;
 
-    if (options->no_observer)
+    if (options->no_observer || torc__environment_number("TORC_OBSERVER", 1, 1) == 0)
         return NULL;
     size = sizeof(*observer) + count * sizeof(observer->slots[0]);
     observer = aligned_alloc(64, (size + 63) / 64 * 64);

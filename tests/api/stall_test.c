@@ -224,13 +224,12 @@ TEST(a_blocking_system_call_is_recognised_and_goes_on)
     harness_close_pair(ends);
 }
 
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted;
 static atomic_int sleeper;
 
 static void interrupt_sleep(int number)
 {
     (void)number;
-    interrupted = 1;
 }
 
 static void *signal_once_told(void *arg)
@@ -238,6 +237,7 @@ static void *signal_once_told(void *arg)
     (void)arg;
     while (strstr(told(), "#0 ") == NULL)
         sched_yield();
+    atomic_store(&interrupted, true);
     (void)syscall(SYS_tgkill, getpid(), atomic_load(&sleeper), SIGUSR1);
     return NULL;
 }
@@ -248,7 +248,7 @@ static int block_in_sleep(void *arg)
 
     (void)arg;
     EXPECT_INT(clock_nanosleep(CLOCK_MONOTONIC, 0, &hour, NULL), ==, EINTR);
-    EXPECT(interrupted); /* By the test, not by the report. */
+    EXPECT(atomic_load(&interrupted)); /* By the test, not by the report. */
     return 0;
 }
 

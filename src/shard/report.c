@@ -9,8 +9,8 @@
 #include <string.h>
 
 /*
- * The run queue is counted when somebody asks, so that no switch has to. Seen from another thread it
- * changes meanwhile, and where it leads to is not sure; but blocks stay mapped, and it ends.
+ * The run queue is counted when somebody asks, so that no switch has to. Seen from another thread
+ * it changes meanwhile, and where it leads to is not sure; but blocks stay mapped, and it ends.
  */
 static LOOKS_AT_OTHERS uint64_t ready_count(const struct torc__shard *shard)
 {

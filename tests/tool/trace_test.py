@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""trace_test.py - torc trace writes what a running program does, in the form that Perfetto reads."""
+"""trace_test.py - torc trace writes what a running program does, in the form Perfetto reads."""
 import collections
 import json
 import os

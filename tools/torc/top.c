@@ -157,8 +157,8 @@ int command_top(int argc, char **argv)
 {
     struct top_options options = {.interval_ns = TORC_SECOND};
     const struct cli_option known[] = {
-        {"interval", "TIME", "how long to look before the next look; 1", cli_parse_time,
-         &options.interval_ns, "a time from 50ms to 60m", 50 * TORC_MILLISECOND, 3600 * TORC_SECOND},
+        {"interval", "TIME", "from one look to the next; 1", cli_parse_time, &options.interval_ns,
+         "a time from 50ms to 60m", 50 * TORC_MILLISECOND, 3600 * TORC_SECOND},
         {"once", NULL, "look for one interval, and end", NULL, &options.once, NULL, 0, 0},
         {"json", NULL, "one JSON object per look, on a line of its own", NULL, &options.json, NULL,
          0, 0},

@@ -44,7 +44,7 @@ struct top_rates {
     double wakeups;
     double timers;
     double ops_per_wait; /* submissions for each system call that could sleep */
-    /* How long fibers wait until they run, in ns: at most so long in so many of a hundred rounds. */
+    /* How long fibers wait until they run, ns: at most so long in so many of a hundred rounds. */
     uint64_t delay_p50;
     uint64_t delay_p99;
     uint64_t delay_max;

@@ -22,7 +22,7 @@ struct torc_view;
 /*
  * What fibers of one name do, on all shards: those without one have the name "", and what the loops
  * do themselves, polling included, has "(loop)" and no fibers. Counted and sampled only while
- * somebody looks: CPU time is what was found running every 2 ms.
+ * somebody looks: CPU time is what was found running every 10 ms.
  */
 struct torc_name_stats {
     char name[40];   /* cut off if longer */

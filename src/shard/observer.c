@@ -15,11 +15,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define STALL_DEFAULT_MS   25u
-#define STALL_MS_MAX       3600000u
-#define STALL_NS_MIN       UINT64_C(1000000)
-#define THREAD_STACK_SIZE  (512u * 1024u)
-#define SAMPLE_INTERVAL_NS UINT64_C(2000000)
+#define STALL_DEFAULT_MS  25u
+#define STALL_MS_MAX      3600000u
+#define STALL_NS_MIN      UINT64_C(1000000)
+#define THREAD_STACK_SIZE (512u * 1024u)
+/* From one sample to the next: at least so long, and up to so much longer. */
+#define SAMPLE_MIN_NS    UINT64_C(8000000)
+#define SAMPLE_SPREAD_NS UINT64_C(4000000)
 /* How long names are sampled after a tool has asked for the last time. */
 #define WATCHED_NS        (3 * NS_PER_SECOND)
 #define TOOL_TRACE_MS_MAX 3600000u
@@ -109,13 +111,22 @@ static void answer(struct torc__observer *observer, uint64_t now_ns)
 
 /* ---- The thread ---- */
 
+/*
+ * How long to sleep while a shard is awake. Samples are not taken at regular times, which something
+ * else might keep as well; the clock's last digits are random enough for that.
+ */
+static uint64_t look_interval(const struct torc__observer *observer, uint64_t now_ns, bool watched)
+{
+    const uint64_t sample_ns = SAMPLE_MIN_NS + (now_ns * 997) % SAMPLE_SPREAD_NS;
+
+    return watched && sample_ns < observer->stall_ns / 2 ? sample_ns : observer->stall_ns / 2;
+}
+
 /* Look at all shards. Returns until when to sleep. */
 static uint64_t look(struct torc__observer *observer, uint64_t now_ns)
 {
     const bool watched = is_watched(observer, now_ns);
-    const uint64_t interval_ns = watched && SAMPLE_INTERVAL_NS < observer->stall_ns / 2
-                                     ? SAMPLE_INTERVAL_NS
-                                     : observer->stall_ns / 2;
+    const uint64_t interval_ns = look_interval(observer, now_ns, watched);
     uint64_t beat = 0;
     bool awake = false;
 

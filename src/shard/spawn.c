@@ -65,10 +65,10 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
     scope->_fiber_count++;
     scope->_daemon_count += is_daemon;
     TORC_PROBE3(spawn, shard->index, fiber->id, body);
-    if (unlikely(shard->trace != NULL))
-        torc__trace_fiber(shard, fiber, TRACE_SPAWN);
     torc__make_ready(shard, fiber);
     fiber->state = FIBER_NEW;
+    if (unlikely(shard->trace != NULL))
+        torc__trace_fiber(shard, fiber, TRACE_SPAWN);
     return 0;
 }
 

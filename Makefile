@@ -15,7 +15,7 @@ test:
 	scripts/setup.sh test
 	cmake --preset debug
 	cmake --build --preset debug
-	ctest --preset debug -j2
+	scripts/ctest.sh debug -j2
 
 bench:
 	scripts/setup.sh bench

@@ -10,11 +10,17 @@ CASES = {
     "matrix": "10/100/1,000 connections x 64 B/1 KiB/16 KiB x 1/16 in flight",
     "pingpong": "one connection, 64 B, torc also polling before it sleeps",
     "epoll": "the matrix with torc on its epoll driver, beside epoll by hand and libuv",
+    "options": "torc with SQPOLL, NAPI polling, and waits that collect completions for 50 us",
 }
 SERVERS = {
     "matrix": ["torc", "ring", "epoll", "libuv"],
     "pingpong": ["torc-poll", "torc", "ring", "epoll", "libuv"],
     "epoll": ["torc-epoll", "torc", "epoll", "libuv"],
+    "options": ["torc", "torc-sqpoll", "torc-napi", "torc-min-wait"],
+}
+BASES = {
+    "epoll": compare.Bases("epoll", "libuv", "epoll"),
+    "options": compare.Bases("torc", "torc", "torc"),
 }
 
 
@@ -23,14 +29,14 @@ def main():
     parser.add_argument("--case", choices=CASES, default="matrix",
                         help="; ".join(f"{name}: {text}" for name, text in CASES.items()))
     known, _ = parser.parse_known_args()
-    pingpong = known.case == "pingpong"
-    compare.add_options(parser, [1] if pingpong else [10, 100, 1000],
-                        [64] if pingpong else [64, 1024, 16384], [1] if pingpong else [1, 16])
+    few = {"pingpong": [1], "options": [1, 100]}.get(known.case)
+    compare.add_options(parser, few or [10, 100, 1000], [64] if few else [64, 1024, 16384],
+                        [1] if few else [1, 16])
     measure.add_options(parser, 5, 1, SERVERS[known.case])
     config = parser.parse_args()
 
-    what = {"matrix": "echo", "pingpong": "pingpong", "epoll": "echo-epoll"}[config.case]
-    bases = compare.Bases("epoll" if config.case == "epoll" else "ring", "libuv", "epoll")
+    what = {"matrix": "echo", "pingpong": "pingpong"}.get(config.case, "echo-" + config.case)
+    bases = BASES.get(config.case, compare.Bases("ring", "libuv", "epoll"))
     compare.run(config, what, "TCP echo", bases)
 
 

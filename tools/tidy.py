@@ -103,6 +103,7 @@ NO_UNIT_TEST = {
     "src/shard/trace.c": "needs shards: tests/api/trace_test.c",
     "src/shard/trace_json.c": "needs shards: tests/api/trace_test.c, tests/tool/trace_test.py",
     "src/shard/view.c": "needs a process that runs: tests/api/view_test.c",
+    "src/shard/loan.c": "it ends the process: tests/api/unclosed_test.c looks at how",
     "src/shard/report.c": "counters and features of a shard: tests/api/run_test.c",
     "src/shard/runtime.c": "is torc_run() itself: tests/api/run_test.c",
     "src/shard/scope.c": "its rules are public: tests/api/rules_*_test.c, one test for each",

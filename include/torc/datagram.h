@@ -91,12 +91,12 @@ TORC_CHECK ssize_t torc_datagram_send(int fd, const struct torc_datagram *datagr
 
 /*
  * Receive what is there, up to `count` datagrams, and wait for the first if there is none.
- * Suspends. Returns how many, at least 1; or an error, and then none is lost. One system call for
- * 16 of them, and two more where it has to wait.
+ * Suspends. Returns how many, at least 1; or an error, and then none is lost. An error that comes
+ * between datagrams is told by the next call. One or two system calls for 16 of them, and two more
+ * where it has to wait.
  *
  * -EINVAL         count is 0.
  * -ESHUTDOWN      a UDP socket was shut down for receiving, and nothing is left.
- * -EAGAIN         only an error queue that nobody reads (IP_RECVERR) makes the socket ready.
  */
 TORC_CHECK int torc_datagram_recv_batch(int fd, struct torc_datagram *datagrams, unsigned count);
 

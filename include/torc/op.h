@@ -48,6 +48,7 @@ struct torc_op {
     uint32_t _flags;
     uint8_t _state;
     uint8_t _cancelling;
+    uint8_t _loan;
     uint64_t _sqe[8];   /* Where a driver without a ring has the operation described, ... */
     uint64_t _note[10]; /* ... and notes how far it has come. */
 };
@@ -102,7 +103,8 @@ TORC_API int torc_op_select(struct torc_op *const *ops, unsigned count);
  *
  * The op belongs to torc until the call with `more` == 0, in which it may be freed or prepared
  * again, but for a result of -ECANCELED: torc cancels the feeds that are left when all fibers of
- * the shard have ended. End it earlier by torc_op_cancel().
+ * the shard have ended, and those that begin again then. End it earlier by torc_op_cancel(). A
+ * fiber that ends with one in flight on its stack aborts.
  */
 TORC_CHECK struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *complete);
 

@@ -32,7 +32,9 @@ TORC_BEGIN_C
  * body ended for that, or did not begin.
  *
  * -EINVAL     there is no such shard.
- * -ESHUTDOWN  that shard has ended, or this one has no more than its last messages left to run.
+ * -ESHUTDOWN  that shard has ended, or has ended body, which returned -ECANCELED for that; or this
+ *             one has no more than its last messages left to run. But where all shards are being
+ *             stopped, it is the scope's reason.
  * -ENOMEM     no fiber could be started there.
  */
 TORC_API int torc_shard_call(unsigned shard, torc_fiber_fn *body, void *arg);
@@ -100,7 +102,7 @@ TORC_CHECK struct torc_mailbox *torc_shard_mailbox(unsigned shard);
  * torc_shard_call() by a handle. Any thread: a fiber suspends, a thread that is no shard blocks.
  * Not from a loop callback, where it aborts.
  *
- * -ESHUTDOWN  the shard has ended.
+ * -ESHUTDOWN  the shard has ended, or has ended body.
  */
 TORC_API int torc_mailbox_call(struct torc_mailbox *mailbox, torc_fiber_fn *body, void *arg);
 

@@ -43,10 +43,12 @@ TORC_BEGIN_C
 struct torc__chunk;
 struct torc__memory;
 struct torc_fiber;
+struct torc_scope;
 
 /*
  * What a stream stands on, if that is no descriptor. All functions may suspend, follow the rules of
- * torc/api.h, and get the context that was given with them. NULL: the stream cannot do that.
+ * torc/api.h, and get the context that was given with them. NULL: the stream cannot do that. One
+ * fiber may be in `read` while another is in `writev`.
  */
 struct torc_transport {
     /* The count, 0 at the end, or an error. */
@@ -60,7 +62,7 @@ struct torc_transport {
 
 /*
  * In the caller's memory; never copied or moved while open, and closed before that memory, or the
- * shard, ends. All fields are private.
+ * shard, ends: a fiber that ends with one in use on its stack aborts. All fields are private.
  */
 struct torc_stream {
     const struct torc_transport *_transport;
@@ -91,6 +93,7 @@ struct torc_stream {
     uint32_t _out_from;
     uint32_t _out_to;
     struct torc_fiber *_writer; /* who waits for it to leave */
+    struct torc_scope *_pump;   /* of the fiber that sends it on a transport, if there is one */
     struct torc_stream *_next_dirty;
     struct torc_op _receive;
     struct torc_op _send;
@@ -106,7 +109,8 @@ TORC_API void torc_stream_open(struct torc_stream *stream, int fd);
 
 /*
  * Make a stream of something else. `transport` and `context` must live as long as the stream. What
- * is collected for it leaves when a fiber flushes, writes more than fits, or waits for its input.
+ * is collected for it leaves when a fiber flushes, writes more than fits, or waits for its input,
+ * which does not wait for the output: that is sent by a fiber of the stream's own.
  */
 TORC_API void torc_stream_open_transport(struct torc_stream *stream,
                                          const struct torc_transport *transport, void *context);

@@ -6,6 +6,7 @@
 #include "driver/local_path.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -58,6 +59,18 @@ static int from_result(int result)
     return -1;
 }
 
+/* It says EINTR of any signal, though it never waits. */
+static int ready_events(const struct torc__control *request)
+{
+    struct pollfd one = {.fd = request->fd, .events = (short)request->a};
+    int result;
+
+    do
+        result = poll(&one, 1, 0);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? result : (uint16_t)one.revents;
+}
+
 static int do_request(struct torc__control *request)
 {
     switch (request->kind) {
@@ -96,6 +109,8 @@ static int do_request(struct torc__control *request)
     case CONTROL_RECEIVE:
         return recvmmsg(request->fd, request->data, request->length,
                         request->a | MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+    case CONTROL_READY:
+        return ready_events(request);
     case CONTROL_PIPE:
         return pipe2(request->data, O_CLOEXEC);
     case CONTROL_PIPE_SIZE:

@@ -162,6 +162,7 @@ enum torc__control_kind {
     CONTROL_FREE_PATH,  /* data: a Unix address, length; its path goes unless a socket has it */
     CONTROL_SEND,       /* fd, data: struct mmsghdr[], length: how many, a: flags; the count */
     CONTROL_RECEIVE,    /* likewise */
+    CONTROL_READY,      /* fd, a: events of poll(2); those that hold now */
     CONTROL_PIPE,       /* data: int[2] */
     CONTROL_PIPE_SIZE,  /* fd, a: bytes, or 0 to ask; the bytes it has. -EBADF: no pipe */
     CONTROL_WATCH_OPEN, /* a set of watched descriptors, epoll_create(2) */

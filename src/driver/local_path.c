@@ -69,25 +69,37 @@ static int move_path(const char *from, const char *to)
     return result < 0 ? -errno : 0;
 }
 
-/* A name in the same directory, by which only this thread calls anything. */
-static int name_aside(const char *path, char aside[PATH_ROOM])
+/*
+ * A name in the same directory, by which only this thread calls anything. Where the path of the
+ * directory leaves no room for it, the directory is opened, and has a short path by that:
+ * *ret_folder, to be closed.
+ */
+static int name_aside(const char *path, char aside[PATH_ROOM], int *ret_folder)
 {
     const char *slash = strrchr(path, '/');
-    const int folder = slash != NULL ? (int)(slash + 1 - path) : 0;
-    const int length = snprintf(aside, PATH_ROOM, "%.*s.torc%x", folder, path, (unsigned)gettid());
+    const int length = slash != NULL ? (int)(slash + 1 - path) : 0;
+    const unsigned thread = (unsigned)gettid();
+    char folder[PATH_ROOM];
 
-    return length <= (int)PATH_SIZE ? 0 : -ENAMETOOLONG;
+    *ret_folder = -1;
+    if (snprintf(aside, PATH_ROOM, "%.*s.torc%x", length, path, thread) <= (int)PATH_SIZE)
+        return 0;
+    memcpy(folder, path, (size_t)length);
+    folder[length] = '\0';
+    if (access("/proc/self/fd", X_OK) < 0)
+        return -ENAMETOOLONG;
+    *ret_folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (*ret_folder < 0)
+        return -errno;
+    (void)snprintf(aside, PATH_ROOM, "/proc/self/fd/%d/.torc%x", *ret_folder, thread);
+    return 0;
 }
 
-static int remove_stale(const char *path)
+/* What is at `path` is stale: move it to `aside`, and remove it if it still is. */
+static int remove_by_way_of(const char *path, const char *aside)
 {
-    char aside[PATH_ROOM];
-    int result = check_stale(path);
+    int result = move_path(path, aside);
 
-    if (result == 0)
-        result = name_aside(path, aside);
-    if (result == 0)
-        result = move_path(path, aside);
     if (result < 0)
         return result;
     if (check_stale(aside) < 0) {
@@ -95,6 +107,21 @@ static int remove_stale(const char *path)
         return result < 0 ? result : -EADDRINUSE;
     }
     return unlink(aside) < 0 ? -errno : 0;
+}
+
+static int remove_stale(const char *path)
+{
+    char aside[PATH_ROOM];
+    int folder = -1;
+    int result = check_stale(path);
+
+    if (result == 0)
+        result = name_aside(path, aside, &folder);
+    if (result == 0)
+        result = remove_by_way_of(path, aside);
+    if (folder >= 0)
+        close(folder);
+    return result;
 }
 
 int torc__local_free(const struct sockaddr_un *address, uint32_t length)

@@ -19,10 +19,10 @@
  */
 #include "driver/pool.h"
 #include "base/clock.h"
+#include "base/cpu_set.h"
 #include "base/log.h"
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,7 @@ struct torc__pool {
     pthread_cond_t ended; /* the last thread has */
     bool has_last_ended;  /* `last_ended` waits to be joined */
     pthread_t last_ended;
-    cpu_set_t cpus; /* where the threads may run */
+    struct torc__cpu_set cpus; /* where the threads may run */
     bool has_cpus;
 };
 
@@ -223,7 +223,7 @@ static void *thread_main(void *arg)
 
     (void)pthread_setname_np(pthread_self(), "torc-blocking");
     if (pool->has_cpus) /* It was started by a shard, which may be pinned. */
-        (void)sched_setaffinity(0, sizeof(pool->cpus), &pool->cpus);
+        (void)torc__cpus_pin_thread(&pool->cpus);
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
         struct torc__job *job = take_job(pool);
@@ -302,7 +302,7 @@ struct torc__pool *torc__pool_create(const struct torc_options *options)
     pool->threads_max =
         options->blocking_threads_max != 0 ? options->blocking_threads_max : THREADS_DEFAULT;
     pool->idle_ns = options->blocking_idle_ns != 0 ? options->blocking_idle_ns : IDLE_NS_DEFAULT;
-    pool->has_cpus = sched_getaffinity(0, sizeof(pool->cpus), &pool->cpus) == 0;
+    pool->has_cpus = torc__cpus_of_thread(&pool->cpus) == 0;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->ended, NULL);
     share_out(pool);

@@ -6,8 +6,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* A second in all. */
+#define PAUSE_FIRST_US 500u
+#define PAUSE_LAST_US  (1024u * PAUSE_FIRST_US)
 
 static int sys_setup(unsigned entries, struct io_uring_params *params)
 {
@@ -123,6 +128,28 @@ unmap_rings:
 close_fd:
     close(fd);
     return error;
+}
+
+/* Whether the ring could be had if the user had locked nothing else. */
+static bool fits_limit(const struct torc__ring_shape *shape)
+{
+    const size_t size = shape->entries * sizeof(struct io_uring_sqe) +
+                        shape->completion_entries * sizeof(struct io_uring_cqe);
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur >= size;
+}
+
+int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_shape *shape)
+{
+    int result = torc__ring_init(ring, shape);
+
+    for (unsigned pause_us = PAUSE_FIRST_US;
+         result == -ENOMEM && pause_us <= PAUSE_LAST_US && fits_limit(shape); pause_us *= 2) {
+        (void)usleep(pause_us);
+        result = torc__ring_init(ring, shape);
+    }
+    return result;
 }
 
 int torc__ring_try(struct torc__ring *ring)

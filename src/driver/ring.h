@@ -58,6 +58,13 @@ struct torc__ring_shape {
 int torc__ring_init(struct torc__ring *ring, const struct torc__ring_shape *shape);
 
 /*
+ * The same; but where the memory that the user may lock is taken (RLIMIT_MEMLOCK), and it would
+ * suffice for this ring, wait for up to a second for what others give back: the kernel takes a ring
+ * apart some time after it was closed.
+ */
+int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_shape *shape);
+
+/*
  * Carry a NOP through a new ring, since a filter may allow rings to be made but not to be used. 0,
  * or the error of io_uring_enter().
  */

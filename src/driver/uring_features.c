@@ -52,7 +52,7 @@ static unsigned without_orphans(unsigned features)
     return features;
 }
 
-/* The queues may be too large for RLIMIT_MEMLOCK on kernels before 5.12: then smaller ones do. */
+/* Queues may be too large for RLIMIT_MEMLOCK (before 5.12, from 6.13 on): then smaller ones do. */
 static int init_ring(struct torc__uring *uring, const struct torc__driver_options *options,
                      unsigned features)
 {
@@ -66,7 +66,7 @@ static int init_ring(struct torc__uring *uring, const struct torc__driver_option
 
     if (options->sqpoll_idle_ms > 0)
         shape.setup_flags |= IORING_SETUP_SQPOLL;
-    result = torc__ring_init(&uring->ring, &shape);
+    result = torc__ring_init_patiently(&uring->ring, &shape);
     while (result == -ENOMEM && shape.completion_entries > 512) {
         shape.completion_entries /= 2;
         shape.entries = shape.entries > 256 ? shape.entries / 2 : shape.entries;

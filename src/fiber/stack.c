@@ -163,6 +163,10 @@ static int add_slab(struct torc__stacks *stacks)
     /* A huge page under the first touched byte would cost 16 stacks' worth of memory. */
     (void)madvise(memory, size, MADV_NOHUGEPAGE);
     slab->memory = memory;
+    if (stacks->lowest == NULL || memory < stacks->lowest)
+        stacks->lowest = memory;
+    if (memory + size > stacks->highest)
+        stacks->highest = memory + size;
     for (unsigned i = 0; i < SLAB_SLOTS; i++) {
         struct torc__stack *stack = &slab->stacks[i];
 
@@ -277,6 +281,8 @@ struct torc__stack *torc__stacks_find(const struct torc__stacks *stacks, const v
 {
     const char *byte = address;
 
+    if (byte < stacks->lowest || byte >= stacks->highest)
+        return NULL; /* Most often: what has been allocated. */
     for (struct torc__slab *slab = stacks->slabs; slab != NULL; slab = slab->next) {
         if (byte >= slab->memory && byte < slab->memory + SLAB_SLOTS * stacks->slot_size)
             return &slab->stacks[(size_t)(byte - slab->memory) / stacks->slot_size];

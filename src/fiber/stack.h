@@ -27,13 +27,17 @@
 
 #define STACK_SIZE_DEFAULT (29u * 4096u)
 
+/* How many kinds of things on a stack are counted; see shard/loan.h. */
+#define STACK_LOANS 5u
+
 /* One stack. Its record is apart from it, so that a free stack is not touched. */
 struct torc__stack {
     char *low; /* the lowest usable byte; the guard is below */
     char *top; /* where the first frame goes */
     struct torc__stack *next_free;
-    const char *name; /* of the fiber that runs here */
-    void *tsan;       /* ThreadSanitizer's idea of the fiber that runs here */
+    const char *name;            /* of the fiber that runs here */
+    void *tsan;                  /* ThreadSanitizer's idea of the fiber that runs here */
+    uint32_t loans[STACK_LOANS]; /* what is in use here, by kind: all 0 when a fiber ends */
 };
 
 enum guard_kind {
@@ -53,6 +57,8 @@ struct torc__stacks {
     struct torc__stack *free; /* last in, first out: the hottest first */
     struct torc__slab *slabs;
     struct torc__slab *filling; /* The slab of which unused slots remain. */
+    const char *lowest;         /* The slabs are between these, with others. */
+    const char *highest;
     size_t slot_size;
     size_t guard_size;
     size_t usable_size;

@@ -14,7 +14,7 @@
 #define IO_AWAIT_H
 
 #include "base/kernel_abi.h"
-#include "shard/shard.h"
+#include "shard/loan.h"
 #include <string.h>
 #include <torc/op.h>
 
@@ -66,7 +66,8 @@ static inline struct io_uring_sqe *torc__begin_always(struct torc_op *op)
 
 /*
  * Prepare an op of something that outlives this call and ends it itself, as a stream does: its
- * completions are told to `complete`, on the loop. Cancel it by torc__op_hurry().
+ * completions are told to `complete`, on the loop, where the last one ends the loan. Cancel it by
+ * torc__op_hurry(). It has been placed.
  */
 static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_fn *complete)
 {
@@ -74,6 +75,7 @@ static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_
 
     op->_complete = complete;
     op->_cancelling = 0;
+    torc__loan_begin(op);
     return shard->driver->ops->prepare(shard->driver, op);
 }
 
@@ -102,8 +104,10 @@ static inline void torc__op_hurry_again(struct torc__shard *shard, struct torc_o
  */
 static inline uint8_t torc__feed_after(struct torc_op *op, uint8_t feed, int more, bool enough)
 {
-    if (!more)
+    if (!more) {
+        torc__loan_end(op);
         return FEED_OFF;
+    }
     if (feed != FEED_ENDING && !enough)
         return feed;
     torc__op_hurry_again(torc__shard, op);

@@ -8,10 +8,12 @@
 #include "io/datagram.h"
 #include "base/clock.h"
 #include "base/compiler.h"
+#include "io/control.h"
 #include "io/message.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <torc/datagram.h>
@@ -287,6 +289,17 @@ static int receive_window(int fd, struct torc_datagram *datagrams, unsigned coun
     return result;
 }
 
+/*
+ * Whether the next window would begin with a datagram: an error that is told once would have to be
+ * told now, by the call that returns the datagrams before it.
+ */
+static bool has_more(int fd)
+{
+    struct torc__control request = {.kind = CONTROL_READY, .fd = fd, .a = POLLIN};
+
+    return torc__control(&request) == POLLIN;
+}
+
 int torc_datagram_recv_batch(int fd, struct torc_datagram *datagrams, unsigned count)
 {
     unsigned done = 0;
@@ -300,7 +313,7 @@ int torc_datagram_recv_batch(int fd, struct torc_datagram *datagrams, unsigned c
         if (result < 0)
             return done > 0 ? (int)done : result;
         done += (unsigned)result;
-        if ((unsigned)result < size)
+        if ((unsigned)result < size || !has_more(fd))
             break;
     }
     return (int)done;

@@ -233,6 +233,7 @@ int torc_datagram_feed_open(struct torc_datagram_feed *feed, int fd,
         return -ENOMEM;
     }
     *feed = (struct torc_datagram_feed){._fd = fd, ._count = count, ._size = size, ._slots = slots};
+    torc__loan_place(&feed->_receive, LOAN_DATAGRAM_FEED);
     feed->_message.msg_namelen = NAME_SIZE;
     feed->_message.msg_controllen = DATAGRAM_CONTROL_SIZE;
     feed->_by_batches = open_ring(feed, torc__shard_of_fiber()->driver) < 0;

@@ -91,6 +91,7 @@ void torc_listener_adopt(struct torc_listener *listener, int fd)
 {
     memset(listener, 0, sizeof(*listener));
     listener->_fd = fd;
+    torc__loan_place(&listener->_accept, LOAN_LISTENER);
 }
 
 static int listen_unix(const struct torc_address *address,

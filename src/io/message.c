@@ -36,6 +36,18 @@ static int try_send(int fd, struct mmsghdr *messages, unsigned count, int flags)
 }
 
 /*
+ * Something made the socket ready, on which the call could not make progress: an error queue that
+ * nobody reads, as a rule (IP_RECVERR), which lasts. So wait by an operation, which knows better.
+ */
+static int wait_for_message(int fd)
+{
+    char byte;
+    const ssize_t result = torc_recv(fd, &byte, 1, MSG_PEEK);
+
+    return result < 0 ? (int)result : 0;
+}
+
+/*
  * `attempt`, as often as it needs to succeed. Yields first, or a fiber that always finds something
  * would keep the shard to itself.
  */
@@ -47,8 +59,15 @@ static int repeat(try_fn *attempt, unsigned event, int fd, struct mmsghdr *messa
 
     while (result == 0) {
         result = attempt(fd, messages, count, flags);
-        if (result != -EAGAIN || (flags & MSG_DONTWAIT) || !(ready & (int)event))
+        if (result != -EAGAIN || (flags & MSG_DONTWAIT))
             return result;
+        if (!(ready & (int)event)) {
+            if (event != POLLIN)
+                return result;
+            ready = POLLIN;
+            result = wait_for_message(fd);
+            continue;
+        }
         if (event == POLLIN && (ready & POLLRDHUP))
             return -ESHUTDOWN; /* Of which a call that does not wait says nothing, for UDP. */
         ready = torc_poll(fd, event == POLLIN ? POLLIN | POLLRDHUP : event);

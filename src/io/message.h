@@ -20,7 +20,6 @@ ssize_t torc__message_send(int fd, struct msghdr *message, int flags);
  * asked of the socket itself, and only if there is not, of the ring. Suspend. How many of the
  * messages have been received or sent, at least 1, or an error of the first.
  *
- * -EAGAIN     only an error queue that is not read keeps the socket ready (IP_RECVERR).
  * -ESHUTDOWN  the socket is shut down for receiving, and has no bytes left: UDP only.
  */
 int torc__messages_receive(int fd, struct mmsghdr *messages, unsigned count, int flags);

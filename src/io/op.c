@@ -38,8 +38,7 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
     }
 }
 
-static struct io_uring_sqe *prepare(struct torc__shard *shard, struct torc_op *op,
-                                    torc_op_fn *on_complete)
+static void begin(struct torc_op *op, torc_op_fn *on_complete)
 {
     op->_complete = on_complete;
     op->_waiter = NULL;
@@ -47,6 +46,12 @@ static struct io_uring_sqe *prepare(struct torc__shard *shard, struct torc_op *o
     op->_flags = 0;
     op->_state = OP_IN_FLIGHT;
     op->_cancelling = 0;
+}
+
+static struct io_uring_sqe *prepare(struct torc__shard *shard, struct torc_op *op,
+                                    torc_op_fn *on_complete)
+{
+    begin(op, on_complete);
     return shard->driver->ops->prepare(shard->driver, op);
 }
 
@@ -64,6 +69,7 @@ struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
 static void complete_feed(struct torc_op *op, int result, uint32_t flags, int more)
 {
     if (!more) {
+        torc__loan_end(op);
         *op->_feed_link = op->_next_feed;
         if (op->_next_feed != NULL)
             op->_next_feed->_feed_link = op->_feed_link;
@@ -74,17 +80,34 @@ static void complete_feed(struct torc_op *op, int result, uint32_t flags, int mo
     op->_feed(op, result, flags, more);
 }
 
+/*
+ * A feed that begins again at each completion, and finds something each time, would keep a shard
+ * that closes alive for ever. So from then on the loop's callbacks get an SQE that goes nowhere.
+ */
+static struct io_uring_sqe *prepare_nothing(struct torc_op *op)
+{
+    begin(op, complete_feed);
+    op->_cancelling = 1;
+    memset(op->_sqe, 0, sizeof(op->_sqe));
+    return torc__op_own_sqe(op);
+}
+
 struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *on_complete)
 {
     struct torc__shard *shard = torc__shard_here();
+    const bool refused = shard->closing && shard->running == &shard->loop;
+    struct torc_op **list = refused ? &shard->refused : &shard->feeds;
+    struct io_uring_sqe *sqe = refused ? prepare_nothing(op) : prepare(shard, op, complete_feed);
 
+    torc__loan_place(op, LOAN_FEED);
+    torc__loan_begin(op);
     op->_feed = on_complete;
-    op->_next_feed = shard->feeds;
-    op->_feed_link = &shard->feeds;
-    if (shard->feeds != NULL)
-        shard->feeds->_feed_link = &op->_next_feed;
-    shard->feeds = op;
-    return prepare(shard, op, complete_feed);
+    op->_next_feed = *list;
+    op->_feed_link = list;
+    if (*list != NULL)
+        (*list)->_feed_link = &op->_next_feed;
+    *list = op;
+    return sqe;
 }
 
 void torc_op_cancel(struct torc_op *op)

@@ -6,6 +6,7 @@
 #define IO_PROCESS_H
 
 #include "base/compiler.h"
+#include <stdbool.h>
 #include <torc/process.h>
 
 /* What options may ask for: names of our own, and numbers of theirs. */
@@ -30,6 +31,9 @@ struct torc__launch {
     struct torc__process_mapping *mappings;
     unsigned mapping_count;
     int report; /* where the child tells why it failed; in its own numbering once it has begun */
+    /* Written by the child: to be read here if it has our memory, and not a copy. */
+    bool has_begun;
+    int error; /* why it failed, or 0 */
     /* Results. */
     pid_t pid;
     int pidfd;

@@ -3,10 +3,10 @@
  * process_child.c - what a child does between its birth and its program.
  *
  * It runs in the memory of its parent, whose thread stands still meanwhile (vfork(2)), so it
- * writes to nothing but its own stack and its list of mappings, takes no lock, and calls no
- * function that might: system calls only, made raw, because the wrappers of libc have other threads
- * in mind (setuid() would change the credentials of all of the parent's), and those of the
- * sanitizers keep books that are the parent's as well.
+ * writes to nothing but its own stack, its list of mappings and its report, takes no lock, and
+ * calls no function that might: system calls only, made raw, because the wrappers of libc have
+ * other threads in mind (setuid() would change the credentials of all of the parent's), and those
+ * of the sanitizers keep books that are the parent's as well.
  *
  * All signals are blocked until their actions are the default ones: no handler of the parent may
  * run here.
@@ -316,8 +316,11 @@ IN_CHILD static int become_program(struct torc__launch *launch)
 IN_CHILD int torc__process_child(void *arg)
 {
     struct torc__launch *launch = arg;
-    const int error = become_program(launch);
+    int error;
 
+    launch->has_begun = true;
+    error = become_program(launch);
+    launch->error = error;
     (void)syscall(SYS_write, launch->report, &error, sizeof(error));
     for (;;)
         (void)syscall(SYS_exit_group, 127);

@@ -4,8 +4,11 @@
  *
  * The child borrows our memory until its program runs (CLONE_VM), for to copy the page tables of a
  * large process takes long; and this thread stands still until then (CLONE_VFORK), so it must not
- * be that of a shard. The child tells of a failure through a pipe that its program's start closes.
- * It is known by a pidfd from its birth, so no other process can be taken for it.
+ * be that of a shard. So the child tells of a failure by writing it down. Where it has a copy of
+ * our memory all the same, under ThreadSanitizer and valgrind, it tells through a pipe that its
+ * program's start closes; for the rest that is not good enough, since a process that another thread
+ * makes by fork() has a copy of the pipe's end and keeps it open. The child is known by a pidfd
+ * from its birth, so no other process can be taken for it.
  */
 #include "io/process.h"
 #include <errno.h>
@@ -168,10 +171,12 @@ static int start(struct torc__launch *launch)
     if (pipe2(report, O_CLOEXEC) < 0)
         return -errno;
     launch->report = report[1];
+    launch->has_begun = false;
+    launch->error = 0;
     result = bear_child(launch);
     close(report[1]);
     if (result == 0) {
-        result = read_report(report[0]);
+        result = launch->has_begun ? launch->error : read_report(report[0]);
         if (result < 0)
             reap_failed(launch->pidfd);
     }

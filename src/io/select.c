@@ -54,9 +54,16 @@ struct torc__selection {
 
 /* ---- Cases that are no queues ---- */
 
+/* By the clock, not by the round's time: a fiber that tries again and again keeps that from going on. */
 static int attempt_deadline(struct torc_case *one)
 {
-    return one->_deadline_ns <= torc__shard->round_time_ns ? 0 : -EAGAIN;
+    struct torc__shard *shard = torc__shard;
+
+    if (one->_deadline_ns <= shard->round_time_ns)
+        return 0;
+    if (one->_deadline_ns == TORC_FOREVER)
+        return -EAGAIN;
+    return one->_deadline_ns <= shard->driver->ops->now(shard->driver) ? 0 : -EAGAIN;
 }
 
 struct torc_case torc_case_deadline(uint64_t deadline_ns)

@@ -16,6 +16,8 @@ static void init(struct torc_stream *stream)
     stream->_fd = -1;
     stream->_input_end = 1;
     stream->_last = &stream->_first;
+    torc__loan_place(&stream->_receive, LOAN_STREAM);
+    torc__loan_place(&stream->_send, LOAN_STREAM);
 }
 
 void torc_stream_open(struct torc_stream *stream, int fd)

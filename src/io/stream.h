@@ -8,6 +8,9 @@
  *
  *     output:  IDLE --the shard's turn--> SENDING --all has left--> IDLE
  *              IDLE --a large piece-----> DIRECT  --has left------> IDLE
+ *
+ *              on a transport, where there are no ops:
+ *              IDLE --input is waited for--> SENDING --the pump runs--> DIRECT --has left--> IDLE
  */
 #ifndef IO_STREAM_H
 #define IO_STREAM_H
@@ -18,9 +21,16 @@
 
 enum output_state {
     OUTPUT_IDLE,    /* what was collected goes with the next turn */
-    OUTPUT_SENDING, /* an op has it */
-    OUTPUT_DIRECT,  /* the writing fiber has it */
+    OUTPUT_SENDING, /* an op has it; or a pump that has not begun */
+    OUTPUT_DIRECT,  /* the writing fiber has it, or the pump */
 };
+
+/*
+ * Start a fiber, the pump, that sends what was collected for a transport, which is idle; so that
+ * who waits for input does not wait for the peer to take output, which may wait for the same. It
+ * ends before the stream is closed. 0 or -ENOMEM.
+ */
+int torc__stream_start_pump(struct torc_stream *stream);
 
 /*
  * Wait for more input than there is. Returns 1 then, 0 at the end, or an error; the scope's reason

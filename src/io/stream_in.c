@@ -20,6 +20,7 @@
 #include <string.h>
 #include <torc/fiber.h>
 #include <torc/io.h>
+#include <torc/net.h>
 
 /* Of so much that nobody has consumed, no more is received. */
 #define QUEUED_MAX   (256u * 1024u)
@@ -197,7 +198,11 @@ static ssize_t read_transport(const struct torc_stream *stream, char *bytes)
     return stream->_transport->read(stream->_context, bytes, STREAM_BLOCK);
 }
 
-static int read_into_block(struct torc_stream *stream, struct torc__shard *shard)
+/*
+ * `ready` is what is known of the descriptor. An error queue that nobody reads keeps it ready for
+ * ever, with nothing to be received (POLLERR): then the receive itself has to wait.
+ */
+static int read_into_block(struct torc_stream *stream, struct torc__shard *shard, int ready)
 {
     struct torc__memory *block = torc__block_take(shard->streams);
     ssize_t count;
@@ -208,6 +213,8 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
         count = read_transport(stream, block->bytes);
     else
         count = receive_now(stream, shard, block->bytes);
+    if (count == -EAGAIN && (ready & (POLLIN | POLLERR)) == POLLERR)
+        count = torc_recv(stream->_fd, block->bytes, STREAM_BLOCK, 0);
     note_size(stream, count > 0 ? (size_t)count : 0);
     if (count > 0) {
         append(stream, block, block->bytes, (uint32_t)count);
@@ -235,7 +242,7 @@ static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
     if (stream->_transport == NULL)
         result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);
     if (result >= 0)
-        result = read_into_block(stream, shard);
+        result = read_into_block(stream, shard, result);
     stream->_reader = NULL;
     return result;
 }
@@ -260,8 +267,9 @@ int torc__stream_fill(struct torc_stream *stream)
     if (streams == NULL)
         return -ENOMEM;
     /* A transport has no turn of the shard to take with it what was collected. */
-    if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
-        result = torc_stream_flush(stream) == torc__reason(shard) ? torc__reason(shard) : 0;
+    if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE &&
+        torc__stream_has_output(stream))
+        result = torc__stream_start_pump(stream);
     while (result == 0 && stream->_queued == before) {
         if (stream->_input_end != 1)
             return stream->_input_end;

@@ -5,14 +5,17 @@
  * Small pieces are collected in a block, which an op of the stream's own sends when the shard turns
  * to the driver; nobody waits for that. Large ones are sent by the writing fiber from the caller's
  * memory, behind what was collected. A transport has no ops: its writing is done by fibers, when
- * the block is full, when they flush, and before they wait for input.
+ * the block is full, and when they flush; and before somebody waits for input by a fiber of the
+ * stream's own, the pump.
  */
 #include "io/control.h"
 #include "io/stream.h"
 #include <errno.h>
 #include <string.h>
+#include <torc/fiber.h>
 #include <torc/io.h>
 #include <torc/net.h>
+#include <torc/scope.h>
 #include <torc/zero_copy.h>
 
 /* From here on a copy costs more than waiting for the send. */
@@ -65,6 +68,7 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
 
     (void)flags;
     (void)more;
+    torc__loan_end(op);
     stream->_output = OUTPUT_IDLE;
     if (result == -ENOTSOCK && !stream->_no_socket)
         stream->_no_socket = true;
@@ -86,6 +90,7 @@ static void prepare_output(struct torc__shard *shard)
     shard->before_turn = NULL;
     for (; stream != NULL; stream = stream->_next_dirty) {
         stream->_is_dirty = false;
+        torc__loan_end(&stream->_send);
         if (stream->_output == OUTPUT_IDLE && torc__stream_has_output(stream))
             start_send(stream);
     }
@@ -96,6 +101,7 @@ static void send_soon(struct torc_stream *stream, struct torc__shard *shard)
     if (stream->_is_dirty || stream->_transport != NULL || stream->_output != OUTPUT_IDLE)
         return;
     stream->_is_dirty = true;
+    torc__loan_begin(&stream->_send);
     stream->_next_dirty = shard->streams->dirty;
     shard->streams->dirty = stream;
     shard->before_turn = prepare_output;
@@ -210,6 +216,52 @@ static int send_directly(struct torc_stream *stream, struct torc__shard *shard, 
         send_soon(stream, shard);
     torc__wake_in(&stream->_writer);
     return result;
+}
+
+/* ---- The pump ---- */
+
+/*
+ * It does not end for the reason of whoever happened to start it, nor for the end of the shard: the
+ * stream's owner closes the stream, which ends it.
+ */
+static int pump(void *arg)
+{
+    struct torc_stream *stream = arg;
+    struct torc_scope scope;
+    size_t none;
+
+    torc_fiber_set_name("stream output");
+    torc_scope_open(&scope, TORC_SHIELD);
+    stream->_pump = &scope;
+    (void)send_directly(stream, torc__shard_of_fiber(), NULL, 0, &none);
+    stream->_pump = NULL;
+    torc__loan_end(&stream->_send);
+    (void)torc_scope_close(&scope);
+    return 0;
+}
+
+int torc__stream_start_pump(struct torc_stream *stream)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    const int result = torc__spawn(shard, &shard->root, pump, stream, false);
+
+    if (result < 0)
+        return result;
+    stream->_output = OUTPUT_SENDING;
+    torc__loan_begin(&stream->_send);
+    return 0;
+}
+
+/* End it, if there is one; what it has not sent is dropped, or about to be. */
+static void stop_pump(struct torc_stream *stream, struct torc__shard *shard)
+{
+    if (stream->_output == OUTPUT_SENDING)
+        give_block(stream); /* It has not begun, and finds nothing. */
+    while (stream->_output == OUTPUT_SENDING || stream->_pump != NULL) {
+        if (stream->_pump != NULL)
+            torc_scope_cancel(stream->_pump);
+        torc__wait_in_shielded(shard, &stream->_writer);
+    }
 }
 
 /* ---- Writing ---- */
@@ -361,8 +413,10 @@ void torc__stream_drop_output(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes, ... */
-    TORC_ASSERT(stream->_writer == NULL);          /* ... or waits for room. */
+    TORC_ASSERT(stream->_output != OUTPUT_DIRECT || stream->_pump != NULL); /* Others write, ... */
+    TORC_ASSERT(stream->_writer == NULL); /* ... or wait for room. */
+    if (stream->_transport != NULL)
+        stop_pump(stream, shard);
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
         torc__wait_in_shielded(shard, &stream->_writer);
@@ -375,6 +429,7 @@ void torc__stream_drop_output(struct torc_stream *stream)
             link = &(*link)->_next_dirty;
         *link = stream->_next_dirty;
         stream->_is_dirty = false;
+        torc__loan_end(&stream->_send);
     }
 }
 

@@ -72,6 +72,8 @@ static void completed(struct torc_op *op, int result, uint32_t flags, int more)
         zero_copy->_answered = true;
     }
     zero_copy->_is_free = !more;
+    if (!more)
+        torc__loan_end(op);
     torc__wake_in(&zero_copy->_waiter);
 }
 
@@ -113,6 +115,7 @@ ssize_t torc_zero_copy_start(struct torc_zero_copy *zero_copy, int fd, const voi
     if (!can_zero_copy(shard))
         return send_with_copy(zero_copy, fd, buffer, length, flags);
     zero_copy->_is_free = false;
+    torc__loan_place(&zero_copy->_op, LOAN_ZERO_COPY);
     sqe = torc__begin_told(&zero_copy->_op, completed);
     io_uring_prep_send_zc(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL, 0);
     while (!zero_copy->_answered)
@@ -121,8 +124,8 @@ ssize_t torc_zero_copy_start(struct torc_zero_copy *zero_copy, int fd, const voi
         torc_zero_copy_finish(zero_copy);
         return send_with_copy(zero_copy, fd, buffer, length, flags);
     }
-    if (zero_copy->_result == -ECANCELED && torc__reason(shard) != 0)
-        zero_copy->_result = torc__reason(shard);
+    zero_copy->_op._result = (int)zero_copy->_result;
+    zero_copy->_result = torc__op_verdict(shard, &zero_copy->_op);
     return zero_copy->_result;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "shard/mailbox.h"
 #include "base/compiler.h"
+#include "base/futex.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -51,10 +52,13 @@ static struct torc_message *reverse(struct torc_message *message)
 struct torc_message *torc__mailbox_close(struct torc__mailbox *mailbox)
 {
     struct torc_message *rest = atomic_exchange(&mailbox->last, &torc__mailbox_closed);
+    unsigned wakers;
 
     /* A sender that pushed before is perhaps on its way to the driver, which will go away. */
-    while (atomic_load(&mailbox->wakers) != 0)
-        torc__cpu_relax();
+    (void)atomic_fetch_add(&mailbox->wakers, MAILBOX_AWAITED);
+    while ((wakers = atomic_load(&mailbox->wakers)) != MAILBOX_AWAITED)
+        torc__futex_wait(&mailbox->wakers, wakers);
+    (void)atomic_fetch_sub(&mailbox->wakers, MAILBOX_AWAITED);
     return rest == &torc__mailbox_closed ? NULL : reverse(rest);
 }
 
@@ -101,6 +105,8 @@ int torc__mailbox_push(struct torc__mailbox *mailbox, struct torc_message *messa
     struct torc_message *last;
     int result = 0;
 
+    if (unlikely(!torc__mailbox_is_open(mailbox)))
+        return -ESHUTDOWN;
     atomic_fetch_add(&mailbox->wakers, 1);
     last = atomic_load(&mailbox->last);
     do {
@@ -114,7 +120,8 @@ int torc__mailbox_push(struct torc__mailbox *mailbox, struct torc_message *messa
     if (atomic_load(&mailbox->sleep) != MAILBOX_AWAKE)
         wake_shard(mailbox);
 leave:
-    atomic_fetch_sub(&mailbox->wakers, 1);
+    if (unlikely(atomic_fetch_sub(&mailbox->wakers, 1) == (MAILBOX_AWAITED | 1)))
+        torc__futex_wake(&mailbox->wakers);
     return result;
 }
 

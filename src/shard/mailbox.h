@@ -31,6 +31,9 @@ struct torc__runtime;
 #define MAILBOX_ASLEEP ((uintptr_t)0)
 #define MAILBOX_AWAKE  ((uintptr_t)1)
 
+/* The shard, which is closing, sleeps until the last of the wakers has gone. */
+#define MAILBOX_AWAITED (1u << 31)
+
 /* Stands for "closed" at the head of the stack; never run, never followed. */
 extern struct torc_message torc__mailbox_closed;
 
@@ -40,7 +43,7 @@ struct torc__mailbox {
     atomic_uintptr_t sleep;      /* MAILBOX_ASLEEP, MAILBOX_AWAKE, or the shard that claims it */
     struct torc__driver *driver; /* whom to wake; while open */
     const struct torc__runtime *runtime; /* whose shards may claim it */
-    atomic_uint wakers;                  /* senders that may be using `driver` just now */
+    atomic_uint wakers; /* senders that may be using `driver` just now, and MAILBOX_AWAITED */
     atomic_uint references;
     atomic_uint load; /* how many fibers the shard has, for others to see */
 };
@@ -55,8 +58,9 @@ struct torc__mailbox *torc__mailbox_create(const struct torc__runtime *runtime);
 void torc__mailbox_open(struct torc__mailbox *mailbox, struct torc__driver *driver);
 
 /*
- * Refuse messages from now on. The last messages are returned, oldest first, to be run. Waits for
- * senders that are about to wake the driver.
+ * Refuse messages from now on. The last messages are returned, oldest first, to be run. Sleeps
+ * while there are senders that are about to wake the driver: each thread is one once at most, since
+ * it is refused before it becomes one the next time.
  */
 struct torc_message *torc__mailbox_close(struct torc__mailbox *mailbox);
 

@@ -9,23 +9,23 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LIST_MAX  4096
+#define LIST_MAX  16384
 #define NODES_MAX 64
 
-bool torc__placement_parse(const char *list, cpu_set_t *ret_set)
+bool torc__placement_parse(const char *list, struct torc__cpu_set *ret_set)
 {
-    cpu_set_t set;
+    struct torc__cpu_set set;
 
-    CPU_ZERO(&set);
+    torc__cpus_clear(&set);
     while (*list >= '0' && *list <= '9') {
         char *end;
         unsigned long first = strtoul(list, &end, 10);
         unsigned long last = *end == '-' ? strtoul(end + 1, &end, 10) : first;
 
-        if (last < first || last >= CPU_SETSIZE)
+        if (last < first || last >= CPUS_MAX)
             return false;
         for (; first <= last; first++)
-            CPU_SET(first, &set);
+            torc__cpus_add(&set, (unsigned)first);
         list = *end == ',' ? end + 1 : end;
     }
     if (*list != '\0' && *list != '\n')
@@ -35,7 +35,8 @@ bool torc__placement_parse(const char *list, cpu_set_t *ret_set)
 }
 
 /* Read a list of CPUs. False if there is no such file, or nothing sensible in it. */
-static bool read_list(const char *sysfs, const char *format, unsigned number, cpu_set_t *ret_set)
+static bool read_list(const char *sysfs, const char *format, unsigned number,
+                      struct torc__cpu_set *ret_set)
 {
     char name[64];
     char path[256];
@@ -51,20 +52,20 @@ static bool read_list(const char *sysfs, const char *format, unsigned number, cp
         return false;
     length = read(fd, list, sizeof(list) - 1);
     close(fd);
-    if (length < 0)
-        return false;
+    if (length < 0 || length == sizeof(list) - 1)
+        return false; /* Half a list would be a wrong one. */
     list[length] = '\0';
     return torc__placement_parse(list, ret_set);
 }
 
 /* The CPUs of these nodes. */
-static int keep_nodes(uint64_t nodes, const char *sysfs, cpu_set_t *set)
+static int keep_nodes(uint64_t nodes, const char *sysfs, struct torc__cpu_set *set)
 {
-    cpu_set_t of_all;
+    struct torc__cpu_set of_all;
 
-    CPU_ZERO(&of_all);
+    torc__cpus_clear(&of_all);
     for (unsigned node = 0; node < NODES_MAX; node++) {
-        cpu_set_t of_node;
+        struct torc__cpu_set of_node;
 
         if (!(nodes >> node & 1))
             continue;
@@ -73,32 +74,34 @@ static int keep_nodes(uint64_t nodes, const char *sysfs, cpu_set_t *set)
                 return 0; /* A kernel without NUMA: all is node 0. */
             return -EINVAL;
         }
-        CPU_OR(&of_all, &of_all, &of_node);
+        torc__cpus_join(&of_all, &of_node);
     }
-    CPU_AND(set, set, &of_all);
+    torc__cpus_keep(set, &of_all);
     return 0;
 }
 
 /* One CPU of each core: the first that is in the set. */
-static void keep_cores(const char *sysfs, cpu_set_t *set)
+static void keep_cores(const char *sysfs, struct torc__cpu_set *set)
 {
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        cpu_set_t siblings;
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
+        struct torc__cpu_set siblings;
 
-        if (!CPU_ISSET(cpu, set) ||
+        if (!torc__cpus_have(set, cpu) ||
             !read_list(sysfs, "cpu/cpu%u/topology/thread_siblings_list", cpu, &siblings))
             continue;
-        for (unsigned other = cpu + 1; other < CPU_SETSIZE; other++) {
-            if (CPU_ISSET(other, &siblings))
-                CPU_CLR(other, set);
+        for (unsigned other = cpu + 1; other < CPUS_MAX; other++) {
+            if (torc__cpus_have(&siblings, other))
+                torc__cpus_remove(set, other);
         }
     }
 }
 
-int torc__placement_filter(const struct torc_options *options, const char *sysfs, cpu_set_t *set)
+int torc__placement_filter(const struct torc_options *options, const char *sysfs,
+                           struct torc__cpu_set *set)
 {
     const int saved = errno;
     int result = 0;
+    int count;
 
     if (options->numa_nodes != 0)
         result = keep_nodes(options->numa_nodes, sysfs, set);
@@ -107,5 +110,6 @@ int torc__placement_filter(const struct torc_options *options, const char *sysfs
     errno = saved;
     if (result < 0)
         return result;
-    return CPU_COUNT(set) > 0 ? CPU_COUNT(set) : -EINVAL;
+    count = torc__cpus_count(set);
+    return count > 0 ? count : -EINVAL;
 }

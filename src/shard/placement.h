@@ -5,7 +5,7 @@
 #ifndef SHARD_PLACEMENT_H
 #define SHARD_PLACEMENT_H
 
-#include <sched.h>
+#include "base/cpu_set.h"
 #include <torc/runtime.h>
 
 /* Where the kernel describes the machine. */
@@ -18,9 +18,10 @@
  *
  * -EINVAL     there is no such node, or none of its CPUs is in the set.
  */
-int torc__placement_filter(const struct torc_options *options, const char *sysfs, cpu_set_t *set);
+int torc__placement_filter(const struct torc_options *options, const char *sysfs,
+                           struct torc__cpu_set *set);
 
 /* The CPUs that a list as "0-3,8" names; false if it is none. */
-bool torc__placement_parse(const char *list, cpu_set_t *ret_set);
+bool torc__placement_parse(const char *list, struct torc__cpu_set *ret_set);
 
 #endif

@@ -12,7 +12,6 @@
 #include "shard/shard.h"
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +105,11 @@ void torc__runtime_stop(struct torc__runtime *runtime)
     }
 }
 
+bool torc__runtime_is_stopping(struct torc__runtime *runtime)
+{
+    return atomic_load(&runtime->stopping);
+}
+
 struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index)
 {
     return index < runtime->count ? runtime->slots[index].mailbox : NULL;
@@ -164,11 +168,11 @@ void torc__runtime_restore_signals(const struct torc__shard *shard)
 
 static int pin(int cpu)
 {
-    cpu_set_t set;
+    struct torc__cpu_set set;
 
-    CPU_ZERO(&set);
-    CPU_SET((unsigned)cpu, &set);
-    return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
+    torc__cpus_clear(&set);
+    torc__cpus_add(&set, (unsigned)cpu);
+    return torc__cpus_pin_thread(&set);
 }
 
 static int start(struct shard_slot *slot, struct torc__shard **ret_shard)
@@ -231,17 +235,17 @@ static void *thread_main(void *arg)
 /* ---- Placement ---- */
 
 /* The CPUs that shards may be pinned to, where no list names them. How many, or an error. */
-static int allowed_cpus(const struct torc_options *options, cpu_set_t *ret_set)
+static int allowed_cpus(const struct torc_options *options, struct torc__cpu_set *ret_set)
 {
-    if (sched_getaffinity(0, sizeof(*ret_set), ret_set) < 0)
-        return -errno;
-    return torc__placement_filter(options, PLACEMENT_SYSFS, ret_set);
+    int result = torc__cpus_of_thread(ret_set);
+
+    return result < 0 ? result : torc__placement_filter(options, PLACEMENT_SYSFS, ret_set);
 }
 
 /* How many shards `options` ask for; or -EINVAL. */
 static int shard_count(const struct torc_options *options)
 {
-    cpu_set_t set;
+    struct torc__cpu_set set;
     int count = options->shards == 0 ? 1 : options->shards;
 
     if (options->cpu_count > SHARDS_MAX || options->placement > TORC_PLACE_CORES)
@@ -260,7 +264,7 @@ static int place(struct torc__runtime *runtime)
     const bool pinned = !options->no_pin &&
                         (runtime->count > 1 || options->cpus != NULL || options->numa_nodes != 0);
     const bool listed = options->cpus != NULL && options->cpu_count > 0;
-    cpu_set_t set;
+    struct torc__cpu_set set;
     int cpu = -1;
     int result = pinned && !listed ? allowed_cpus(options, &set) : 0;
 
@@ -272,12 +276,12 @@ static int place(struct torc__runtime *runtime)
             continue;
         if (listed) {
             cpu = options->cpus[i % options->cpu_count];
-            if (cpu < 0 || cpu >= CPU_SETSIZE)
+            if (cpu < 0 || cpu >= (int)CPUS_MAX)
                 return -EINVAL;
         } else {
             do
-                cpu = (cpu + 1) % CPU_SETSIZE;
-            while (!CPU_ISSET((unsigned)cpu, &set));
+                cpu = (cpu + 1) % (int)CPUS_MAX;
+            while (!torc__cpus_have(&set, (unsigned)cpu));
         }
         runtime->slots[i].cpu = cpu;
     }
@@ -365,8 +369,9 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
 {
     static const struct torc_options defaults;
     struct torc__runtime *runtime;
-    cpu_set_t affinity;
+    struct torc__cpu_set affinity;
     unsigned started;
+    bool pinned;
     int result;
 
     if (torc__shard != NULL)
@@ -375,15 +380,15 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
     if (result < 0)
         return result;
     torc__fork_watch();
-    (void)sched_getaffinity(0, sizeof(affinity), &affinity);
+    pinned = runtime->slots[0].cpu >= 0 && torc__cpus_of_thread(&affinity) == 0;
     runtime->main = main;
     runtime->arg = arg;
     started = start_threads(runtime);
     live(&runtime->slots[0]);
     for (unsigned i = 1; i < started; i++)
         pthread_join(runtime->slots[i].thread, NULL);
-    if (runtime->slots[0].cpu >= 0)
-        (void)sched_setaffinity(0, sizeof(affinity), &affinity);
+    if (pinned)
+        (void)torc__cpus_pin_thread(&affinity);
     result = runtime->start_failure  ? runtime->start_failure
              : runtime->main_failure ? runtime->main_failure
                                      : runtime->fiber_failure;

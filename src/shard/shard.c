@@ -31,6 +31,9 @@
 /* A round fires so many timers at most; what they wake is still in the cache when it runs. */
 #define ROUND_TIMERS_MAX 256u
 
+/* And it runs so many messages at most, however many come; the others stay first in line. */
+#define ROUND_MESSAGES_MAX 256u
+
 /* How far into a queue it is looked how long fibers wait in it. */
 #define BACKLOG_MAX 4096u
 
@@ -52,19 +55,24 @@ static uint64_t or_default(uint64_t value, uint64_t otherwise)
 
 /* ---- The parts of a round ---- */
 
+static bool has_mail(const struct torc__shard *shard)
+{
+    return shard->mail != NULL || torc__mailbox_has_mail(shard->mailbox);
+}
+
+/* What was taken earlier comes before what has been sent since, so nothing is overtaken. */
 static void serve_mail(struct torc__shard *shard)
 {
-    struct torc_message *message;
-
-    if (likely(!torc__mailbox_has_mail(shard->mailbox)))
+    if (likely(!has_mail(shard)))
         return;
-    message = torc__mailbox_take(shard->mailbox);
-    while (message != NULL) {
-        struct torc_message *next = message->_next; /* `run` may free it. */
+    if (shard->mail == NULL)
+        shard->mail = torc__mailbox_take(shard->mailbox);
+    for (unsigned i = 0; i < ROUND_MESSAGES_MAX && shard->mail != NULL; i++) {
+        struct torc_message *message = shard->mail;
 
+        shard->mail = message->_next; /* `run` may free it. */
         shard->messages++;
         message->run(message);
-        message = next;
     }
 }
 
@@ -108,16 +116,6 @@ static void note_backlog(struct torc__shard *shard, uint64_t now_ns)
     shard->marked_ns = now_ns;
 }
 
-/* All that was ready has run. */
-static void note_drained(struct torc__shard *shard, uint64_t now_ns, uint64_t used_ns)
-{
-    if (unlikely(shard->marked_switches != 0)) {
-        used_ns = now_ns - shard->marked_ns;
-        shard->marked_switches = 0;
-    }
-    note_delay(shard, used_ns);
-}
-
 /* Fibers have run until `now_ns`. Returns for how long. */
 static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
 {
@@ -126,6 +124,26 @@ static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
     if (used_ns > shard->round_ns_max)
         shard->round_ns_max = used_ns;
     return used_ns;
+}
+
+/* All that was ready has run, and nothing is left to do at once. */
+static void note_drained(struct torc__shard *shard, uint64_t now_ns)
+{
+    uint64_t delay_ns = note_round(shard, now_ns);
+
+    if (unlikely(shard->marked_switches != 0)) {
+        delay_ns = now_ns - shard->marked_ns;
+        shard->marked_switches = 0;
+    }
+    note_delay(shard, delay_ns);
+}
+
+/* Something is left for the next round. Returns for how long fibers have run. */
+static uint64_t note_left(struct torc__shard *shard, uint64_t now_ns)
+{
+    if (shard->ready_first != NULL)
+        note_backlog(shard, now_ns);
+    return note_round(shard, now_ns);
 }
 
 /* Fibers have run for `used_ns` since the last turn. */
@@ -246,7 +264,7 @@ static void idle(struct torc__shard *shard)
     uint64_t ended_ns;
     enum wait_end end;
 
-    note_drained(shard, begun_ns, note_round(shard, begun_ns));
+    note_drained(shard, begun_ns);
     if (deadline_ns <= begun_ns) {
         (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         return;
@@ -322,15 +340,22 @@ static void plan_trim(struct torc__shard *shard)
 
 static bool something_left(const struct torc__shard *shard)
 {
-    return shard->root._fiber_count > 0 ||
-           (shard->closing && torc__driver_in_flight(shard->driver) > 0);
+    return shard->root._fiber_count > 0 || shard->refused != NULL ||
+           (shard->closing && (shard->mail != NULL || torc__driver_in_flight(shard->driver) > 0));
 }
 
-/* All fibers have ended. Feeds that have begun again since the last round are among these. */
+/* All fibers have ended. */
 static void cancel_feeds(struct torc__shard *shard)
 {
     for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
         torc__op_hurry(shard, feed);
+}
+
+/* Those that would have begun while the shard closes: see torc_op_prepare_feed(). */
+static void end_refused(struct torc__shard *shard)
+{
+    while (shard->refused != NULL)
+        shard->refused->_complete(shard->refused, -ECANCELED, 0, 0); /* Which takes it out. */
 }
 
 static void run_loop(struct torc__shard *shard)
@@ -338,16 +363,17 @@ static void run_loop(struct torc__shard *shard)
     struct torc__driver *driver = shard->driver;
 
     while (something_left(shard)) {
+        if (unlikely(shard->refused != NULL)) {
+            end_refused(shard);
+            continue; /* Perhaps nothing is left. */
+        }
         shard->rounds++;
-        if (unlikely(shard->closing) && shard->root._fiber_count == 0)
+        if (unlikely(shard->closing) && shard->root._fiber_count == 0 && shard->mail == NULL)
             cancel_feeds(shard);
         if (shard->before_turn != NULL)
             shard->before_turn(shard);
-        if (shard->ready_first != NULL) {
-            const uint64_t now_ns = driver->ops->now(driver);
-
-            note_backlog(shard, now_ns);
-            adapt_budget(shard, note_round(shard, now_ns));
+        if (shard->ready_first != NULL || unlikely(shard->mail != NULL)) {
+            adapt_budget(shard, note_left(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
             plan_trim(shard);
@@ -421,6 +447,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->runtime = options->runtime;
     shard->pool = options->pool;
     shard->index = options->index;
+    shard->random = options->index * UINT64_C(0x9e3779b97f4a7c15); /* Shards choose differently. */
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
     shard->budget_full = ROUND_OPS_MAX;
@@ -490,17 +517,13 @@ void torc__shard_stop(struct torc__shard *shard)
  */
 static void close_down(struct torc__shard *shard)
 {
-    struct torc_message *message = torc__mailbox_close(shard->mailbox);
+    struct torc_message **last = &shard->mail;
 
+    while (*last != NULL)
+        last = &(*last)->_next;
+    *last = torc__mailbox_close(shard->mailbox);
     shard->closing = true;
-    while (message != NULL) {
-        struct torc_message *next = message->_next;
-
-        shard->messages++;
-        message->run(message);
-        message = next;
-    }
-    run_loop(shard); /* It cancels the feeds. */
+    run_loop(shard); /* It cancels the feeds when the messages have been run. */
 }
 
 int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,

@@ -46,8 +46,10 @@ struct torc__shard {
     struct torc_scope root;
     struct torc__timers timers;
     struct torc__mailbox *mailbox;
+    struct torc_message *mail; /* taken out of the mailbox and not run yet, oldest first */
     struct torc__poll_policy poll;
-    struct torc_op *feeds; /* ops whose completions wake no fiber */
+    struct torc_op *feeds;   /* ops whose completions wake no fiber */
+    struct torc_op *refused; /* those that would have begun when all is over */
     struct torc__pipe_pool pipes;
 
     /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
@@ -242,6 +244,9 @@ void torc__shard_finish(struct torc__shard *shard);
 
 /* Ask all shards of a runtime to stop. Any thread of it. */
 void torc__runtime_stop(struct torc__runtime *runtime);
+
+/* Whether that has been asked, even if the message to this shard is still on its way. */
+bool torc__runtime_is_stopping(struct torc__runtime *runtime);
 
 /* The options of torc_run(), checked by the shards when they started. */
 const struct torc_options *torc__runtime_options(const struct torc__runtime *runtime);

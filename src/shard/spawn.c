@@ -9,7 +9,7 @@
 #include "base/probe.h"
 #include "base/trace.h"
 #include "fiber/sanitizer.h"
-#include "shard/shard.h"
+#include "shard/loan.h"
 #include <errno.h>
 
 /*
@@ -77,6 +77,7 @@ static void retire(struct torc__shard *shard, struct torc_fiber *fiber, int resu
 {
     TORC_ASSERT(fiber->scope == fiber->home); /* A scope was left open. */
     TORC_ASSERT(fiber->ops_open == 0);        /* Operations are in flight, on a stack that ends. */
+    torc__loan_check(fiber->stack);
     torc__scope_leave(fiber, result);
     fiber->state = FIBER_FREE;
     fiber->next = shard->fibers.free;

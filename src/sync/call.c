@@ -39,7 +39,8 @@ struct call {
     atomic_int state;
     bool is_leaf;
     bool was_interrupted; /* The caller's alone, as all above but for the messages. */
-    bool cancel_arrived;  /* The callee's alone, as is `scope`. */
+    bool cancel_arrived;  /* The callee's alone, as are those below, until it has finished. */
+    bool cut_off;         /* The body was ended, or kept from beginning, by the end of its shard. */
     struct torc_scope *scope;
 };
 
@@ -71,6 +72,7 @@ static int run_body(void *arg)
     call->scope = &scope;
     if (!is_withdrawn(call))
         result = call->body(call->arg);
+    call->cut_off = result == -ECANCELED && torc__shard->root._reason != 0 && !is_withdrawn(call);
     call->scope = NULL;
     (void)torc_scope_close(&scope);
     finish(call, result);
@@ -124,6 +126,21 @@ static void interrupt_call(struct torc_fiber *fiber, int reason)
         torc__wake(torc__shard, fiber, 0); /* It has finished, and counts on the message. */
 }
 
+/*
+ * The callee's shard is ending, or this one has. Where the whole runtime is being stopped the
+ * caller's scope is cancelled as well, though the message that says so may still be on its way.
+ */
+static int refused(void)
+{
+    struct torc__shard *shard = torc__shard;
+    int reason;
+
+    if (shard != NULL && torc__runtime_is_stopping(shard->runtime))
+        torc__shard_stop(shard);
+    reason = torc__caller_reason();
+    return reason != 0 ? reason : -ESHUTDOWN;
+}
+
 /* On the own shard. A leaf may not suspend there either; but nothing is gained by watching. */
 static int call_here(torc_fiber_fn *body, void *arg)
 {
@@ -155,8 +172,10 @@ static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bo
     if (result == 0)
         result = torc__mailbox_push(callee, &call.request);
     if (result < 0)
-        return result;
+        return refused();
     (void)torc__parked_wait(&call.caller, interrupt_call);
+    if (call.cut_off)
+        return refused();
     if (call.was_interrupted && (call.result == -ECANCELED || call.result == -ETIME))
         return torc__caller_reason();
     return call.result;

@@ -3,10 +3,8 @@
  * parked.c - wait for other threads, and wake who waits.
  */
 #include "sync/parked.h"
+#include "base/futex.h"
 #include <errno.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 static void message_arrived(struct torc_message *message)
 {
@@ -31,33 +29,20 @@ int torc__caller_reason(void)
     return torc__shard != NULL ? torc__reason(torc__shard_of_fiber()) : 0;
 }
 
-static void wait_for_futex(atomic_uint *word)
-{
-    const int saved = errno;
-
-    while (atomic_load_explicit(word, memory_order_acquire) == 0)
-        (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-    errno = saved;
-}
-
 int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt)
 {
     if (parked->shard != NULL)
         return torc__wait(parked->shard, interrupt, parked);
-    wait_for_futex(&parked->woken);
+    while (atomic_load_explicit(&parked->woken, memory_order_acquire) == 0)
+        torc__futex_wait(&parked->woken, 0);
     return 0;
 }
 
 void torc__parked_wake(struct torc__parked *parked)
 {
     if (parked->shard == NULL) {
-        const int saved = errno;
-
-        /* Once it has read the word the thread goes on, so the call may name what is no futex any
-         * more. Then it wakes nobody, or somebody who looks again. */
         atomic_store_explicit(&parked->woken, 1, memory_order_release);
-        (void)syscall(SYS_futex, &parked->woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-        errno = saved;
+        torc__futex_wake(&parked->woken);
     } else if (parked->shard == torc__shard) {
         parked->message.run(&parked->message);
     } else {

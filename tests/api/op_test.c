@@ -434,6 +434,41 @@ FIBER_TEST(rule_14_a_feed_of_a_multishot_poll_ends_only_with_its_last_completion
     harness_close_pair(fds);
 }
 
+static int ready_fds[2];
+static unsigned ended_feeds;
+
+static void begin_again(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    (void)flags;
+    EXPECT_INT(more, ==, 0);
+    if (result == -ECANCELED)
+        ended_feeds++;
+    else
+        io_uring_prep_poll_add(torc_op_prepare_feed(op, begin_again), ready_fds[0], POLLIN);
+}
+
+static int leave_busy_feeds(void *arg)
+{
+    static struct torc_op feeds[3];
+
+    (void)arg;
+    for (int i = 0; i < 3; i++)
+        io_uring_prep_poll_add(torc_op_prepare_feed(&feeds[i], begin_again), ready_fds[0], POLLIN);
+    return 0;
+}
+
+/* There is always something to be read, so it never ends by itself. */
+TEST(a_shard_ends_although_feeds_begin_again_at_each_completion)
+{
+    harness_unix_pair(ready_fds);
+    harness_put(ready_fds[1], "x", 1);
+    for (unsigned i = 1; i <= 10; i++) {
+        EXPECT_INT(torc_run(leave_busy_feeds, NULL, NULL), ==, 0);
+        EXPECT_UINT(ended_feeds, ==, 3 * i);
+    }
+    harness_close_pair(ready_fds);
+}
+
 FIBER_TEST(a_multishot_operation_may_be_waited_for_like_any_other)
 {
     struct torc_scope scope;

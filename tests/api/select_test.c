@@ -197,6 +197,34 @@ FIBER_TEST(a_deadline_is_a_case)
     torc_event_finish(&event);
 }
 
+/* Neither of these fibers gives the loop a turn, in which it would read the clock. */
+FIBER_TEST(a_deadline_passes_while_a_fiber_tries_again_and_again)
+{
+    struct torc_case one = torc_case_deadline(torc_deadline(TORC_MILLISECOND));
+    int result;
+
+    do
+        result = torc_try_select(&one, 1);
+    while (result == -EAGAIN);
+    EXPECT_INT(result, ==, 0);
+}
+
+FIBER_TEST(a_deadline_passes_while_another_case_is_always_ready)
+{
+    struct torc_event event = {0};
+    struct torc_case cases[] = {
+        torc_case_event(&event),
+        torc_case_deadline(torc_deadline(TORC_MILLISECOND)),
+    };
+    int chosen;
+
+    torc_event_set(&event);
+    do
+        chosen = torc_select(cases, 2);
+    while (chosen == 0);
+    EXPECT_INT(chosen, ==, 1);
+}
+
 FIBER_TEST(zeroed_cases_are_never_ready)
 {
     struct torc_event event = {0};
@@ -444,4 +472,31 @@ FIBER_TEST(nothing_is_lost_between_a_channel_and_a_socket)
     EXPECT_UINT(got.by_channel, ==, sent.by_channel);
     EXPECT_UINT(got.by_socket + harness_drain(fds[0]), ==, sent.by_socket);
     harness_close_pair(fds);
+}
+
+/* ---- Several shards ---- */
+
+static uint64_t chosen_by_shard[2]; /* a bit for each choice between two */
+
+static int choose_again_and_again(void *arg)
+{
+    struct torc_event event = {0};
+    struct torc_case cases[] = {torc_case_event(&event), torc_case_event(&event)};
+    uint64_t chosen = 0;
+
+    (void)arg;
+    torc_event_set(&event);
+    for (unsigned i = 0; i < 64; i++)
+        chosen = chosen << 1 | (uint64_t)torc_select(cases, 2);
+    chosen_by_shard[torc_shard_index()] = chosen;
+    return 0;
+}
+
+TEST(shards_do_not_all_choose_alike)
+{
+    const struct torc_options options = {.shards = 2, .no_pin = true};
+
+    NEEDS_THREADS();
+    EXPECT_INT(harness_run_result(&options, choose_again_and_again, NULL), ==, 0);
+    EXPECT(chosen_by_shard[0] != chosen_by_shard[1]);
 }

@@ -66,6 +66,85 @@ FIBER_TEST(an_end_passes_on_what_it_wrote_before_it_waits_for_an_answer)
     close_pair(&pair);
 }
 
+/* More than the other end has room for: it will not take all before it has sent as much itself. */
+static int ask_at_length(void *arg)
+{
+    struct torc_stream *stream = arg;
+    char data[1000];
+
+    harness_pattern_fill(data, sizeof(data), 0);
+    EXPECT_INT(torc_stream_write(stream, data, sizeof(data), NULL), ==, 0);
+    memset(data, 0, sizeof(data));
+    EXPECT_INT(torc_stream_read_all(stream, data, sizeof(data), NULL), ==, 0);
+    harness_pattern_check(data, sizeof(data), 0);
+    return 0;
+}
+
+FIBER_TEST(two_ends_that_write_before_they_read_do_not_wait_for_each_other)
+{
+    struct torc_stream_pair pair;
+    struct torc_scope scope;
+
+    open_pair(&pair, 10);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, ask_at_length, &pair.ends[0]);
+    harness_spawn(&scope, ask_at_length, &pair.ends[1]);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    close_pair(&pair);
+}
+
+static int peek_for_a_moment(void *arg)
+{
+    struct torc_scope scope;
+    const void *data;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    EXPECT_INT(torc_stream_peek(arg, &data), ==, -ETIME);
+    (void)torc_scope_close(&scope);
+    return 0;
+}
+
+FIBER_TEST(what_leaves_while_nobody_waits_for_it_is_waited_for_by_flush)
+{
+    struct torc_stream_pair pair;
+    struct torc_scope scope;
+    char data[100];
+
+    open_pair(&pair, 10);
+    harness_pattern_fill(data, sizeof(data), 0);
+    EXPECT_INT(torc_stream_write(&pair.ends[0], data, sizeof(data), NULL), ==, 0);
+    (void)peek_for_a_moment(&pair.ends[0]); /* Ten bytes have left, and no more can. */
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    EXPECT_INT(torc_stream_flush(&pair.ends[0]), ==, -ETIME);
+    (void)torc_scope_close(&scope);
+    EXPECT_INT(torc_stream_write(&pair.ends[0], data, 0, NULL), ==, 0);
+    memset(data, 0, sizeof(data));
+    EXPECT_INT(torc_stream_read_all(&pair.ends[1], data, sizeof(data), NULL), ==, 0);
+    harness_pattern_check(data, sizeof(data), 0);
+    close_pair(&pair);
+}
+
+FIBER_TEST(a_stream_may_be_closed_while_what_it_has_collected_is_stuck)
+{
+    struct torc_stream_pair pair;
+    struct torc_scope scope;
+
+    open_pair(&pair, 10);
+    EXPECT_INT(torc_stream_write(&pair.ends[0], "0123456789abcdef", 16, NULL), ==, 0);
+    (void)peek_for_a_moment(&pair.ends[0]);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    EXPECT_INT(torc_stream_close(&pair.ends[0]), ==, -ETIME);
+    (void)torc_scope_close(&scope);
+    harness_expect_input(&pair.ends[1], "0123456789");
+    harness_expect_end(&pair.ends[1], 0);
+    EXPECT_INT(torc_stream_close(&pair.ends[1]), ==, 0);
+    torc_stream_pair_finish(&pair);
+    EXPECT_UINT(harness_fibers(), ==, 1);
+}
+
 #define PATTERN_TOTAL 30000u
 
 static int write_pattern(void *arg)
@@ -419,6 +498,25 @@ FIBER_TEST(a_transport_closed_in_a_cancelled_scope_drops_what_was_collected)
 
     torc_stream_open_transport(&stream, &odd_transport, &odd);
     EXPECT_INT(torc_stream_write(&stream, "uvw", 3, NULL), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_cancel(&scope);
+    EXPECT_INT(torc_stream_close(&stream), ==, -ECANCELED);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    EXPECT_UINT(odd.count, ==, 0);
+    EXPECT_INT(odd.closed, ==, 1);
+}
+
+FIBER_TEST(a_transport_closed_when_its_output_is_about_to_leave_drops_it)
+{
+    struct odd odd = {.text = "x", .room = 64};
+    struct torc_stream stream;
+    struct torc_scope scope;
+    const void *data;
+
+    torc_stream_open_transport(&stream, &odd_transport, &odd);
+    EXPECT_INT(torc_stream_write(&stream, "uvw", 3, NULL), ==, 0);
+    EXPECT_INT(torc_stream_peek(&stream, &data), ==, 1); /* There at once: nobody else ran. */
+    EXPECT_UINT(odd.count, ==, 0);
     torc_scope_open(&scope, 0);
     torc_scope_cancel(&scope);
     EXPECT_INT(torc_stream_close(&stream), ==, -ECANCELED);

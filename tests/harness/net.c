@@ -195,6 +195,15 @@ unsigned harness_raise_fd_limit(void)
     return harness_limit_fds(UINT_MAX);
 }
 
+void harness_leave_fds(unsigned count)
+{
+    unsigned limit = 0;
+
+    for (; count > 0; limit++)
+        count -= fcntl((int)limit, F_GETFD) < 0;
+    EXPECT_UINT(harness_limit_fds(limit), ==, limit);
+}
+
 /* 251 is prime, so the pattern does not repeat in step with any buffer's size. */
 static unsigned char pattern_byte(uint64_t position)
 {

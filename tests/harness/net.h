@@ -67,6 +67,9 @@ size_t harness_drain(int fd);
 unsigned harness_limit_fds(unsigned count);
 unsigned harness_raise_fd_limit(void);
 
+/* Let this process open `count` descriptors more, however many it has and whichever numbers. */
+void harness_leave_fds(unsigned count);
+
 /* The bytes of an endless stream from `offset` on, each of which depends on its position. */
 void harness_pattern_fill(void *data, size_t size, uint64_t offset);
 

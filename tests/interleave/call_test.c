@@ -25,8 +25,11 @@ static int then_step(int before)
 
 #include "harness/harness.h"
 
+#define CALLEE 1u
+
 _Thread_local struct torc__shard *torc__shard;
 
+static struct torc__shard here;      /* who runs: only its root scope's reason counts */
 static struct torc__mailbox mailbox; /* the callee's: only its address counts */
 
 /* In the arena. */
@@ -36,6 +39,7 @@ static struct world {
     unsigned posted;
     unsigned taken;
     bool closed;    /* The callee's mailbox is. */
+    bool stopped;   /* The callee's root scope is cancelled. */
     bool cancelled; /* The caller's scope is. */
     bool woken;     /* The caller is, and so the call is its own again. */
     bool over;      /* The call has returned. */
@@ -161,6 +165,17 @@ struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsig
     return NULL;
 }
 
+bool torc__runtime_is_stopping(struct torc__runtime *runtime)
+{
+    (void)runtime;
+    return false;
+}
+
+void torc__shard_stop(struct torc__shard *stopped)
+{
+    (void)stopped;
+}
+
 unsigned torc_shard_count(void)
 {
     return 2;
@@ -197,8 +212,8 @@ static int body(void *arg)
         return 7;
     interleave_step("body");
     take_messages();
-    world->body_cancelled = world->scope_cancelled;
-    return world->scope_cancelled ? -ECANCELED : 7;
+    world->body_cancelled = world->scope_cancelled || world->stopped;
+    return world->body_cancelled ? -ECANCELED : 7;
 }
 
 static bool has_something_to_do(void *arg)
@@ -221,10 +236,11 @@ static void serve(void)
     }
 }
 
-/* The shard ends: it takes no more messages, but runs what it has. */
+/* The shard ends: its fibers are cancelled, it takes no more messages, but runs what it has. */
 static void serve_and_end(void)
 {
     take_messages();
+    world->stopped = true;
     interleave_step("close");
     world->closed = true;
     serve();
@@ -235,6 +251,12 @@ static void serve_and_end(void)
 static void set_up(void)
 {
     world = interleave_alloc(sizeof(*world));
+    torc__shard = &here;
+}
+
+static void become(unsigned thread)
+{
+    here.root._reason = thread == CALLEE && world->stopped ? -ECANCELED : 0;
 }
 
 static void set_up_leaf(void)
@@ -280,15 +302,16 @@ static void outcome_is_consistent(void)
     else if (world->result == -ECANCELED)
         INTERLEAVE_EXPECT(!world->body_ran || world->body_cancelled);
     else
-        INTERLEAVE_EXPECT(world->result == -ESHUTDOWN && !was_sent);
+        INTERLEAVE_EXPECT(world->result == -ESHUTDOWN && world->stopped &&
+                          (!was_sent || world->body_cancelled));
 }
 
 static const struct interleave_model calling = {
-    set_up, {call_it, serve, cancel}, NULL, outcome_is_consistent, 0};
+    set_up, {call_it, serve, cancel}, become, outcome_is_consistent, 0};
 static const struct interleave_model asking = {
-    set_up_leaf, {call_it, serve, cancel}, NULL, outcome_is_consistent, 0};
+    set_up_leaf, {call_it, serve, cancel}, become, outcome_is_consistent, 0};
 static const struct interleave_model calling_at_the_end = {
-    set_up, {call_it, serve_and_end, cancel}, NULL, outcome_is_consistent, 0};
+    set_up, {call_it, serve_and_end, cancel}, become, outcome_is_consistent, 0};
 
 TEST(a_call_that_is_cancelled_at_any_time_ends_once)
 {

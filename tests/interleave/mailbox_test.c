@@ -8,9 +8,12 @@
 #include "interleave/interleave.h"
 
 #include "base/compiler.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#define torc__cpu_relax()          interleave_relax()
+#define BASE_FUTEX_H /* That of this file stands below. */
+static void torc__futex_wait(atomic_uint *word, unsigned value);
+static void torc__futex_wake(atomic_uint *word);
 #define aligned_alloc(align, size) interleave_alloc(size)
 #define free(memory)               ((void)(memory))
 #include "shard/mailbox.c"
@@ -33,6 +36,7 @@ static struct world {
     unsigned wakes;         /* wake-ups that have reached the owner */
     unsigned pending;       /* those in the sending shard's ring, which leave when its loop turns */
     bool gone;              /* The owner's driver is. */
+    bool asleep;            /* The owner is, until the futex is woken. */
     unsigned char order[4]; /* in which messages were received */
 } * world;
 
@@ -52,6 +56,30 @@ static void count_wake(struct torc__driver *driver, struct torc__driver *from)
 static const struct torc__driver_ops ops = {.name = "model", .wake = count_wake};
 static struct torc__driver drivers[2] = {{.ops = &ops}, {.ops = &ops}};
 static struct torc__shard shards[2] = {{.driver = &drivers[0]}, {.driver = &drivers[1]}};
+
+/* ---- The futex, of which only the owner waits ---- */
+
+static bool is_not_asleep(void *arg)
+{
+    (void)arg;
+    return !world->asleep;
+}
+
+static void torc__futex_wait(atomic_uint *word, unsigned value)
+{
+    interleave_step("futex wait");
+    if (*word != value)
+        return;
+    world->asleep = true;
+    interleave_block_until(is_not_asleep, NULL);
+}
+
+static void torc__futex_wake(atomic_uint *word)
+{
+    (void)word;
+    interleave_step("futex wake");
+    world->asleep = false;
+}
 
 static void become(unsigned thread)
 {
@@ -272,7 +300,17 @@ TEST(a_close_that_does_not_wait_for_wakers_is_found)
     interleave_finds(&closing, (struct interleave_mutation){
                                    .function = "torc__mailbox_close",
                                    .effect = INTERLEAVE_ANSWER,
-                                   .value = 0,
+                                   .value = MAILBOX_AWAITED,
                                    .threads = 1u << OWNER,
+                               });
+}
+
+TEST(a_sender_that_does_not_say_that_it_may_wake_the_shard_is_found)
+{
+    interleave_finds(&closing, (struct interleave_mutation){
+                                   .function = "torc__mailbox_push",
+                                   .effect = INTERLEAVE_ANSWER_CHANGE,
+                                   .value = 0,
+                                   .threads = 1u << THREAD,
                                });
 }

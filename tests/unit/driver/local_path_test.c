@@ -219,3 +219,32 @@ TEST(a_path_of_full_length_can_be_taken_over_and_freed)
     EXPECT_INT(free_path(&place), ==, 0);
     EXPECT_MSG(rmdir(place.folder) == 0, "errno %d", errno);
 }
+
+/* There is room for the name of the socket, but not for a longer one beside it. */
+TEST(a_path_in_a_directory_with_a_long_path_can_be_taken_over_too)
+{
+    struct place place;
+    char folder[sizeof(place.address.sun_path)];
+    size_t length;
+    int fd;
+
+    open_place(&place);
+    length = sizeof(place.address.sun_path) - 2 - harness_is_valgrind();
+    memset(folder, 'd', sizeof(folder));
+    memcpy(folder, place.folder, strlen(place.folder));
+    folder[strlen(place.folder)] = '/';
+    folder[length] = '\0';
+    EXPECT_INT(mkdir(folder, 0700), ==, 0);
+    memset(place.address.sun_path, 0, sizeof(place.address.sun_path));
+    memcpy(place.address.sun_path, folder, length);
+    memcpy(place.address.sun_path + length, "/s", 2);
+    for (int i = 0; i < 2; i++) {
+        fd = new_socket(SOCK_STREAM);
+        EXPECT_INT(bind_to(fd, &place, 0600), ==, 0);
+        EXPECT_INT(free_path(&place), ==, -EADDRINUSE);
+        close(fd);
+    }
+    EXPECT_INT(free_path(&place), ==, 0);
+    EXPECT_MSG(rmdir(folder) == 0, "errno %d", errno);
+    EXPECT_MSG(rmdir(place.folder) == 0, "errno %d", errno);
+}

@@ -8,13 +8,17 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+/* Nobody else is likely to be that. */
+#define LONELY_USER (1963140287u + (unsigned)getpid())
 
 static int init(struct torc__ring *ring, unsigned entries, unsigned completions, unsigned flags)
 {
     const struct torc__ring_shape shape = {
         .entries = entries, .completion_entries = completions, .setup_flags = flags};
 
-    return torc__ring_init(ring, &shape);
+    return torc__ring_init_patiently(ring, &shape);
 }
 
 static void submit_nop(struct torc__ring *ring, uint64_t user_data)
@@ -80,6 +84,45 @@ TEST(sizes_that_are_no_power_of_two_are_rounded_up)
     EXPECT_UINT(ring.sq_mask, ==, 511);
     EXPECT_UINT(ring.cq_mask, ==, 8191);
     torc__ring_finish(&ring);
+}
+
+/* What a user may lock is told by all of his processes, so this one becomes another user. */
+static bool limit_memory(size_t size)
+{
+    const struct rlimit limit = {size, size};
+
+    EXPECT_INT(setrlimit(RLIMIT_MEMLOCK, &limit), ==, 0);
+    return setuid(LONELY_USER) == 0;
+}
+
+/* The kernel takes the rings apart after close(2) has returned. */
+TEST(the_memory_of_rings_that_were_closed_is_waited_for)
+{
+    struct torc__ring ring;
+
+    if (!limit_memory(1024 * 1024))
+        SKIP("only root can become a user without other processes");
+    for (unsigned i = 0; i < harness_scaled(300); i++) {
+        EXPECT_INT(init(&ring, 1024, 8192, 0), ==, 0);
+        torc__ring_finish(&ring);
+    }
+}
+
+TEST(what_does_not_fit_into_the_memory_that_may_be_locked_is_refused_in_the_end)
+{
+    struct torc__ring held;
+    struct torc__ring ring;
+    int result;
+
+    if (!limit_memory(256 * 1024))
+        SKIP("only root can become a user without other processes");
+    EXPECT_INT(init(&held, 64, 128, 0), ==, 0);
+    result = init(&ring, 1024, 8192, 0);
+    if (result == 0)
+        torc__ring_finish(&ring); /* Kernels from 5.12 to 6.12 do not count it. */
+    else
+        EXPECT_INT(result, ==, -ENOMEM);
+    torc__ring_finish(&held);
 }
 
 TEST(a_registered_ring_is_entered_by_its_index)

@@ -75,9 +75,9 @@ static void describe_two_nodes(void)
     }
 }
 
-static cpu_set_t set_of(const char *list)
+static struct torc__cpu_set set_of(const char *list)
 {
-    cpu_set_t set;
+    struct torc__cpu_set set;
 
     EXPECT(torc__placement_parse(list, &set));
     return set;
@@ -85,24 +85,24 @@ static cpu_set_t set_of(const char *list)
 
 static void expect_filtered(const struct torc_options *options, const char *from, const char *to)
 {
-    cpu_set_t set = set_of(from);
-    const cpu_set_t expected = set_of(to);
+    struct torc__cpu_set set = set_of(from);
+    const struct torc__cpu_set expected = set_of(to);
 
-    EXPECT_INT(torc__placement_filter(options, root, &set), ==, CPU_COUNT(&expected));
-    EXPECT(CPU_EQUAL(&set, &expected));
+    EXPECT_INT(torc__placement_filter(options, root, &set), ==, torc__cpus_count(&expected));
+    EXPECT(memcmp(&set, &expected, sizeof(set)) == 0);
 }
 
 /* ---- Tests ---- */
 
 TEST(lists_of_cpus_are_read_as_the_kernel_writes_them)
 {
-    cpu_set_t set;
+    struct torc__cpu_set set;
 
     EXPECT(torc__placement_parse("0-3,8,10-11\n", &set));
-    EXPECT_INT(CPU_COUNT(&set), ==, 7);
-    EXPECT(CPU_ISSET(8, &set) && CPU_ISSET(11, &set) && !CPU_ISSET(9, &set));
+    EXPECT_INT(torc__cpus_count(&set), ==, 7);
+    EXPECT(torc__cpus_have(&set, 8) && torc__cpus_have(&set, 11) && !torc__cpus_have(&set, 9));
     EXPECT(torc__placement_parse("\n", &set)); /* A node that has memory only. */
-    EXPECT_INT(CPU_COUNT(&set), ==, 0);
+    EXPECT_INT(torc__cpus_count(&set), ==, 0);
     EXPECT(!torc__placement_parse("3-1", &set));
     EXPECT(!torc__placement_parse("1,x", &set));
     EXPECT(!torc__placement_parse("99999999", &set));
@@ -128,7 +128,7 @@ TEST(only_cpus_of_the_nodes_are_kept)
     const struct torc_options both = {.numa_nodes = 3};
     const struct torc_options cores = {.numa_nodes = 1, .placement = TORC_PLACE_CORES};
     const struct torc_options third = {.numa_nodes = 1u << 2};
-    cpu_set_t set = set_of("0-7");
+    struct torc__cpu_set set = set_of("0-7");
 
     begin_machine();
     describe_two_nodes();
@@ -142,11 +142,23 @@ TEST(only_cpus_of_the_nodes_are_kept)
     end_machine();
 }
 
+TEST(cpus_beyond_the_thousandth_are_cpus_as_well)
+{
+    const struct torc_options cores = {.placement = TORC_PLACE_CORES};
+    struct torc__cpu_set set;
+
+    begin_machine();
+    describe("cpu/cpu1500/topology/thread_siblings_list", "1500,5500\n");
+    expect_filtered(&cores, "0,1500,5500,8191", "0,1500,8191");
+    EXPECT(!torc__placement_parse("8192", &set));
+    end_machine();
+}
+
 TEST(what_the_kernel_does_not_tell_does_not_restrict)
 {
     const struct torc_options first = {.numa_nodes = 1, .placement = TORC_PLACE_CORES};
     const struct torc_options second = {.numa_nodes = 2};
-    cpu_set_t set = set_of("0-3");
+    struct torc__cpu_set set = set_of("0-3");
 
     begin_machine();
     expect_filtered(&first, "0-3", "0-3"); /* A kernel without NUMA has one node. */
@@ -158,10 +170,10 @@ TEST(this_machine_has_a_core_and_a_node)
 {
     const struct torc_options options = {.numa_nodes = UINT64_MAX >> 63,
                                          .placement = TORC_PLACE_CORES};
-    cpu_set_t set;
+    struct torc__cpu_set set;
     int count;
 
-    EXPECT_INT(sched_getaffinity(0, sizeof(set), &set), ==, 0);
+    EXPECT_INT(torc__cpus_of_thread(&set), ==, 0);
     count = torc__placement_filter(&options, PLACEMENT_SYSFS, &set);
     if (count == -EINVAL)
         SKIP("this process may not use node 0");

@@ -56,7 +56,8 @@ have()
     libuv1-dev) pkg-config --exists libuv ;;
     libc-ares-dev) pkg-config --exists 'libcares >= 1.18' ;;
     check) pkg-config --exists check ;;
-    systemtap-sdt-dev) compgen -G '/usr/include/sys/sdt.h' || compgen -G '/usr/include/*/sys/sdt.h' ;;
+    systemtap-sdt-dev) compgen -G '/usr/include/sys/sdt.h' ||
+        compgen -G '/usr/include/*/sys/sdt.h' ;;
     redis-tools) has_commands redis-cli redis-benchmark redis-check-rdb ;; # The last is the server.
     qemu-user) has_commands qemu-aarch64 qemu-riscv64 ;;
     "gcc-$(uname -m)-linux-gnu") true ;;

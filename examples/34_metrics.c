@@ -56,5 +56,5 @@ static int serve(void *alone)
 int main(int argc, char **argv)
 {
     return torc_address_parse(argc > 1 ? argv[1] : "127.0.0.1:0", &address) < 0 ||
-           torc_run(serve, argc > 1 ? NULL : "", NULL) < 0;
+           torc_run(serve, argc > 1 ? NULL : &address, NULL) < 0;
 }

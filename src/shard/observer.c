@@ -94,12 +94,14 @@ static void answer(struct torc__observer *observer, uint64_t now_ns)
 {
     struct torc__page *page = observer->page;
     const uint32_t asked = atomic_load(&page->asked);
-    const uint32_t command = atomic_exchange(&page->command, PAGE_NOTHING);
+    uint32_t command;
 
     if (asked == observer->taken)
         return;
     observer->taken = asked;
-    atomic_store(&page->command_result, obey(observer, command, now_ns));
+    command = atomic_exchange(&page->command, PAGE_NOTHING);
+    if (command != PAGE_NOTHING)
+        atomic_store(&page->command_result, obey(observer, command, now_ns));
     if (!is_watched(observer, now_ns))
         torc__sample_begin(observer);
     observer->watched_until_ns = now_ns + WATCHED_NS;

@@ -43,7 +43,6 @@ struct torc__stall_answer {
 struct torc__observed {
     struct torc__observer *observer;
     struct torc__shard *shard; /* NULL before it is attached, and after */
-    pthread_t thread;
     pid_t tid;
     /* Stalls: */
     uint64_t beat;         /* the shard's counters of switches and rounds ... */
@@ -81,7 +80,6 @@ struct torc__observer {
     size_t page_size;
     int page_fd; /* -1: the memory is no memfd, so tools do not find it */
     pthread_t thread;
-    bool has_thread;
     atomic_bool stopping;
     uint64_t stall_ns;     /* TORC_FOREVER: none are looked for */
     pthread_mutex_t mutex; /* of all below: the thread's, but between its looks */
@@ -89,7 +87,6 @@ struct torc__observer {
     uint64_t quiet_beat;       /* the sum of all shards' beats when `parked` was set */
     uint64_t watched_until_ns; /* Somebody looks, so names are sampled. */
     uint32_t taken;            /* the last `asked` that was answered */
-    uint64_t sampled_ns;
     struct torc__sampled names[PAGE_NAMES];
     unsigned name_count;
     uint64_t report_credit_ns; /* see stall.c */

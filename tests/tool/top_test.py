@@ -13,6 +13,7 @@ import subprocess
 import termios
 import time
 
+import seccomp_test
 import tool
 
 ESCAPES = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
@@ -208,6 +209,12 @@ class Top(tool.TestCase):
         self.assert_fails(tool.torc("top", "-1"), 2)
         self.assert_fails(tool.torc("top", "1", "2"), 2)
         self.assert_fails(tool.torc("top", "1", "--interval", "1ms"), 2)
+
+    def test_names_are_seen_in_a_container_that_denies_reading_memory(self):
+        with tool.Echo(preexec=seccomp_test.under_the_filter()) as echo:
+            result = tool.torc("top", echo.process.pid, "--once", "--json", "--interval", "50ms")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("accept", [name["name"] for name in json.loads(result.stdout)["names"]])
 
     def test_somebody_elses_process_is_not_looked_into(self):
         if os.getuid() != 0:

@@ -270,9 +270,13 @@ void torc__fork_watch(void);
 
 /* ---- fault.c ---- */
 
-/* Catch faults of fibers: once per process, and a signal stack for each thread. */
-void torc__fault_catch(void **ret_signal_stack);
-void torc__fault_release(void *signal_stack);
+/* Catch faults of fibers, and no longer; counted. */
+void torc__fault_catch(void);
+void torc__fault_release(void);
+
+/* A stack of its own for the calling thread's signal handlers; NULL if it had one, or has none. */
+void *torc__signal_stack_make(void);
+void torc__signal_stack_free(void *signal_stack);
 
 /* What runs here, for messages: "fiber 12 "name" of shard 0". */
 void torc__describe_running(char *text, int size);

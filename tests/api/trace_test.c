@@ -194,6 +194,38 @@ TEST(all_shards_are_recorded)
     harness_run_with(&options, record_all, NULL);
 }
 
+/* ---- Stalls ---- */
+
+static int stall_and_record(void *arg)
+{
+    struct torc_stats stats;
+
+    (void)arg;
+    EXPECT_INT(torc_trace_start(0), ==, 0);
+    do
+        torc_stats(&stats);
+    while (stats.stalls == 0);
+    /* How long it was is known when it has been seen to be over. */
+    for (text = NULL; text == NULL || strstr(text, "\"name\":\"stall\",\"ts\":") == NULL;) {
+        free(text);
+        EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
+        read_trace();
+    }
+    expect_part(",\"args\":{\"us\":");
+    drop_trace();
+    return 0;
+}
+
+TEST(stalls_are_marked)
+{
+    const struct torc_options options = {.stall_ns = 2 * TORC_MILLISECOND};
+
+    NEEDS_THREADS();
+    harness_run_with(&options, stall_and_record, NULL);
+}
+
+/* ---- Ends ---- */
+
 static int leave_it_on(void *arg)
 {
     (void)arg;

@@ -125,32 +125,40 @@ static void read_process_name(struct top *top)
     }
 }
 
-static int run(struct torc_view *view, pid_t pid, const struct top_options *options)
+static int run(struct torc_view *view, struct top *top, const struct top_options *options)
 {
     const bool screen = !options->json && !options->once && terminal_is_there();
+    const int result = take_moment(view, &top->now);
+    int status;
+
+    if (result < 0)
+        return look_failed("torc top", top->pid, result);
+    terminal_open(screen);
+    status = watch(view, top, options);
+    terminal_close();
+    if (status >= 0)
+        return status;
+    fprintf(stderr, "torc top: process %d has ended\n", top->pid);
+    return options->once ? CLI_FAILED : 0;
+}
+
+static int run_on(struct torc_view *view, pid_t pid, const struct top_options *options)
+{
     struct top top = {
         .pid = pid,
         .driver = torc_view_driver(view),
         .shard_count = torc_view_shard_count(view),
     };
     int status;
-    int result;
 
     read_process_name(&top);
-    if (!moment_init(&top.before, top.shard_count) || !moment_init(&top.now, top.shard_count))
-        return cli_failed("torc top", "no memory");
-    result = take_moment(view, &top.now);
-    if (result < 0)
-        return look_failed("torc top", pid, result);
-    terminal_open(screen);
-    status = watch(view, &top, options);
-    terminal_close();
+    if (moment_init(&top.before, top.shard_count) && moment_init(&top.now, top.shard_count))
+        status = run(view, &top, options);
+    else
+        status = cli_failed("torc top", "no memory");
     free(top.before.shards);
     free(top.now.shards);
-    if (status >= 0)
-        return status;
-    fprintf(stderr, "torc top: process %d has ended\n", pid);
-    return options->once ? CLI_FAILED : 0;
+    return status;
 }
 
 int command_top(int argc, char **argv)
@@ -190,7 +198,7 @@ int command_top(int argc, char **argv)
     status = look_open(command.name, pid, (unsigned)options.number, &view);
     if (status >= 0)
         return status;
-    status = run(view, pid, &options);
+    status = run_on(view, pid, &options);
     torc_view_close(view);
     return status;
 }

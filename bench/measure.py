@@ -94,15 +94,17 @@ def wait_until(condition, timeout_s, step_s=0.001):
 
 
 def child_on(cpu):
-    """For preexec_fn: the child is pinned to a CPU, and ends when we do, however that is."""
+    """For preexec_fn: the child is pinned to a CPU unless that is None, and ends when we do,
+    however that is."""
     def prepare():
-        os.sched_setaffinity(0, {cpu})
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     return prepare
 
 
 class Server:
-    """A running server, pinned to one CPU."""
+    """A running server, pinned to one CPU as a rule."""
 
     def __init__(self, name, config, traced=False):
         self.name = name
@@ -326,7 +328,7 @@ def add_sample_options(parser, rounds, seconds):
 def check_config(config):
     programs.choose(config)
     cpus = os.sched_getaffinity(0)
-    if not {config.server_cpu, config.client_cpu} <= cpus:
+    if not {config.server_cpu, config.client_cpu} - {None} <= cpus:
         raise BenchError(f"this process may use only the CPUs {sorted(cpus)}")
     raise_file_limit()
 

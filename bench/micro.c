@@ -5,8 +5,8 @@
  *     micro [--json] [--list] [--million] [NAME...]
  *
  * Without names all are measured, in about half a minute. Pin it to one CPU (`taskset -c 0`) for
- * steady figures; `wake` and `answer` put their second thread on another CPU by themselves. Prints
- * a table, or with --json one object per line.
+ * steady figures; `wake`, `answer` and `shards` put their second thread on another CPU by
+ * themselves. Prints a table, or with --json one object per line.
  */
 #include "micro.h"
 #include <stdio.h>
@@ -30,6 +30,8 @@ static const struct measurement measurements[] = {
     {"memory", "resident memory of a parked fiber", micro_memory},
     {"wake", "wake a fiber from another thread", micro_wake},
     {"answer", "a question to another shard and the answer, through two mailboxes", micro_answer},
+    {"sync", "channels, selects and locks among fibers of one shard", micro_sync},
+    {"shards", "calls, messages and shared channels between two shards that poll", micro_shards},
     {"idle", "what does a shard do that has nothing to do", micro_idle},
     {"nop", "an operation that does nothing, beside the same on a bare ring", micro_nop},
 };

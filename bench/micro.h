@@ -33,6 +33,8 @@ void micro_sleepers(void);
 void micro_memory(void);
 void micro_wake(void);
 void micro_answer(void);
+void micro_sync(void);
+void micro_shards(void);
 void micro_idle(void);
 void micro_nop(void);
 

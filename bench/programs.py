@@ -71,16 +71,17 @@ def lacks_driver(driver):
     return lacks
 
 
-def torc_echo(*options, listen="127.0.0.1:0", **more):
+def torc_echo(*options, listen="127.0.0.1:0", shards=1, **more):
     """torc's own server. It sleeps at once, as the others do, where the options do not say else."""
     if "--busy-poll" not in options:
         options = ("--busy-poll", "off", *options)
-    return Program("torc", "echo", "--listen", listen, "--shards", "1", *options, **more)
+    return Program("torc", "echo", "--listen", listen, "--shards", str(shards), *options, **more)
 
 
 # TCP servers. Each listens on a port of its choice, and says which.
 TCP = {
     "torc": torc_echo(),
+    "torc-2": torc_echo(shards=2),
     "torc-poll": torc_echo("--busy-poll", "adaptive"),
     "torc-epoll": torc_echo(env={"TORC_DRIVER": "epoll"}, lacks=lacks_driver("epoll")),
     "torc-stream": torc_echo("--mode", "stream", lacks=lacks_mode("stream")),

@@ -34,6 +34,7 @@ measure unix --connections 100 --size 64,16384 --depth 1 --no-syscalls --name qu
 measure udp --connections 10 --no-syscalls --name quick-udp
 measure accept --name quick-accept
 measure files --file-mib 256 --cases cached,direct,sequential --name quick-files
+measure shards --size 64 --name quick-shards
 if command -v redis-benchmark >/dev/null; then measure kv --name quick-kv; fi
 measure idle --connections 2000 --seconds 2 --rounds 1 --name quick-idle
 

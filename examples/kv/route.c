@@ -3,18 +3,17 @@
  * route.c - requests to the shards that own their keys, and the answers in order.
  *
  * Of the requests that a client sent in one go, all that concerns another shard's keys makes one
- * errand there: a message, in which that shard's loop runs all of them, one after the other, and
- * which it sends back. Errands to several shards are under way at the same time; the connection's
- * fiber waits for all, then writes the answers in the order of the requests, and only now does what
- * its own shard is asked. Requests and answers stay in the memory of the connection.
+ * errand there: that shard's loop runs all of them, one after the other, while the client's fiber
+ * waits. Errands to several shards are under way at the same time. Then the answers are put in
+ * their order, and only now is done what the own shard is asked.
  *
- *     GET a; SET b 1; MGET c d          parts     errands
+ *     GET a; SET b 1; MGET c d          calls     errands
  *                                       GET a     shard 0: GET a, GET d
  *                                       SET b 1   shard 1: SET b 1, GET c
  *                                       GET c
  *                                       GET d
  *
- * With one shard there are no parts: every request is answered when it is read.
+ * What the own shard is asked while nothing waits is done at once: with one shard, everything.
  */
 #include "kv.h"
 #include <errno.h>
@@ -22,16 +21,13 @@
 #include <string.h>
 
 #define SLOT_COUNT 16384u
-#define BATCH_MAX  256u                /* parts */
-#define WRITE_AT   ((size_t)64 * 1024) /* bytes of answers */
+#define BATCH_MAX  256u                /* calls */
+#define LARGE      ((size_t)64 * 1024) /* bytes of answers that are written before there are more */
 
-struct errand {
-    struct torc_message message; /* First: what arrives is found by it. */
-    struct connection *connection;
-    struct shard *shard;
-    struct part *first;
-    struct part **last;
-    struct reply reply;
+/* Calls that wait, and where others answer them. */
+struct batch {
+    struct call calls[BATCH_MAX];
+    struct reply replies[BATCH_MAX];
 };
 
 /* ---- Whose key it is ---- */
@@ -39,10 +35,9 @@ struct errand {
 /* CRC-16/XMODEM, four bits at a time. */
 static unsigned crc16(struct slice bytes)
 {
-    static const uint16_t table[16] = {
-        0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
-        0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef,
-    };
+    static const uint16_t table[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5,
+                                       0x60c6, 0x70e7, 0x8108, 0x9129, 0xa14a, 0xb16b,
+                                       0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
     unsigned crc = 0;
 
     for (size_t i = 0; i < bytes.length; i++) {
@@ -55,324 +50,223 @@ static unsigned crc16(struct slice bytes)
 }
 
 /* Of a key with a {tag} only that counts, so that one may put keys on the same shard. */
-static struct slice tag_of(struct slice key)
-{
-    const char *open = memchr(key.at, '{', key.length);
-    const char *close;
-
-    if (open == NULL)
-        return key;
-    close = memchr(open, '}', (size_t)(key.at + key.length - open));
-    if (close == NULL || close == open + 1)
-        return key;
-    return (struct slice){open + 1, (size_t)(close - open - 1)};
-}
-
 static unsigned owner_of(const struct server *server, struct slice key)
 {
+    const char *const end = key.at + key.length;
+    const char *open;
+    const char *close;
+
     if (server->shard_count == 1)
         return 0;
-    return crc16(tag_of(key)) % SLOT_COUNT * server->shard_count / SLOT_COUNT;
+    open = memchr(key.at, '{', key.length);
+    close = open != NULL ? memchr(open, '}', (size_t)(end - open)) : NULL;
+    if (close != NULL && close > open + 1)
+        key = (struct slice){open + 1, (size_t)(close - open - 1)};
+    return crc16(key) % SLOT_COUNT * (unsigned)server->shard_count / SLOT_COUNT;
 }
 
-/* ---- Answers ---- */
+/* ---- Calls ---- */
 
-/* What precedes the answer of the first of `keys` parts. */
-static void begin_answer(const struct command *command, unsigned keys, struct reply *reply)
+static inline void run(struct call *call, struct shard *shard)
 {
-    if (keys > 0 && command->answer == ANSWER_LIST)
-        reply_array(reply, keys);
+    call->shard = shard;
+    call->number = 0;
+    call->said = call->command->run(call);
 }
 
-/* A part is in the reply: add what follows the last of an answer; write all if it is much. */
-static int end_answer(struct connection *connection, const struct command *command, bool is_last)
+/* What all parts of a request say together. */
+static void conclude(struct client *client, char kind)
 {
-    struct reply *reply = &connection->reply;
+    struct reply *reply = &client->reply;
+    const char *said = client->said;
 
-    if (is_last && command->answer == ANSWER_SUM) {
-        reply_integer(reply, reply->number);
-        reply->number = 0;
-    } else if (is_last && command->answer == ANSWER_OK) {
-        reply_ok(reply);
+    if (said != NULL && (said[0] == '+' || said[0] == '-')) {
+        reply_string(reply, said);
+        reply_string(reply, "\r\n");
+    } else if (said != NULL) {
+        (void)reply_error(reply, "%s", said);
+    } else if (kind == ':') {
+        reply_number(reply, ':', client->sum);
+    } else if (kind == '$') {
+        reply_text(reply, &client->text);
     }
-    if (reply->text == NULL && reply->used < WRITE_AT)
-        return 0;
-    return connection_write(connection);
+    client->said = NULL;
+    client->sum = 0;
 }
 
-/* ---- Errands ---- */
-
-/* The answer of another shard becomes ours. */
-static void take_answer(const struct errand *errand, struct part *part, struct reply *reply)
+/* A call on the own shard, or the answer of another; all is written if it is much. */
+static int answer(struct client *client, struct call *call)
 {
-    reply_raw(reply, errand->reply.bytes + part->answer_at, part->answer_length);
-    reply->text = part->text;
-    part->text = NULL;
-    reply->number += part->number;
-    reply->failed |= errand->reply.failed;
-}
+    const char kind = call->command->answer;
+    struct reply *reply = kind == '$' ? &client->text : &client->reply;
 
-/* On the connection's shard. */
-static void errand_returned(struct torc_message *message)
-{
-    struct connection *connection = ((struct errand *)(void *)message)->connection;
-
-    if (--connection->underway == 0)
-        torc_event_set(&connection->answered);
-}
-
-/* On the shard that owns the keys. */
-static void errand_arrived(struct torc_message *message)
-{
-    struct errand *errand = (struct errand *)(void *)message;
-    struct reply *reply = &errand->reply;
-
-    for (struct part *part = errand->first; part != NULL; part = part->next) {
-        part->answer_at = reply->used;
-        part->command->run(errand->shard, &part->args, reply);
-        part->answer_length = reply->used - part->answer_at;
-        part->text = reply->text;
-        part->number = reply->number;
-        reply->text = NULL;
-        reply->number = 0;
+    if (kind == '*' && call->part == 0)
+        reply_number(reply, '*', call->parts);
+    if (call->is_done) {
+        reply_raw(reply, call->reply->bytes, call->reply->used);
+        reply->failed |= call->reply->failed;
+        reply_reset(call->reply);
+    } else {
+        call->reply = reply;
+        run(call, client->shard);
     }
-    message->run = errand_returned;
-    /* The connection's fiber waits for this, so its shard takes messages. */
-    if (torc_shard_post(errand->connection->shard->index, message) < 0)
-        abort();
+    client->said = client->said != NULL ? client->said : call->said;
+    client->sum += call->number;
+    if (call->part + 1 == call->parts)
+        conclude(client, kind);
+    return client->reply.used < LARGE ? 0 : client_write(client);
 }
 
-/* Give every part that is another shard's to the errand there. */
-static void sort_parts(struct connection *connection)
+/* On another shard: do what waits for it, from this call on. When that is much, not all. */
+static int run_errand(void *arg)
 {
-    const unsigned own = connection->shard->index;
+    struct call *call = arg;
+    struct client *client = call->client;
+    const struct call *end = client->batch->calls + client->call_count;
+    const unsigned owner = call->owner;
+    size_t said = 0;
 
-    for (unsigned i = 0; i < connection->part_count; i++) {
-        struct part *part = &connection->parts[i];
-        struct errand *errand = &connection->errands[part->shard];
-
-        part->args.spans = connection->parser.spans + part->first_span;
-        if (part->shard == own)
+    for (; call < end && said < LARGE; call++) {
+        if (call->owner != owner || call->is_done)
             continue;
-        *errand->last = part;
-        errand->last = &part->next;
-    }
-}
-
-/* Have all errands done. A scope's reason does not end the wait: others have our memory. */
-static int run_errands(struct connection *connection)
-{
-    const unsigned count = connection->shard->server->shard_count;
-    struct torc_scope shield;
-    int result = 0;
-
-    torc_event_clear(&connection->answered);
-    for (unsigned i = 0; i < count && result == 0; i++) {
-        struct errand *errand = &connection->errands[i];
-
-        if (errand->first == NULL)
-            continue;
-        errand->reply.protocol = connection->reply.protocol;
-        errand->message.run = errand_arrived;
-        result = torc_shard_post(i, &errand->message);
-        connection->underway += result == 0;
-    }
-    torc_scope_open(&shield, TORC_SHIELD);
-    if (connection->underway > 0)
-        result = torc_event_wait(&connection->answered) < 0 ? -ECANCELED : result;
-    (void)torc_scope_close(&shield);
-    return result;
-}
-
-static int answer_parts(struct connection *connection)
-{
-    struct shard *here = connection->shard;
-    int result = 0;
-
-    for (unsigned i = 0; i < connection->part_count && result == 0; i++) {
-        struct part *part = &connection->parts[i];
-
-        begin_answer(part->command, part->keys, &connection->reply);
-        if (part->shard == here->index) {
-            part->command->run(here, &part->args, &connection->reply);
-        } else {
-            take_answer(&connection->errands[part->shard], part, &connection->reply);
-        }
-        result = end_answer(connection, part->command, part->is_last);
-    }
-    return result;
-}
-
-static void errand_reset(struct errand *errand)
-{
-    errand->first = NULL;
-    errand->last = &errand->first;
-    errand->reply.used = 0;
-    if (errand->reply.room > TEXT_LARGE)
-        reply_finish(&errand->reply);
-}
-
-int route_batch(struct connection *connection)
-{
-    int result;
-
-    if (connection->part_count == 0)
-        return 0;
-    sort_parts(connection);
-    result = run_errands(connection);
-    if (result == 0)
-        result = answer_parts(connection);
-    for (unsigned i = 0; i < connection->part_count; i++)
-        text_release(connection->parts[i].text); /* Of those that could not be written. */
-    for (unsigned i = 0; i < connection->shard->server->shard_count; i++)
-        errand_reset(&connection->errands[i]);
-    connection->part_count = 0;
-    return result;
-}
-
-static int make_errands(struct connection *connection)
-{
-    struct server *server = connection->shard->server;
-
-    connection->parts = malloc(BATCH_MAX * sizeof(*connection->parts));
-    connection->errands = calloc(server->shard_count, sizeof(*connection->errands));
-    if (connection->parts == NULL || connection->errands == NULL)
-        return -ENOMEM;
-    for (unsigned i = 0; i < server->shard_count; i++) {
-        connection->errands[i].connection = connection;
-        connection->errands[i].shard = &server->shards[i];
-        connection->errands[i].last = &connection->errands[i].first;
+        run(call, &client->shard->server->shards[owner]);
+        call->is_done = true;
+        said += call->reply->used;
     }
     return 0;
 }
 
-void route_finish(struct connection *connection)
+static int send_errand(void *arg)
 {
-    const unsigned count = connection->shard->server->shard_count;
+    return torc_shard_ask(((struct call *)arg)->owner, run_errand, arg);
+}
 
-    for (unsigned i = 0; connection->errands != NULL && i < count; i++)
-        reply_finish(&connection->errands[i].reply);
-    free(connection->errands);
-    free(connection->parts);
+/* Have other shards do what waits for them, all at the same time. */
+static int run_errands(struct client *client)
+{
+    struct torc_scope scope;
+    int result = 0;
+    int closed;
+
+    torc_scope_open(&scope, 0);
+    for (unsigned shard = 0; shard < client->shard->server->shard_count && result == 0; shard++) {
+        unsigned i = client->answered;
+
+        while (i < client->call_count &&
+               (client->batch->calls[i].owner != shard || client->batch->calls[i].is_done))
+            i++;
+        if (shard != client->shard->index && i < client->call_count)
+            result = torc_scope_spawn(&scope, send_errand, &client->batch->calls[i]);
+    }
+    closed = torc_scope_close(&scope);
+    return result < 0 ? result : closed;
+}
+
+int route_batch(struct client *client)
+{
+    int result = 0;
+
+    while (result == 0 && client->answered < client->call_count) {
+        result = run_errands(client);
+        while (result == 0 && client->answered < client->call_count) {
+            struct call *call = &client->batch->calls[client->answered];
+
+            if (!call->is_done && call->owner != client->shard->index)
+                break; /* There was too much to say. */
+            result = answer(client, call);
+            client->answered++;
+        }
+    }
+    client->answered = client->call_count = 0;
+    return result;
+}
+
+void route_finish(struct client *client)
+{
+    for (unsigned i = 0; client->batch != NULL && i < BATCH_MAX; i++)
+        reply_finish(&client->batch->replies[i]);
+    free(client->batch);
 }
 
 /* ---- Requests ---- */
 
-/* One key of a request, or the whole of it if it has one. */
-static int route_part(struct connection *connection, const struct command *command,
-                      const struct args *args, unsigned shard, unsigned keys, bool is_last)
+static int route_call(struct client *client, struct call *call)
 {
     int result = 0;
 
-    if (connection->shard->server->shard_count == 1) {
-        begin_answer(command, keys, &connection->reply);
-        command->run(connection->shard, args, &connection->reply);
-        return end_answer(connection, command, is_last);
-    }
-    if (connection->parts == NULL)
-        result = make_errands(connection);
-    else if (connection->part_count == BATCH_MAX)
-        result = route_batch(connection);
-    if (result < 0)
-        return result;
-    connection->parts[connection->part_count++] = (struct part){
-        .command = command,
-        .args = *args,
-        .first_span = (uint32_t)(args->spans - connection->parser.spans),
-        .keys = keys,
-        .is_last = is_last,
-        .shard = shard,
-    };
-    return 0;
-}
-
-static int route_each_key(struct connection *connection, const struct command *command,
-                          const struct args *args)
-{
-    const struct server *server = connection->shard->server;
-    unsigned keys = (args->count - 1) / command->step;
-    int result = 0;
-
-    for (unsigned i = 1; i < args->count && result == 0; i += command->step) {
-        const struct args one = {args->base, args->spans + i - 1, command->step + 1};
-
-        result = route_part(connection, command, &one, owner_of(server, arg(args, i)), keys,
-                            i + command->step == args->count);
-        keys = 0;
-    }
+    if (client->call_count == 0 && call->owner == client->shard->index)
+        return answer(client, call);
+    if (client->batch == NULL && (client->batch = calloc(1, sizeof(*client->batch))) == NULL)
+        return -ENOMEM;
+    if (client->call_count == BATCH_MAX)
+        result = route_batch(client);
+    call->reply = &client->batch->replies[client->call_count];
+    call->reply->protocol = client->reply.protocol;
+    client->batch->calls[client->call_count++] = *call;
     return result;
-}
-
-static int route_to_all(struct connection *connection, const struct command *command,
-                        const struct args *args)
-{
-    const unsigned count = connection->shard->server->shard_count;
-    int result = 0;
-
-    for (unsigned i = 0; i < count && result == 0; i++)
-        result = route_part(connection, command, args, i, 0, i + 1 == count);
-    return result;
-}
-
-static bool has_long_key(const struct server *server, const struct command *command,
-                         const struct args *args)
-{
-    if (command->place == BY_KEY)
-        return arg(args, 1).length > server->options.key_max;
-    for (unsigned i = 1; command->place == BY_EACH_KEY && i < args->count; i += command->step) {
-        if (arg(args, i).length > server->options.key_max)
-            return true;
-    }
-    return false;
 }
 
 /* With version 2 of the protocol, who has subscribed may do little else. */
-static bool is_refused(const struct connection *connection, const struct command *command)
+static bool is_refused(const struct client *client, const struct command *command)
 {
-    return connection->subscription_count > 0 && connection->reply.protocol == 2 &&
-           command->control != control_subscribe && command->control != control_unsubscribe &&
-           command->control != control_ping && command->control != control_quit;
+    return client->subscription_count > 0 && client->reply.protocol == 2 &&
+           command->run != run_subscribe && command->run != run_unsubscribe &&
+           strcmp(command->name, "ping") != 0 && strcmp(command->name, "quit") != 0;
 }
 
-/* What the connection does by itself, or refuses. All before it has been answered. */
-static int run_control(struct connection *connection, const struct command *command,
-                       const struct args *args)
+/* What the client's fiber does by itself, or refuses. All before it is answered first. */
+static int run_by_client(struct client *client, struct call *call)
 {
-    struct reply *reply = &connection->reply;
+    const struct command *command = call->command;
+    int result = route_batch(client);
 
+    call->reply = &client->reply;
+    if (result < 0)
+        return result;
     if (command == NULL) {
-        command_refuse(args, reply);
-        return 0;
+        command_refuse(call);
+    } else if (is_refused(client, command)) {
+        (void)reply_error(&client->reply,
+                          "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                          "QUIT / RESET are allowed in this context",
+                          command->name);
+    } else if (command->place != BY_CLIENT) {
+        (void)reply_error(&client->reply, "key exceeds maximum allowed size (%zu bytes)",
+                          (size_t)client->shard->server->key_max);
+    } else {
+        return answer(client, call);
     }
-    if (is_refused(connection, command)) {
-        reply_error(reply,
-                    "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
-                    "RESET are allowed in this context",
-                    command->name);
-        return 0;
-    }
-    if (command->place != BY_CONNECTION) {
-        reply_error(reply, "key exceeds maximum allowed size (%zu bytes)",
-                    connection->shard->server->options.key_max);
-        return 0;
-    }
-    return command->control(connection, args);
+    return 0;
 }
 
-int route_request(struct connection *connection, const struct args *args)
+int route_request(struct client *client, const char *base)
 {
-    const struct command *command = command_find(args);
-    int result;
+    const struct server *server = client->shard->server;
+    struct call call = {.base = base,
+                        .spans = client->spans + client->first,
+                        .count = client->count,
+                        .parts = 1,
+                        .client = client};
+    const struct command *command = call.command = command_find(&call);
+    const bool has_keys = command != NULL && command->place != BY_ALL;
+    unsigned step;
+    int result = 0;
 
-    connection->shard->requests++;
-    if (command == NULL || command->place == BY_CONNECTION || is_refused(connection, command) ||
-        has_long_key(connection->shard->server, command, args)) {
-        result = route_batch(connection);
-        return result < 0 ? result : run_control(connection, command, args);
+    client->shard->requests++;
+    if (command == NULL || command->place == BY_CLIENT || is_refused(client, command))
+        return run_by_client(client, &call);
+    step = command->place == BY_EACH_KEY ? (unsigned)command->number : call.count - 1;
+    for (unsigned i = 1; has_keys && i < call.count; i += step) {
+        if (arg(&call, i).length > (size_t)server->key_max)
+            return run_by_client(client, &call);
     }
-    if (command->place == BY_KEY)
-        return route_part(connection, command, args,
-                          owner_of(connection->shard->server, arg(args, 1)), 0, true);
-    return command->place == BY_ALL ? route_to_all(connection, command, args)
-                                    : route_each_key(connection, command, args);
+    call.parts = has_keys ? (call.count - 1) / step : (unsigned)server->shard_count;
+    for (call.count = has_keys ? step + 1 : call.count; call.part < call.parts; call.part++) {
+        call.owner = has_keys ? owner_of(server, arg(&call, 1)) : call.part;
+        result = route_call(client, &call);
+        if (result < 0)
+            break;
+        call.spans += has_keys ? step : 0;
+    }
+    return result;
 }

@@ -40,7 +40,8 @@ TORC_CHECK int torc_fs_watch_open(const char *path, uint32_t mask,
  * Wait for the next event. Suspends. Returns 0 or an error; no event is lost by the scope's reason.
  *
  * -ENOSPC     a new directory is not followed, since there are too many; the others still are.
- * -ENOENT     the directory watched is gone.
+ * -ENOENT     the directory watched is gone, or has another path now, it or one above it: then a
+ *             new watch is needed. That one above it was renamed shows when a directory is made.
  */
 TORC_CHECK int torc_fs_watch_next(struct torc_fs_watch *watch,
                                   struct torc_fs_watch_event *ret_event);

@@ -34,7 +34,8 @@ TORC_API struct torc_mailbox *torc_mailbox_share(struct torc_mailbox *mailbox);
 TORC_API void torc_mailbox_release(struct torc_mailbox *mailbox);
 
 /*
- * Have the shard call `message->run(message)` in its next round. Any thread.
+ * Have the shard call `message->run(message)` in its next round; or, when many others have been
+ * sent before, in the first one whose turn it is, since a round runs a few hundred. Any thread.
  *
  * -ESHUTDOWN  the shard has ended: the message is still the caller's, and will not be run.
  */

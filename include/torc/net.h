@@ -158,11 +158,18 @@ struct torc_listen_options {
     int defer_accept_sec;    /* accept only once data is there, wait at most so long; 0 = at once */
     int fast_open;           /* length of the TCP Fast Open queue; 0 = off, -1 = the backlog's */
     int incoming_cpu;        /* prefer connections arriving on this CPU, counted from 1; 0 = any */
+    bool steer_by_cpu;       /* prefer those arriving on the CPU that this shard is pinned to */
 };
 
 /*
  * A TCP socket that listens at `address`; `options` may be NULL. Returns its descriptor, which the
  * caller owns. Errors of socket(2), bind(2), listen(2), setsockopt(2); nothing stays open then.
+ *
+ * Of several sockets at one address the kernel chooses one for each connection: from Linux 6.2 on
+ * one that prefers the CPU on which the first packet was received, if there is such a one, else
+ * any. Before it chooses any, and so it does among shards that are not pinned: `steer_by_cpu` has
+ * no effect then, and is no error. It pays where the network card spreads the connections over the
+ * CPUs itself (RSS); where all of them arrive on one CPU, one shard gets them all.
  */
 TORC_CHECK int torc_tcp_listen(const struct torc_address *address,
                                const struct torc_listen_options *options);

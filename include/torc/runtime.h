@@ -148,6 +148,12 @@ TORC_API unsigned torc_shard_index(void);
 /* How many shards the runtime has. From a fiber or a loop callback. */
 TORC_API unsigned torc_shard_count(void);
 
+/*
+ * The CPU that this shard is pinned to, or -1 if it is not pinned: for what has to be near it, as
+ * memory, threads, interrupts. From a fiber or a loop callback.
+ */
+TORC_API int torc_shard_cpu(void);
+
 /* Whether the caller is on a shard's thread, so that torc's functions may be called. Any thread. */
 TORC_API bool torc_on_shard(void);
 

@@ -2,8 +2,9 @@
 /*
  * epoll_call.c - system calls that have no non-blocking form, and vectors that go in steps.
  *
- * accept(), connect() and writes to terminals block, or do not, by a flag of the open file, which
- * is the program's and perhaps shared with other processes. It is set for the one call and taken
+ * accept() and connect() block, or do not, by a flag of the open file, which is the program's and
+ * perhaps shared with other processes; as do reads and writes of what has no other way to say so:
+ * terminals, and on older kernels timers, signals and pipes. It is set for the one call and taken
  * back. Threads of this process take turns, so that none mistakes another's O_NONBLOCK for the
  * program's. What is left: another process that shares the open file may see -EAGAIN in that
  * moment; and if it does the same thing in the same moment, one of the two may block, until there

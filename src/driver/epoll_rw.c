@@ -145,23 +145,10 @@ static ssize_t move_call(void *arguments)
     return result < 0 ? -1 : result;
 }
 
-/* Ready by what poll(2) says. A pipe has room for a page then, and only for that. */
-static int move_when_ready(struct torc__epoll *epoll, struct transfer *transfer, mode_t mode)
-{
-    if (transfer->is_write && S_ISFIFO(mode)) {
-        transfer->count =
-            torc__epoll_slice(transfer->vector, transfer->count, 0, &transfer->single, 1);
-        transfer->vector = &transfer->single;
-        if (transfer->single.iov_len > PIPE_BUF)
-            transfer->single.iov_len = PIPE_BUF;
-    } else if (transfer->is_write) {
-        return (int)torc__epoll_call_nonblocking(epoll, transfer->fd, move_call, transfer);
-    }
-    torc__epoll_count_call(epoll);
-    return (int)move(transfer, transfer->flags);
-}
-
-/* What does not know RWF_NOWAIT. */
+/*
+ * What does not know RWF_NOWAIT. That it is ready is no promise: another shard or process may be
+ * quicker, so the call itself must not block either.
+ */
 static int ask_first(struct torc__epoll *epoll, struct torc__epoll_note *note,
                      struct transfer *transfer)
 {
@@ -180,7 +167,7 @@ static int ask_first(struct torc__epoll *epoll, struct torc__epoll_note *note,
         return result;
     if (!torc__epoll_is_ready(epoll, transfer->fd, note->events))
         return VERDICT_WATCH;
-    result = move_when_ready(epoll, transfer, about.st_mode);
+    result = (int)torc__epoll_call_nonblocking(epoll, transfer->fd, move_call, transfer);
     return result == -EAGAIN || result == -EINTR ? VERDICT_WATCH : result;
 }
 

@@ -337,15 +337,26 @@ static unsigned wait_flags(const struct torc__uring *uring)
     return IORING_ENTER_GETEVENTS | (uring->sqpoll ? poller_flags(uring) : 0);
 }
 
-/* Let the kernel's thread empty a full queue. Only its death is an error that stays. */
+static _Noreturn void give_up(int error)
+{
+    torc__log("io_uring_enter cannot wait: %s", strerror(-error));
+    torc__assert_failed("the ring works", __FILE__, __LINE__);
+}
+
+/*
+ * Let the kernel's thread empty a full queue. What is queued may be failed when that has died, and
+ * not after any other error: it may be about to take it.
+ */
 static void wait_for_poller(struct torc__uring *uring)
 {
     const int saved = errno;
     const unsigned queued = publish(uring);
     const int result = enter(uring, queued, 0, IORING_ENTER_SQ_WAIT | poller_flags(uring), NULL);
 
-    if (result < 0 && !is_passing(result))
+    if (result == -EOWNERDEAD)
         fail_queued(uring, result);
+    else if (result < 0 && !is_passing(result))
+        give_up(result);
     errno = saved;
 }
 
@@ -380,12 +391,10 @@ static void recover(struct torc__uring *uring, int error)
 {
     if (is_passing(error))
         make_room(uring, error);
-    else if (torc__ring_queued(&uring->ring) == 0) {
-        torc__log("io_uring_enter cannot wait: %s", strerror(-error));
-        TORC_ASSERT(!"the ring works");
-    }
-    if (uring->sqpoll && !is_passing(error))
-        fail_queued(uring, error); /* Its thread has died, so nobody else looks at the queue. */
+    else if (torc__ring_queued(&uring->ring) == 0 || (uring->sqpoll && error != -EOWNERDEAD))
+        give_up(error);
+    if (error == -EOWNERDEAD && uring->sqpoll)
+        fail_queued(uring, error);
     else if (!uring->sqpoll && error != -EINTR)
         submit_queued(uring);
 }

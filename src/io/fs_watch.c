@@ -41,7 +41,14 @@ struct node {
     unsigned pass;     /* the reading of the whole tree in or since which it was last found */
     bool is_read;      /* what was in it when it came has been told, or is being told */
     bool is_partly;    /* watched without the events of reading it, which the caller wants */
+    uint8_t depth;     /* deeper than a walk goes: what is below has to be read, see node_depth */
     char path[];       /* from the root, which is "" */
+};
+
+enum node_depth {
+    DEPTH_REACHED,
+    DEPTH_TELL,   /* what is below is to be told, when it is read */
+    DEPTH_SILENT, /* and here not, since the whole tree is being read */
 };
 
 enum scan_state {
@@ -57,7 +64,8 @@ struct torc_fs_watch {
     unsigned pass; /* counts readings of the whole tree */
     struct node *buckets[BUCKETS];
     unsigned partly;      /* how many are watched so */
-    unsigned next_bucket; /* where to look for them */
+    unsigned deep;        /* how many are deeper than has been read */
+    unsigned next_bucket; /* where to look for both */
     /* Events read and not told, [at, filled). */
     uint32_t at;
     uint32_t filled;
@@ -91,11 +99,18 @@ static void set_partly(struct torc_fs_watch *watch, struct node *node, bool is_p
     node->is_partly = is_partly;
 }
 
+static void set_depth(struct torc_fs_watch *watch, struct node *node, enum node_depth depth)
+{
+    watch->deep += (unsigned)(depth != DEPTH_REACHED) - (unsigned)(node->depth != DEPTH_REACHED);
+    node->depth = (uint8_t)depth;
+}
+
 static void remove_node(struct torc_fs_watch *watch, struct node **link)
 {
     struct node *node = *link;
 
     set_partly(watch, node, false);
+    set_depth(watch, node, DEPTH_REACHED);
     *link = node->next;
     free(node);
 }
@@ -117,6 +132,7 @@ static int note(struct torc_fs_watch *watch, int number, const char *path, struc
         node->number = number;
         node->is_read = false;
         node->is_partly = false;
+        node->depth = DEPTH_REACHED;
         memcpy(node->path, path, size);
         *link = node;
     }
@@ -177,8 +193,9 @@ static bool join(char *to, const char *first, const char *second)
 static int watch_for(struct torc_fs_watch *watch, const char *path, uint32_t events,
                      struct node **ret_node)
 {
+    const uint32_t of_root = *path == '\0' ? IN_MOVE_SELF : 0;
     const uint32_t mask =
-        events | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW;
+        events | of_root | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW;
     int number;
 
     if (!join(watch->full, watch->base, path))
@@ -215,18 +232,32 @@ static bool has_gone(int error)
     return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EACCES;
 }
 
-/* Watch for all events one of those directories that are watched partly. There is one. */
-static int complete_one(struct torc_fs_watch *watch)
+/* One of those directories with which more is to be done. There is one. */
+static struct node *find_unfinished(struct torc_fs_watch *watch,
+                                    bool (*is_one)(const struct node *))
 {
     struct node *node = watch->buckets[watch->next_bucket];
-    struct node *found;
-    int result;
 
-    while (node == NULL || !node->is_partly) {
+    while (node == NULL || !is_one(node)) {
         if (node == NULL)
             watch->next_bucket = (watch->next_bucket + 1) % BUCKETS;
         node = node != NULL ? node->next : watch->buckets[watch->next_bucket];
     }
+    return node;
+}
+
+static bool is_partly(const struct node *node)
+{
+    return node->is_partly;
+}
+
+/* Watch for all events one of those directories that are watched partly. There is one. */
+static int complete_one(struct torc_fs_watch *watch)
+{
+    struct node *node = find_unfinished(watch, is_partly);
+    struct node *found;
+    int result;
+
     result = watch_for(watch, node->path, watch->mask, &found);
     if (is_reason(result))
         return result;
@@ -260,20 +291,41 @@ static void end_scan(struct torc_fs_watch *watch)
     watch->scan = SCAN_NONE;
 }
 
+static bool is_deep(const struct node *node)
+{
+    return node->depth != DEPTH_REACHED;
+}
+
+/* Begin to read one of those directories at which a walk had to end. There is one. */
+static int go_deeper(struct torc_fs_watch *watch)
+{
+    struct node *node = find_unfinished(watch, is_deep);
+    const int result = begin_scan(watch, node->path, node->depth == DEPTH_SILENT);
+
+    if (!is_reason(result))
+        set_depth(watch, node, DEPTH_REACHED);
+    return result;
+}
+
 /* Follow, if it is a directory, what the scan has come to. */
 static int settle_entry(struct torc_fs_watch *watch)
 {
+    const struct torc_walk_entry *entry = &watch->entry;
+    const bool is_too_deep = entry->visit == TORC_WALK_FAILED && entry->error == -ELOOP &&
+                             entry->depth == TORC_WALK_DEPTH_MAX;
     struct node *node;
     int result;
 
     watch->path[watch->top_length] = '\0';
-    if (!join(watch->path, watch->path, watch->entry.path))
+    if (!join(watch->path, watch->path, entry->path))
         return -ENAMETOOLONG;
-    if (watch->entry.visit != TORC_WALK_ENTER)
-        return has_gone(watch->entry.error) ? 0 : watch->entry.error;
+    if (entry->visit != TORC_WALK_ENTER && !is_too_deep)
+        return has_gone(entry->error) ? 0 : entry->error;
     result = follow(watch, watch->path, watch->is_silent, &node);
     if (result == 0)
-        node->is_read = true; /* The scan goes there next. */
+        node->is_read = true; /* The scan goes there next, or another one. */
+    if (result == 0 && is_too_deep)
+        set_depth(watch, node, watch->is_silent ? DEPTH_SILENT : DEPTH_TELL);
     return has_gone(result) ? 0 : result;
 }
 
@@ -289,7 +341,7 @@ static int scan_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *re
             return result;
         if (result <= 0) {
             end_scan(watch);
-            if (result == 0 && watch->is_silent)
+            if (result == 0 && watch->is_silent && watch->deep == 0)
                 forget(watch, NULL);
             return has_gone(result) ? 0 : result;
         }
@@ -340,6 +392,20 @@ static int follow_all(struct torc_fs_watch *watch)
     return result < 0 ? result : begin_scan(watch, "", true);
 }
 
+/* A directory that is new was not found. If the root is not either, it has moved. */
+static int check_root(struct torc_fs_watch *watch)
+{
+    const int before = watch->root;
+    struct node *root;
+    int result = before < 0 ? 0 : watch_for(watch, "", watch->mask, &root);
+
+    if (is_reason(result))
+        return result;
+    if (result < 0 || watch->root != before)
+        watch->root = -1;
+    return 0;
+}
+
 /* A directory has come into the tree at watch->path. */
 static int came(struct torc_fs_watch *watch)
 {
@@ -350,6 +416,8 @@ static int came(struct torc_fs_watch *watch)
         result = begin_scan(watch, node->path, false);
         node->is_read = result == 0;
     }
+    if (result == -ENOENT)
+        return check_root(watch);
     return has_gone(result) ? 0 : result;
 }
 
@@ -384,8 +452,13 @@ static int take_known(struct torc_fs_watch *watch, const struct node *node,
     if (!join(watch->path, node->path, event->len > 0 ? event->name : ""))
         return -ENAMETOOLONG;
     result = serve(watch, event);
-    if (result < 0 || !is_wanted(watch, event))
+    if (result < 0)
         return result;
+    result = is_wanted(watch, event);
+    if ((event->mask & IN_MOVE_SELF) && event->wd == watch->root)
+        watch->root = -1; /* What is below cannot be found by its path any more. */
+    if (result == 0)
+        return 0;
     *ret_event = (struct torc_fs_watch_event){
         .mask = event->mask, .cookie = event->cookie, .path = watch->path};
     return 1;
@@ -423,15 +496,27 @@ static int tell_overflow(struct torc_fs_watch *watch, struct torc_fs_watch_event
     return 1;
 }
 
+/* Whether not all is followed yet as it should be. */
+static bool is_behind(const struct torc_fs_watch *watch)
+{
+    return watch->scan != SCAN_NONE || watch->deep > 0 || watch->partly > 0;
+}
+
+/* The next step towards that. As scan_next(). */
+static int catch_up(struct torc_fs_watch *watch, struct torc_fs_watch_event *ret_event)
+{
+    if (watch->scan != SCAN_NONE)
+        return scan_next(watch, ret_event);
+    return watch->deep > 0 ? go_deeper(watch) : complete_one(watch);
+}
+
 int torc_fs_watch_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *ret_event)
 {
     int result = 0;
 
     while (result == 0) {
-        if (watch->scan != SCAN_NONE)
-            result = scan_next(watch, ret_event);
-        else if (watch->partly > 0)
-            result = complete_one(watch);
+        if (is_behind(watch))
+            result = catch_up(watch, ret_event);
         else if (watch->has_overflowed)
             result = tell_overflow(watch, ret_event);
         else if (watch->at < watch->filled)
@@ -455,10 +540,8 @@ static int start(struct torc_fs_watch *watch, const char *path)
     if (length < 0)
         return (int)length;
     result = follow_all(watch);
-    while (result >= 0 && watch->scan != SCAN_NONE)
-        result = scan_next(watch, &event);
-    while (result >= 0 && watch->partly > 0)
-        result = complete_one(watch);
+    while (result >= 0 && is_behind(watch))
+        result = catch_up(watch, &event);
     return result < 0 ? result : 0;
 }
 

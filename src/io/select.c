@@ -54,7 +54,10 @@ struct torc__selection {
 
 /* ---- Cases that are no queues ---- */
 
-/* By the clock, not by the round's time: a fiber that tries again and again keeps that from going on. */
+/*
+ * By the clock, which goes on while the round's time stands still: a fiber that tries again and
+ * again does not give the loop a turn.
+ */
 static int attempt_deadline(struct torc_case *one)
 {
     struct torc__shard *shard = torc__shard;

@@ -40,10 +40,11 @@ static void append(struct torc_stream *stream, struct torc__memory *memory, char
                    uint32_t length)
 {
     struct torc__streams *streams = torc__shard->streams;
-    struct torc__chunk *chunk = last_chunk(stream);
+    struct torc__chunk *last = last_chunk(stream);
+    struct torc__chunk *chunk;
 
-    if (chunk != NULL && chunk->memory == memory && chunk->data + chunk->length == data) {
-        chunk->length += length;
+    if (last != NULL && last->memory == memory && last->data + last->length == data) {
+        last->length += length;
         stream->_queued += length;
         return;
     }
@@ -55,9 +56,7 @@ static void append(struct torc_stream *stream, struct torc__memory *memory, char
     }
     *chunk = (struct torc__chunk){.memory = memory, .data = data, .length = length};
     memory->chunks++;
-    if (stream->_first == NULL)
-        stream->_last = &stream->_first;
-    *stream->_last = chunk;
+    *(last != NULL ? &last->next : &stream->_first) = chunk;
     stream->_last = &chunk->next;
     stream->_queued += length;
 }
@@ -382,13 +381,16 @@ static int gather(struct torc_stream *stream, size_t least)
 ssize_t torc_stream_peek_at_least(struct torc_stream *stream, size_t least, const void **ret_data)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
+    const int reason = torc__reason(shard);
     const void *data = NULL;
     int result;
 
     if (least > TORC_STREAM_PEEK_MAX)
         return -EMSGSIZE;
-    if (torc__reason(shard) != 0)
-        return torc__refuse(shard, torc__reason(shard));
+    if (unlikely(reason < 0)) {
+        (void)torc__refuse(shard, reason);
+        return reason;
+    }
     if (first_piece(stream, &data) < least) {
         result = gather(stream, least);
         if (result < 0)

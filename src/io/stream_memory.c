@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define BLOCKS_KEPT 16u
+/* Free blocks are kept as long as so many in all, or as were in use at once of late, are enough. */
+#define BLOCKS_LEAST  16u
+#define BLOCKS_MOST   256u
+#define BLOCKS_WINDOW 4096u /* of late: blocks given back */
 /* Blocks begin a little apart from each other's place in the cache. */
 #define COLOURS     32u
 #define COLOUR_SIZE 64u
@@ -41,16 +44,43 @@ struct torc__memory *torc__block_take(struct torc__streams *streams)
 {
     struct torc__memory *block = streams->blocks;
 
-    if (block == NULL)
-        return make_block(streams);
-    streams->blocks = block->next;
-    streams->block_count--;
+    if (block != NULL) {
+        streams->blocks = block->next;
+        streams->block_count--;
+    } else {
+        block = make_block(streams);
+        if (block == NULL)
+            return NULL;
+    }
+    if (++streams->blocks_used > streams->blocks_peak)
+        streams->blocks_peak = streams->blocks_used;
     return block;
+}
+
+/*
+ * How many blocks there may be: what a round of many streams needs, the next one needs again. To
+ * free and allocate them in every round would cost as much as a send.
+ */
+static unsigned blocks_wanted(struct torc__streams *streams)
+{
+    unsigned wanted;
+
+    if (++streams->blocks_given == BLOCKS_WINDOW) {
+        streams->blocks_given = 0;
+        streams->blocks_peak_before = streams->blocks_peak;
+        streams->blocks_peak = streams->blocks_used;
+    }
+    wanted = streams->blocks_peak > streams->blocks_peak_before ? streams->blocks_peak
+                                                                : streams->blocks_peak_before;
+    if (wanted < BLOCKS_LEAST)
+        return BLOCKS_LEAST;
+    return wanted < BLOCKS_MOST ? wanted : BLOCKS_MOST;
 }
 
 void torc__block_give(struct torc__streams *streams, struct torc__memory *block)
 {
-    if (streams->block_count == BLOCKS_KEPT) {
+    streams->blocks_used--;
+    if (streams->blocks_used + streams->block_count >= blocks_wanted(streams)) {
         free(block);
         return;
     }

@@ -56,6 +56,10 @@ struct torc__streams {
     /* Blocks and chunks that are free. */
     struct torc__memory *blocks;
     unsigned block_count;
+    unsigned blocks_used;        /* now, */
+    unsigned blocks_peak;        /* at most at once of late, */
+    unsigned blocks_peak_before; /* and in the time before that */
+    unsigned blocks_given;       /* back, of late */
     unsigned colour;
     struct torc__chunk *chunks;
     struct torc__chunk_slab *slabs;

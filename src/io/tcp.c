@@ -10,6 +10,7 @@
 #include <torc/fiber.h>
 #include <torc/io.h>
 #include <torc/net.h>
+#include <torc/runtime.h>
 
 #define BACKLOG_DEFAULT 4096
 
@@ -33,6 +34,15 @@ static int prepare_listener(int fd, const struct torc_address *address,
     return torc__options_set(fd, list, ARRAY_LENGTH(list));
 }
 
+/* Which connections come to this socket, of all at its address. A matter of speed only. */
+static void steer(int fd, const struct torc_listen_options *options)
+{
+    const int cpu = torc_shard_cpu();
+
+    if (options->steer_by_cpu && options->incoming_cpu == 0 && cpu >= 0)
+        (void)torc_setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof(cpu));
+}
+
 int torc_tcp_listen(const struct torc_address *address, const struct torc_listen_options *options)
 {
     static const struct torc_listen_options defaults;
@@ -47,8 +57,10 @@ int torc_tcp_listen(const struct torc_address *address, const struct torc_listen
     if (fd < 0)
         return fd;
     result = prepare_listener(fd, address, options, backlog);
-    if (result == 0)
+    if (result == 0) {
+        steer(fd, options);
         result = torc_bind(fd, address);
+    }
     if (result == 0)
         result = torc_listen(fd, backlog);
     if (result < 0) {

@@ -131,6 +131,11 @@ unsigned torc_shard_index(void)
     return torc__shard->index;
 }
 
+int torc_shard_cpu(void)
+{
+    return torc__runtime_cpu(torc__shard_here());
+}
+
 unsigned torc_shard_count(void)
 {
     TORC_ASSERT(torc__shard != NULL);

@@ -161,6 +161,11 @@ static void restore_write_signals(const sigset_t *before)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+int torc__runtime_cpu(const struct torc__shard *shard)
+{
+    return shard->runtime->slots[shard->index].cpu;
+}
+
 void torc__runtime_restore_signals(const struct torc__shard *shard)
 {
     restore_write_signals(&shard->runtime->slots[shard->index].signals_before);

@@ -260,6 +260,9 @@ const struct torc__shard *torc__runtime_shard(const struct torc__runtime *runtim
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
 
+/* The CPU that a shard is pinned to; -1: none. */
+int torc__runtime_cpu(const struct torc__shard *shard);
+
 /* Let in again what was blocked when this thread became the shard. */
 void torc__runtime_restore_signals(const struct torc__shard *shard);
 

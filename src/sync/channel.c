@@ -44,7 +44,7 @@ static void take(struct torc_channel *channel, void *ret_value)
     channel->_count--;
 }
 
-int torc_channel_try_send(struct torc_channel *channel, const void *value)
+static inline int try_send(struct torc_channel *channel, const void *value)
 {
     struct torc_waiter *receiver = channel->_receivers._first;
 
@@ -61,10 +61,15 @@ int torc_channel_try_send(struct torc_channel *channel, const void *value)
     return 0;
 }
 
+int torc_channel_try_send(struct torc_channel *channel, const void *value)
+{
+    return try_send(channel, value);
+}
+
 int torc_channel_send(struct torc_channel *channel, const void *value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
-    int result = torc_channel_try_send(channel, value);
+    int result = try_send(channel, value);
 
     if (result != -EAGAIN)
         return result;
@@ -72,7 +77,7 @@ int torc_channel_send(struct torc_channel *channel, const void *value)
 }
 
 /* Take what a value is there; what a sender has waited to send takes its place. */
-int torc_channel_try_receive(struct torc_channel *channel, void *ret_value)
+static inline int try_receive(struct torc_channel *channel, void *ret_value)
 {
     struct torc_waiter *sender = channel->_senders._first;
 
@@ -90,6 +95,11 @@ int torc_channel_try_receive(struct torc_channel *channel, void *ret_value)
     return 0;
 }
 
+int torc_channel_try_receive(struct torc_channel *channel, void *ret_value)
+{
+    return try_receive(channel, ret_value);
+}
+
 int torc_channel_receive(struct torc_channel *channel, void *ret_value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -98,7 +108,7 @@ int torc_channel_receive(struct torc_channel *channel, void *ret_value)
 
     if (unlikely(reason != 0))
         return torc__refuse(shard, reason);
-    result = torc_channel_try_receive(channel, ret_value);
+    result = try_receive(channel, ret_value);
     if (result != -EAGAIN)
         return result;
     return torc__waiters_wait_for_value(shard, &channel->_receivers, NULL, ret_value);

@@ -4,37 +4,6 @@
  */
 #include "sync/waiters.h"
 
-void torc__waiters_append(struct torc_waiters *waiters, struct torc_waiter *waiter)
-{
-    /* Zeroed memory is an empty queue. */
-    struct torc_waiter **last = waiters->_first == NULL ? &waiters->_first : waiters->_last;
-
-    waiter->_next = NULL;
-    waiter->_link = last;
-    waiter->_queue = waiters;
-    *last = waiter;
-    waiters->_last = &waiter->_next;
-}
-
-void torc__waiters_leave(struct torc_waiter *waiter)
-{
-    *waiter->_link = waiter->_next;
-    if (waiter->_next != NULL)
-        waiter->_next->_link = waiter->_link;
-    else
-        waiter->_queue->_last = waiter->_link;
-    waiter->_queue = NULL;
-}
-
-void torc__waiter_grant(struct torc_waiter *waiter, int result)
-{
-    torc__waiters_leave(waiter);
-    if (unlikely(waiter->_granted != NULL))
-        waiter->_granted(waiter, result);
-    else
-        torc__wake(torc__shard, waiter->_fiber, result);
-}
-
 void torc__waiters_grant_all(struct torc_waiters *waiters, int result)
 {
     while (!torc__waiters_empty(waiters))
@@ -69,11 +38,13 @@ int torc__waiters_wait_plainly(struct torc__shard *shard, struct torc_waiters *w
 int torc__waiters_wait_for_value(struct torc__shard *shard, struct torc_waiters *waiters,
                                  void *object, void *value)
 {
-    struct torc_waiter waiter = {._object = object, ._value = value};
+    struct torc_waiter waiter;
     int reason = torc__reason(shard);
 
     if (unlikely(reason != 0))
         return torc__refuse(shard, reason);
+    waiter._object = object;
+    waiter._value = value;
     return torc__waiters_wait(shard, waiters, &waiter, torc__interrupt_wait);
 }
 

@@ -23,13 +23,38 @@ static inline bool torc__waiters_empty(const struct torc_waiters *waiters)
 }
 
 /* Stand at the end of the queue. */
-void torc__waiters_append(struct torc_waiters *waiters, struct torc_waiter *waiter);
+static inline void torc__waiters_append(struct torc_waiters *waiters, struct torc_waiter *waiter)
+{
+    /* Zeroed memory is an empty queue. */
+    struct torc_waiter **last = waiters->_first == NULL ? &waiters->_first : waiters->_last;
+
+    waiter->_next = NULL;
+    waiter->_link = last;
+    waiter->_queue = waiters;
+    *last = waiter;
+    waiters->_last = &waiter->_next;
+}
 
 /* Leave the queue. */
-void torc__waiters_leave(struct torc_waiter *waiter);
+static inline void torc__waiters_leave(struct torc_waiter *waiter)
+{
+    *waiter->_link = waiter->_next;
+    if (waiter->_next != NULL)
+        waiter->_next->_link = waiter->_link;
+    else
+        waiter->_queue->_last = waiter->_link;
+    waiter->_queue = NULL;
+}
 
 /* Give the waiter what it waits for: it leaves its queue and its wait returns `result`. */
-void torc__waiter_grant(struct torc_waiter *waiter, int result);
+static inline void torc__waiter_grant(struct torc_waiter *waiter, int result)
+{
+    torc__waiters_leave(waiter);
+    if (unlikely(waiter->_granted != NULL))
+        waiter->_granted(waiter, result);
+    else
+        torc__wake(torc__shard, waiter->_fiber, result);
+}
 
 /* Grant the same to all in the queue. */
 void torc__waiters_grant_all(struct torc_waiters *waiters, int result);

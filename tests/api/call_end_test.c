@@ -7,17 +7,6 @@
 #include <pthread.h>
 #include <torc/torc.h>
 
-static int yield_some(void *arg)
-{
-    for (unsigned i = *(unsigned *)arg; i > 0; i--) {
-        int result = torc_yield();
-
-        if (result < 0)
-            return result;
-    }
-    return 1;
-}
-
 /* Calls, each with a deadline, until the shard has ended. */
 static int call_or_be_cut_off(void *arg)
 {
@@ -30,7 +19,7 @@ static int call_or_be_cut_off(void *arg)
 
         torc_scope_open(&scope, 0);
         torc_scope_set_timeout(&scope, harness_random_below(200) * TORC_MICROSECOND);
-        result = torc_mailbox_call(mailbox, yield_some, &yields);
+        result = torc_mailbox_call(mailbox, harness_yield_or_end, &yields);
         EXPECT(result == 1 || result == -ETIME || result == -ECANCELED || result == -ESHUTDOWN);
         (void)torc_scope_close(&scope);
         EXPECT_INT(torc_yield(), ==, 0);

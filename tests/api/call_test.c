@@ -335,22 +335,11 @@ TEST(a_call_that_has_not_begun_is_withdrawn)
 }
 
 /* Calls that race with their own cancelling, in every way the threads make it come out. */
-static int yield_some(void *arg)
-{
-    for (unsigned i = *(unsigned *)arg; i > 0; i--) {
-        int result = torc_yield();
-
-        if (result < 0)
-            return result;
-    }
-    return 1;
-}
-
 static atomic_uint outcomes[2];
 
 static int call_some(void *arg)
 {
-    int result = torc_shard_call(1, yield_some, arg);
+    int result = torc_shard_call(1, harness_yield_or_end, arg);
 
     EXPECT(result == 1 || result == -ECANCELED);
     atomic_fetch_add(&outcomes[result == 1], 1);

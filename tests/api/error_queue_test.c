@@ -20,9 +20,10 @@
 static int sent_in_vain = -1;
 
 /* The library's calls, too, end here: a send that nobody receives follows the first. */
-int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+/* NOLINTBEGIN(readability-*): this is libc's name, not ours. */
+int recvmmsg(int fd, struct mmsghdr *vmessages, unsigned vlen, int flags, struct timespec *tmo)
 {
-    const int result = (int)syscall(SYS_recvmmsg, fd, messages, count, flags, timeout);
+    const int result = (int)syscall(SYS_recvmmsg, fd, vmessages, vlen, flags, tmo);
 
     if (result > 0 && fd == sent_in_vain) {
         sent_in_vain = -1;
@@ -30,6 +31,7 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct
     }
     return result;
 }
+/* NOLINTEND(readability-*) */
 
 static void connect_to(int fd, int other)
 {

@@ -170,6 +170,96 @@ FIBER_TEST_WITH_THREADS(the_end_of_the_directory_itself_is_told)
     harness_leave_directory();
 }
 
+FIBER_TEST_WITH_THREADS(a_watch_ends_when_its_directory_is_moved_away)
+{
+    struct torc_fs_watch_event event;
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    for (int asked = 0; asked < 2; asked++) {
+        EXPECT_INT(mkdir("tree", 0755), ==, 0);
+        EXPECT_INT(torc_fs_watch_open("tree", IN_CREATE | (asked ? IN_MOVE_SELF : 0), &watch), ==,
+                   0);
+        harness_put_file("tree/before", "");
+        EXPECT_INT(rename("tree", "moved"), ==, 0);
+        await(watch, IN_CREATE, "before");
+        if (asked)
+            await(watch, IN_MOVE_SELF, "");
+        EXPECT_INT(torc_fs_watch_next(watch, &event), ==, -ENOENT);
+        EXPECT_INT(torc_fs_watch_next(watch, &event), ==, -ENOENT);
+        torc_fs_watch_close(watch);
+        EXPECT_INT(torc_remove_all(AT_FDCWD, "moved"), ==, 0);
+    }
+    harness_leave_directory();
+}
+
+/* The watch does not see the rename itself, but that it cannot follow what is made any more. */
+FIBER_TEST_WITH_THREADS(a_watch_ends_when_it_cannot_find_its_directory_any_more)
+{
+    struct torc_fs_watch_event event;
+    struct torc_fs_watch *watch;
+    int result;
+
+    harness_enter_directory();
+    EXPECT_INT(torc_mkdir_all("above/tree", 0755), ==, 0);
+    EXPECT_INT(torc_fs_watch_open("above/tree", IN_CREATE, &watch), ==, 0);
+    EXPECT_INT(rename("above", "elsewhere"), ==, 0);
+    EXPECT_INT(mkdir("elsewhere/tree/new", 0755), ==, 0);
+    while ((result = torc_fs_watch_next(watch, &event)) == 0)
+        EXPECT_STR(event.path, "new");
+    EXPECT_INT(result, ==, -ENOENT);
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+#define DEEP 600 /* More than twice what a walk goes into. */
+
+/* "d/d/d", and so on. */
+static void make_deep_path(char path[2 * DEEP], unsigned depth)
+{
+    for (unsigned i = 0; i < depth; i++) {
+        path[2 * i] = 'd';
+        path[2 * i + 1] = '/';
+    }
+    path[2 * depth - 1] = '\0';
+}
+
+static void put_deep_file(const char *path, const char *name, char full[2 * DEEP + 20])
+{
+    (void)snprintf(full, 2 * DEEP + 20, "%s/%s", path, name);
+    harness_put_file(full, "");
+}
+
+FIBER_TEST_WITH_THREADS(directories_of_any_depth_are_followed)
+{
+    char path[2 * DEEP];
+    char full[2 * DEEP + 20];
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    make_deep_path(path, DEEP);
+    EXPECT_INT(torc_mkdir_all(path, 0755), ==, 0);
+    watch = watch_here(EVENTS | IN_OPEN);
+    expect_quiet(watch);
+    put_deep_file(path, "file", full);
+    await(watch, IN_CREATE, full);
+    EXPECT_INT(rename("d", "../hidden"), ==, 0);
+    await(watch, IN_MOVED_FROM | IN_ISDIR, "d");
+    EXPECT_INT(rename("../hidden", "d"), ==, 0);
+    await(watch, IN_CREATE, full);
+    put_deep_file(path, "other", full);
+    await(watch, IN_CREATE, full);
+    torc_fs_watch_close(watch);
+    EXPECT_INT(unlink(full), ==, 0);
+    put_deep_file(path, "file", full);
+    EXPECT_INT(unlink(full), ==, 0);
+    for (unsigned depth = DEEP; depth > 0; depth--) { /* Not by nftw(3), which recurses. */
+        path[2 * depth - 1] = '\0';
+        EXPECT_INT(rmdir(path), ==, 0);
+    }
+    harness_leave_directory();
+}
+
 FIBER_TEST_WITH_THREADS(a_watch_does_not_see_itself_reading_the_tree)
 {
     struct torc_fs_watch *watch;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stream_memory_test.c - streams on a shard that has no memory left.
+ * stream_memory_test.c - what streams allocate, and what they do where that fails.
  *
- * This program has its own malloc(), which gives nothing when it is told to.
+ * This program has its own malloc(), which gives nothing when it is told to, and its own
+ * aligned_alloc(), which counts.
  */
 #include "harness/stream.h"
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 static atomic_bool out_of_memory;
+static atomic_uint aligned_count;
 
 #if UNDER_ASAN || UNDER_TSAN
 #define CAN_REFUSE false
@@ -20,10 +22,17 @@ static atomic_bool out_of_memory;
 
 /* NOLINTBEGIN(bugprone-reserved-identifier, readability-*): this is libc's name, not ours. */
 void *__libc_malloc(size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
 
 void *malloc(size_t size)
 {
     return atomic_load(&out_of_memory) ? NULL : __libc_malloc(size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    atomic_fetch_add(&aligned_count, 1);
+    return __libc_memalign(alignment, size);
 }
 /* NOLINTEND(bugprone-reserved-identifier, readability-*) */
 #endif
@@ -64,4 +73,42 @@ TEST(bytes_for_which_there_is_no_memory_are_an_error_and_no_end)
     if (!CAN_REFUSE || harness_is_valgrind())
         SKIP("sanitizers and valgrind have a malloc() of their own");
     harness_run(lose_bytes);
+}
+
+#define STREAMS 60
+
+/* All write before the shard turns to the kernel, so all have a block at the same time. */
+static void write_in_rounds(struct torc_stream *streams, const int *peers, unsigned rounds)
+{
+    for (unsigned i = 0; i < rounds; i++) {
+        for (unsigned k = 0; k < STREAMS; k++)
+            EXPECT_INT(torc_stream_write(&streams[k], "answer", 6, NULL), ==, 0);
+        for (unsigned k = 0; k < STREAMS; k++) {
+            EXPECT_INT(torc_stream_flush(&streams[k]), ==, 0);
+            harness_expect_sent(peers[k], "answer");
+        }
+    }
+}
+
+static void write_through_many(void)
+{
+    static struct torc_stream streams[STREAMS];
+    int peers[STREAMS];
+    unsigned before;
+
+    for (unsigned k = 0; k < STREAMS; k++)
+        harness_unix_stream(&streams[k], &peers[k]);
+    write_in_rounds(streams, peers, 2);
+    before = atomic_load(&aligned_count);
+    write_in_rounds(streams, peers, 150); /* Longer than what streams remember. */
+    EXPECT_UINT(atomic_load(&aligned_count), ==, before);
+    for (unsigned k = 0; k < STREAMS; k++)
+        harness_close_stream(&streams[k], peers[k]);
+}
+
+TEST(many_streams_that_write_in_each_round_allocate_nothing_after_the_first)
+{
+    if (!CAN_REFUSE || harness_is_valgrind())
+        SKIP("sanitizers and valgrind have a malloc() of their own");
+    harness_run(write_through_many);
 }

@@ -181,6 +181,17 @@ void harness_yield(unsigned count)
         EXPECT_INT(torc_yield(), ==, 0);
 }
 
+int harness_yield_or_end(void *count)
+{
+    for (unsigned i = *(const unsigned *)count; i > 0; i--) {
+        int result = torc_yield();
+
+        if (result < 0)
+            return result;
+    }
+    return 1;
+}
+
 void harness_pass_kernel(void)
 {
     struct torc_op op;

@@ -67,6 +67,9 @@ void harness_yield_until(const bool *flag);
 /* Yield `count` times. */
 void harness_yield(unsigned count);
 
+/* A body that yields *(unsigned *)count times: returns 1, or the reason that ends it before. */
+int harness_yield_or_end(void *count);
+
 /*
  * Go through the kernel once: whatever the fibers that are ready now, and those before, have begun
  * is then in the kernel's hands.

@@ -6,19 +6,18 @@ Every script beside this file is called with the path of the server:
     tests/kv/replies_test.py build/debug/examples/kv/kv
 """
 import os
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
+sys.path.append(os.path.join(os.path.dirname(__file__), "..", "process"))
+import served  # noqa: E402  (from the folder beside)
+from served import LIMIT, SLOW, wait_until  # noqa: E402,F401  (the tests take them from here)
+
 KV = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "kv"
-SLOW = bool(os.environ.get("TORC_TEST_SLOW"))  # Under sanitizers.
-LIMIT = 200 if SLOW else 60  # Seconds after which something hangs.
 SKIPPED = 77
 
 
@@ -43,32 +42,18 @@ def need_redis():
     return sys.exit(SKIPPED)
 
 
-class Server:
-    """A process that serves, ended by its id."""
+class Server(served.Server):
+    """A server with clients; `address` is where it listens."""
 
     def __init__(self, argv, executable=None):
-        self.process = subprocess.Popen(argv, executable=executable, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        text=True)
+        super().__init__(argv, executable)
         self.address = None
         self.clients = []
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         for client in self.clients:
             client.socket.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def stop(self, number=signal.SIGTERM):
-        """Send a signal and wait for the end. Returns the status and what it printed."""
-        self.process.send_signal(number)
-        out, _ = self.process.communicate(timeout=LIMIT)
-        return self.process.returncode, out or ""
+        super().__exit__()
 
     def connect(self):
         family = socket.AF_INET if isinstance(self.address, tuple) else socket.AF_UNIX
@@ -82,12 +67,7 @@ class Server:
 class Kv(Server):
     def __init__(self, *arguments, listen="127.0.0.1:0"):
         super().__init__([KV, "--listen", listen, *map(str, arguments)])
-        ready, _, _ = select.select([self.process.stdout], [], [], LIMIT)
-        line = self.process.stdout.readline() if ready else ""
-        if not line.startswith("listening on "):
-            self.process.kill()
-            raise AssertionError(f"kv did not start: {line}{self.process.communicate()[0]}")
-        self.text = line.split()[-1]
+        self.text = self.await_line("listening on ").split()[-1]
         self.address = self.text
         if not self.text.startswith("/"):
             host, _, port = self.text.rpartition(":")
@@ -95,14 +75,14 @@ class Kv(Server):
 
     def __exit__(self, kind, *rest):
         """Every test ends in good order: what leaked, or raced, makes a sanitizer complain."""
-        ended = (0, "")
+        ended = (0, "", "")
         try:
             if kind is None and self.process.poll() is None:
                 ended = self.stop()
         finally:
-            super().__exit__(kind, *rest)
-        if ended != (0, ""):
-            raise AssertionError(f"kv ended with {ended[0]}: {ended[1]}")
+            super().__exit__()
+        if ended != (0, "", ""):
+            raise AssertionError(f"kv ended with {ended}")
 
 
 class Redis(Server):
@@ -114,11 +94,7 @@ class Redis(Server):
         super().__init__(["redis-server", "--port", "0", "--unixsocket", path, "--save", "",
                           "--appendonly", "no", "--proto-max-bulk-len", "16mb",
                           "--dir", self.folder.name, "--daemonize", "no"], executable)
-        while (line := self.process.stdout.readline()):
-            if "ready to accept connections" in line:
-                break
-        else:
-            raise AssertionError("redis-server did not start")
+        self.await_line("ready to accept connections")
         self.address = path
 
     def __exit__(self, *_):
@@ -190,15 +166,6 @@ class Client:
                 self._more()
         except EOFError:
             return self.input
-
-
-def wait_until(condition, what):
-    """Look again and again, since not everything that happens elsewhere can be waited for."""
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain for {what}")
-        select.select([], [], [], 0.01)
 
 
 def main():

@@ -234,7 +234,7 @@ class Clients(unittest.TestCase):
                 listed = clients[0].ask("CLIENT", "LIST")
                 for shard in range(2):
                     self.assertIn(b"shard=%d\n" % shard, listed)
-                self.assertEqual(server.stop(), (0, ""))
+                self.assertEqual(server.stop(), (0, "", ""))
             self.assertEqual(os.listdir(folder), [])
 
     def test_both_signals_end_it_with_everything_under_way(self):
@@ -251,7 +251,7 @@ class Clients(unittest.TestCase):
                         client.ask("SUBSCRIBE", "c")
                     else:
                         client.send(encode("MSET", *keys, "x")[:-9])
-                self.assertEqual(server.stop(number), (0, ""))
+                self.assertEqual(server.stop(number), (0, "", ""))
 
 
 class Channels(unittest.TestCase):

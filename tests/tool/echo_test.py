@@ -4,6 +4,7 @@
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -55,7 +56,7 @@ class Echo(tool.TestCase):
             sent, back = 0, b""
             while len(back) < len(data):
                 want = [connection] if sent < len(data) else []
-                readable, writable, _ = tool.select.select([connection], want, [], tool.LIMIT)
+                readable, writable, _ = select.select([connection], want, [], tool.LIMIT)
                 self.assertTrue(readable or writable, "it stands still")
                 if writable:
                     sent += connection.send(data[sent:sent + 65536])

@@ -8,18 +8,18 @@ Every script beside this file is called with the path of torc:
 import ctypes
 import json
 import os
-import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
 import unittest
 
+sys.path.append(os.path.join(os.path.dirname(__file__), "..", "process"))
+import served  # noqa: E402  (from the folder beside)
+from served import LIMIT, SLOW, wait_until  # noqa: E402,F401  (the tests take them from here)
+
 TORC = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "torc"
-SLOW = bool(os.environ.get("TORC_TEST_SLOW"))  # Under sanitizers and valgrind.
-LIMIT = 100 if SLOW else 30  # Seconds after which something hangs.
 
 
 def torc(*arguments, env=None, preexec=None):
@@ -47,46 +47,16 @@ def deny_io_uring():
             raise OSError(ctypes.get_errno(), "prctl")
 
 
-def wait_until(condition, what):
-    """Look again and again, since not everything that happens elsewhere can be waited for."""
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain for {what}")
-        select.select([], [], [], 0.01)
-
-
-class Echo:
+class Echo(served.Server):
     """A running torc echo: `with Echo("--shards", 2) as echo:` and then echo.port."""
 
     def __init__(self, *arguments, preexec=None):
-        self.process = subprocess.Popen(
-            [TORC, "echo", "--listen", "127.0.0.1:0", *map(str, arguments)], text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            preexec_fn=preexec)
-        self.json = "--json" in arguments
-        ready, _, _ = select.select([self.process.stdout], [], [], LIMIT)
-        self.line = self.process.stdout.readline() if ready else ""
-        address = json.loads(self.line)["address"] if self.json and self.line else self.line
-        if ":" not in address:
-            self.process.kill()
-            raise AssertionError(f"torc echo did not start: {self.process.communicate()}")
+        super().__init__([TORC, "echo", "--listen", "127.0.0.1:0", *map(str, arguments)],
+                         preexec=preexec)
+        self.line = self.await_line(":")
+        address = json.loads(self.line)["address"] if "--json" in arguments else self.line
         self.address = address.split()[-1]
         self.port = int(self.address.rsplit(":", 1)[1])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-    def stop(self, number=signal.SIGTERM):
-        """Send a signal and wait for the end. Returns the status, stdout and stderr."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=LIMIT)
-        return self.process.returncode, out, err
 
     def report(self, number=signal.SIGTERM):
         """stop() a server that was started with --json; what it reports."""

@@ -257,6 +257,43 @@ TEST(a_ring_that_can_not_wait_ends_the_program_with_a_message)
     harness_expect_death(wait_on_a_ring_that_does_not_work, SIGABRT, "cannot wait");
 }
 
+/* ---- Where a thread of the kernel's takes what is queued ---- */
+
+TEST(ops_that_were_queued_when_the_polling_thread_had_died_are_told)
+{
+    struct torc__uring uring;
+    struct noted_op op;
+
+    start_faulty(&uring, 0);
+    uring.sqpoll = true; /* It is not, so nobody takes what is queued: as after a death. */
+    prepare_nops(&uring, &op, 1);
+    fail_next(-EOWNERDEAD, 1);
+    turn(&uring, TORC_FOREVER);
+    turn(&uring, DRIVER_NO_WAIT);
+    expect_each_told_once(&op, 1, -EOWNERDEAD);
+    uring.sqpoll = false;
+    stop(&uring);
+}
+
+static void fail_with_a_polling_thread(void)
+{
+    struct torc__uring uring;
+    struct noted_op op;
+
+    start_faulty(&uring, 0);
+    uring.sqpoll = true;
+    prepare_nops(&uring, &op, 1);
+    fail_next(-EPERM, UINT32_MAX);
+    turn(&uring, TORC_FOREVER);
+}
+
+/* Then it may take the op at any time, which therefore cannot be told to have failed. */
+TEST(an_error_that_stays_while_the_polling_thread_lives_ends_the_program_with_a_message)
+{
+    harness_expect_death(fail_with_a_polling_thread, SIGABRT,
+                         "cannot wait: Operation not permitted");
+}
+
 /* ---- Errors while the functions of ops begin others ---- */
 
 static struct {

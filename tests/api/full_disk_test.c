@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * full_disk_test.c - file systems without room, or that may not be written.
+ *
+ * Each test makes one of its own in memory, which nobody else sees, and is in it.
+ */
+#include "harness/harness.h"
+#include "harness/run.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <torc/torc.h>
+#include <unistd.h>
+
+#define ROOM ((size_t)1024 * 1024)
+
+static char data[2 * ROOM];
+
+static bool put_line(const char *path, const char *line)
+{
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    const bool done = fd >= 0 && write(fd, line, strlen(line)) > 0;
+
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+/* Mounts of our own: as root, or as the root of a user namespace. */
+static bool leave_mounts(void)
+{
+    char users[40];
+    char groups[40];
+
+    (void)snprintf(users, sizeof(users), "0 %u 1", (unsigned)getuid());
+    (void)snprintf(groups, sizeof(groups), "0 %u 1", (unsigned)getgid());
+    if (unshare(CLONE_NEWNS) < 0 &&
+        (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 || !put_line("/proc/self/setgroups", "deny") ||
+         !put_line("/proc/self/uid_map", users) || !put_line("/proc/self/gid_map", groups)))
+        return false;
+    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+/* Work in a new file system, whose mount point is gone at once: it lasts as long as we do. */
+static bool enter_file_system(const char *options, unsigned long flags)
+{
+    char path[] = "/tmp/torc-disk-XXXXXX";
+    bool entered = false;
+
+    if (!leave_mounts())
+        return false;
+    EXPECT(mkdtemp(path) != NULL);
+    if (mount("none", path, "tmpfs", flags, options) == 0) {
+        entered = chdir(path) == 0;
+        EXPECT_INT(umount2(path, MNT_DETACH), ==, 0);
+    }
+    EXPECT_INT(rmdir(path), ==, 0);
+    return entered;
+}
+
+/* More than there is room for: `error` tells so, and what was written is. */
+static int overfill(void *arg)
+{
+    const int error = *(const int *)arg;
+    struct torc_stream stream;
+    size_t done = 0;
+    int result;
+    int fd;
+
+    fd = torc_open("file", O_WRONLY | O_CREAT, 0600);
+    EXPECT_INT(fd, >=, 0);
+    EXPECT_INT(torc_pwrite_all(fd, data, sizeof(data), 0, &done), ==, error);
+    EXPECT_UINT(done, >=, ROOM / 2);
+    EXPECT_UINT(done, <=, ROOM);
+    EXPECT_INT(torc_append(fd, data, 1), ==, error);
+    EXPECT_INT(torc_fallocate(fd, 0, 0, (off_t)sizeof(data)), ==, error);
+
+    EXPECT_INT(torc_seek(fd, 0, SEEK_END), >=, ROOM / 2);
+    torc_stream_open(&stream, fd);
+    result = torc_stream_write(&stream, "text", 4, NULL);
+    EXPECT_INT(result, ==, 0); /* It is only collected. */
+    EXPECT_INT(torc_stream_close(&stream), ==, error);
+
+    EXPECT_INT(torc_truncate("file", 0), ==, 0);
+    fd = torc_open("file", O_WRONLY, 0);
+    EXPECT_INT(torc_pwrite_all(fd, data, ROOM / 2, 0, &done), ==, 0); /* Now there is. */
+    EXPECT_INT(torc_close(fd), ==, 0);
+    return 0;
+}
+
+TEST(a_full_disk_is_told_with_how_much_was_written)
+{
+    int error = -ENOSPC;
+
+    NEEDS_THREADS();
+    if (!enter_file_system("size=1m,mode=0777", 0))
+        SKIP("nothing may be mounted here");
+    harness_run_with(NULL, overfill, &error);
+}
+
+static int write_in_vain(void *arg)
+{
+    (void)arg;
+    EXPECT_INT(torc_open("file", O_WRONLY | O_CREAT, 0600), ==, -EROFS);
+    EXPECT_INT(torc_mkdir("directory", 0700), ==, -EROFS);
+    EXPECT_INT(torc_mkdir_all("a/b", 0700), ==, -EROFS);
+    EXPECT_INT(torc_symlink("target", "link"), ==, -EROFS);
+    EXPECT_INT(torc_chmod(".", 0700), ==, -EROFS);
+    return 0;
+}
+
+TEST(what_may_not_be_written_says_so)
+{
+    NEEDS_THREADS();
+    if (!enter_file_system("", MS_RDONLY))
+        SKIP("nothing may be mounted here");
+    harness_run_with(NULL, write_in_vain, NULL);
+}

@@ -131,6 +131,11 @@ class Server:
         self.address = READY_LINE.search(self.text()).group(1)
         if self.address.isdigit():
             self.address = "127.0.0.1:" + self.address
+        self.beside = None
+        if program.beside:
+            self.beside = subprocess.Popen(
+                program.beside.command(config.build, pid=self.pid), stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, preexec_fn=child_on(config.client_cpu))
         time.sleep(0.05)  # from the announcement to the first sleep
         self.idle_files = open_files(self.pid)
 
@@ -140,6 +145,9 @@ class Server:
 
     def stop(self):
         """Ends the server; returns the system calls it made, None where nobody counted."""
+        if self.beside:
+            self.beside.terminate()
+            self.beside.wait()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)

@@ -21,13 +21,15 @@ class Program:
     """How to start a program. Its first word is looked for in the build directory, or in PATH.
 
     The word {path} stands for a name in a new directory. lacks(build) says what the program that
-    was built is missing, "" if nothing.
+    was built is missing, "" if nothing. A program `beside` it is started when it is ready, and is
+    ended before it; {pid} there is the number of its process.
     """
 
-    def __init__(self, *argv, env=None, lacks=lambda build: ""):
+    def __init__(self, *argv, env=None, lacks=lambda build: "", beside=None):
         self.argv = list(argv)
         self.env = env or {}
         self.lacks = lacks
+        self.beside = Program(*beside) if beside else None
 
     def command(self, build, **words):
         """The whole command line; {word} is replaced by the value given for it."""

@@ -91,6 +91,12 @@ struct torc_options {
                                      0 = 256, or 1,024 of 16 KiB */
     uint64_t shutdown_warn_ns;    /* name what did not end after so long: fibers, or, for
                                      example, a listener that was not closed; 0 = 5 s */
+    uint64_t stall_ns;            /* report a fiber that keeps its shard for so long, 1 ms to
+                                     1 h, see torc/metrics.h; 0 = TORC_STALL_MS in the
+                                     environment, or 25 ms; TORC_FOREVER = never */
+    bool no_observer;             /* no thread that looks for stalls, and nothing for `torc top`
+                                     and `torc trace` to look at; TORC_OBSERVER=0 in the
+                                     environment is the same */
     /* For special machines, all off by default: see docs/guide/tuning.md before. */
     uint32_t sqpoll_idle_ms; /* a thread of the kernel takes what is submitted, and sleeps
                                 when there was nothing for so long; at most 10,000;
@@ -153,6 +159,9 @@ TORC_API int torc_shard_cpu(void);
 TORC_API bool torc_on_shard(void);
 
 /* ---- What happens inside: counters of this shard, since it started. ---- */
+
+#define TORC_RUN_DELAYS 32
+
 struct torc_stats {
     uint64_t rounds;   /* turns of the loop */
     uint64_t switches; /* from fiber to fiber or to the loop */
@@ -177,7 +186,19 @@ struct torc_stats {
     uint64_t stacks;                  /* in use or pooled */
     uint64_t stacks_used;             /* in use now */
     uint64_t receive_buffers;         /* that streams have for receiving */
+    uint64_t receive_buffers_free;    /* of these, those in the kernel's hands, to be filled */
     uint64_t receive_buffers_starved; /* times the kernel found none free (ENOBUFS) */
+    uint64_t timers;                  /* running now */
+    uint64_t idle_ns;                 /* spent in waits, with the kernel's work in the same calls */
+    uint64_t polled_ns;               /* of these, about so much was polling */
+    uint64_t cpu_ns;                  /* CPU time of the shard's thread */
+    uint64_t stalls;                  /* times a fiber kept the shard too long (stall_ns) */
+    uint64_t stall_ns_max;            /* the longest of these, to a few milliseconds */
+
+    /* How long what a round found ready had to wait until all of it had begun to run: of so many
+     * rounds at least 2^i and less than 2^(i+1) ns; the last also has what was longer. */
+    uint64_t run_delays[TORC_RUN_DELAYS];
+    uint64_t run_delay_ns; /* the sum of all */
 
     /* Of the whole runtime: threads for what has to block. */
     uint64_t blocking_threads; /* alive now */

@@ -22,6 +22,7 @@
 #include <torc/io.h>
 #include <torc/listener.h>
 #include <torc/mailbox.h>
+#include <torc/metrics.h>
 #include <torc/net.h>
 #include <torc/op.h>
 #include <torc/pipe.h>
@@ -37,8 +38,10 @@
 #include <torc/stream.h>
 #include <torc/sync.h>
 #include <torc/time.h>
+#include <torc/trace.h>
 #include <torc/udp.h>
 #include <torc/unix.h>
+#include <torc/view.h>
 #include <torc/watch.h>
 #include <torc/zero_copy.h>
 

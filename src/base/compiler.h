@@ -37,6 +37,17 @@
 #define TORC_TSAN 0
 #endif
 
+/* Read a word that another thread may be writing. */
+#define PEEK(object) __atomic_load_n(&(object), __ATOMIC_RELAXED)
+
+/* For functions that look at what another thread writes plainly, and cope with what they see:
+ * ThreadSanitizer would call it a race, which it is. */
+#if TORC_TSAN
+#define LOOKS_AT_OTHERS __attribute__((no_sanitize_thread))
+#else
+#define LOOKS_AT_OTHERS
+#endif
+
 /* Tell the processor that this is a spin loop. */
 static inline void torc__cpu_relax(void)
 {

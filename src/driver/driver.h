@@ -24,6 +24,7 @@ struct torc__driver;
 struct torc__control;
 struct torc__buffer_ring;
 struct torc__pool;
+struct torc__trace;
 
 /* For turn(): do not wait. Any time in the past would do. */
 #define DRIVER_NO_WAIT 0
@@ -99,7 +100,8 @@ struct torc__driver {
         opcodes[DRIVER_OPCODES / 64]; /* What prepare() may be given: see torc__driver_has(). */
     uint32_t entries;                 /* of the queues, where there are any */
     uint32_t completion_entries;
-    struct torc__pool *pool; /* the runtime's; NULL for a driver that is only tried */
+    struct torc__pool *pool;   /* the runtime's; NULL for a driver that is only tried */
+    struct torc__trace *trace; /* NULL unless operations are recorded: see driver/observe.h */
 };
 
 /*

@@ -15,6 +15,7 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "driver/execute.h"
+#include "driver/observe.h"
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -76,6 +77,7 @@ void torc__epoll_enqueue(struct torc__epoll *epoll, struct torc__epoll_note *not
 
 void torc__epoll_tell_more(struct torc__epoll *epoll, struct torc_op *op, int result)
 {
+    torc__observe_end(&epoll->base, op, result, 1);
     epoll->base.stats.completions++;
     op->_complete(op, result, IORING_CQE_F_MORE, 1);
 }
@@ -87,6 +89,7 @@ void torc__epoll_tell(struct torc__epoll *epoll, struct torc_op *op, int result)
     torc__epoll_set_state(note, STATE_IDLE);
     if (unlikely(note->borrows))
         torc__epoll_give_back(epoll, torc__epoll_sqe(op));
+    torc__observe_end(&epoll->base, op, result, 0);
     epoll->base.stats.completions++;
     epoll->base.stats.ops_ended++;
     op->_complete(op, result, 0, 0); /* From here on it is somebody else's. */
@@ -213,6 +216,8 @@ static void serve_queue(struct torc__epoll *epoll)
             torc__epoll_set_state(note, STATE_ACTIVE);
             torc__epoll_tell(epoll, torc__epoll_op(note), note->result);
         } else {
+            if (unlikely(torc__observes_starts(&epoll->base)))
+                torc__observe_start(&epoll->base, torc__epoll_sqe(torc__epoll_op(note)));
             torc__epoll_attempt(epoll, note);
         }
     }

@@ -14,6 +14,7 @@
 #include "driver/uring.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "driver/observe.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,7 @@ static void tell_op(struct torc__uring *uring, uint64_t user_data, int result, u
     struct torc_op *op = (struct torc_op *)(uintptr_t)user_data;
     const int more = !!(flags & IORING_CQE_F_MORE);
 
+    torc__observe_end(&uring->base, op, result, more);
     uring->base.stats.ops_ended += !more;
     if (unlikely(op->_cancelling == CANCEL_LISTED && !more))
         forget_cancel(op);
@@ -294,10 +296,25 @@ static void check_last(const struct torc__ring *ring)
     TORC_ASSERT(!(ring->sqes[(ring->sq_tail - 1) & ring->sq_mask].flags & ties));
 }
 
+/* Tell of the ops that are queued and have not been shown to the kernel. */
+static void observe_starts(struct torc__uring *uring)
+{
+    const struct torc__ring *ring = &uring->ring;
+
+    for (unsigned i = *ring->sq_tail_shared; i != ring->sq_tail; i++) {
+        const struct io_uring_sqe *sqe = &ring->sqes[i & ring->sq_mask];
+
+        if ((sqe->user_data & TAG_MASK) == TAG_OP)
+            torc__observe_start(&uring->base, sqe);
+    }
+}
+
 /* Show the kernel what is queued. Returns how much that is. */
 static unsigned publish(struct torc__uring *uring)
 {
     check_last(&uring->ring);
+    if (unlikely(torc__observes_starts(&uring->base)))
+        observe_starts(uring);
     __atomic_store_n(uring->ring.sq_tail_shared, uring->ring.sq_tail, __ATOMIC_RELEASE);
     return torc__ring_queued(&uring->ring);
 }

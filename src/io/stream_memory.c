@@ -95,6 +95,7 @@ static void lend(struct torc__streams *streams, struct torc__memory *buffer)
 {
     buffer->used = 0;
     buffer->with_kernel = true;
+    torc__shard->receive_buffers_free++;
     torc__buffer_ring_add(&streams->ring, buffer->bytes, streams->buffer_size, buffer->id);
 }
 
@@ -155,6 +156,7 @@ struct torc__memory *torc__buffer_filled(struct torc__streams *streams, uint32_t
     buffer->used += length;
     if (!streams->ring.incremental || !(flags & IORING_CQE_F_BUF_MORE)) {
         buffer->with_kernel = false;
+        torc__shard->receive_buffers_free--;
         buffer->left_ns = torc__shard->round_time_ns;
     }
     return buffer;

@@ -2,28 +2,52 @@
 /*
  * report.c - what a shard tells of itself.
  */
+#include "base/clock.h"
+#include "shard/observer.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <string.h>
 
-/* The run queue is counted when somebody asks, so that no switch has to. */
-static uint64_t ready_count(const struct torc__shard *shard)
+/*
+ * The run queue is counted when somebody asks, so that no switch has to. Seen from another thread
+ * it changes meanwhile, and where it leads to is not sure; but blocks stay mapped, and it ends.
+ */
+static LOOKS_AT_OTHERS uint64_t ready_count(const struct torc__shard *shard)
 {
+    const uint64_t most = PEEK(shard->fibers.alive);
     uint64_t count = 0;
 
-    for (const struct torc_fiber *fiber = shard->ready_first; fiber != NULL; fiber = fiber->next)
+    for (const struct torc_fiber *fiber = PEEK(shard->ready_first); fiber != NULL && count < most;
+         fiber = PEEK(fiber->next))
         count++;
     return count;
 }
 
-void torc_stats(struct torc_stats *ret_stats)
+uint64_t torc__shard_cpu_ns(const struct torc__shard *shard)
 {
-    const struct torc__shard *shard = torc__shard;
-    const struct torc__driver_stats *driver;
+    struct timespec time;
+
+    if (clock_gettime(shard->cpu_clock, &time) < 0)
+        return 0;
+    return (uint64_t)time.tv_sec * NS_PER_SECOND + (uint64_t)time.tv_nsec;
+}
+
+/* What a shard waits now is added to what it has waited. */
+static LOOKS_AT_OTHERS uint64_t idle_time(const struct torc__shard *shard)
+{
+    const uint64_t since_ns = PEEK(shard->idle_since_ns);
+    const uint64_t now_ns = since_ns != 0 ? shard->driver->ops->now(shard->driver) : 0;
+
+    return PEEK(shard->idle_ns) + (now_ns > since_ns ? now_ns - since_ns : 0);
+}
+
+LOOKS_AT_OTHERS void torc__shard_read_stats(const struct torc__shard *shard,
+                                            struct torc_stats *ret_stats)
+{
+    const struct torc__driver_stats *driver = &shard->driver->stats;
+    const struct torc__observed *observed = shard->observed;
     struct torc__pool_stats pool;
 
-    TORC_ASSERT(shard != NULL);
-    driver = &shard->driver->stats;
     torc__pool_stats(shard->pool, &pool);
     *ret_stats = (struct torc_stats){
         .rounds = shard->rounds,
@@ -49,10 +73,25 @@ void torc_stats(struct torc_stats *ret_stats)
         .stacks = shard->stacks.touched,
         .stacks_used = shard->stacks.used,
         .receive_buffers = shard->receive_buffers,
+        .receive_buffers_free = shard->receive_buffers_free,
         .receive_buffers_starved = shard->receive_buffers_starved,
+        .timers = shard->timers.count,
+        .idle_ns = idle_time(shard),
+        .polled_ns = shard->polled_ns,
+        .cpu_ns = torc__shard_cpu_ns(shard),
+        .stalls = observed != NULL ? atomic_load(&observed->stalls) : 0,
+        .stall_ns_max = observed != NULL ? atomic_load(&observed->stall_ns_max) : 0,
+        .run_delay_ns = shard->run_delay_ns,
         .blocking_threads = pool.threads,
         .blocking_runs = pool.runs,
     };
+    for (unsigned i = 0; i < TORC_RUN_DELAYS; i++)
+        ret_stats->run_delays[i] = PEEK(shard->run_delays[i]);
+}
+
+void torc_stats(struct torc_stats *ret_stats)
+{
+    torc__shard_read_stats(torc__shard_here(), ret_stats);
 }
 
 static void report_guards(unsigned forbid, struct torc_feature_report *line)

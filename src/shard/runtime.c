@@ -8,6 +8,7 @@
  * another may still put a wake-up into it.
  */
 #include "driver/thread.h"
+#include "shard/observer.h"
 #include "shard/placement.h"
 #include "shard/shard.h"
 #include <errno.h>
@@ -26,6 +27,7 @@ struct shard_slot {
     int cpu; /* -1: anywhere */
     struct torc__thread thread;
     struct torc__mailbox *mailbox; /* the runtime's own reference */
+    struct torc__shard *shard;     /* from the first meeting to the last */
     struct torc_message stop;      /* tells the shard to stop */
     sigset_t signals_before;       /* what the thread had blocked */
 };
@@ -33,6 +35,7 @@ struct shard_slot {
 struct torc__runtime {
     const struct torc_options *options;
     struct torc__pool *pool;
+    struct torc__observer *observer; /* may be NULL */
     torc_fiber_fn *main;
     void *arg;
     pthread_mutex_t mutex; /* of all below, but for the slots */
@@ -113,6 +116,11 @@ bool torc__runtime_is_stopping(struct torc__runtime *runtime)
 struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index)
 {
     return index < runtime->count ? runtime->slots[index].mailbox : NULL;
+}
+
+const struct torc__shard *torc__runtime_shard(const struct torc__runtime *runtime, unsigned index)
+{
+    return index < runtime->count ? runtime->slots[index].shard : NULL;
 }
 
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime)
@@ -203,32 +211,47 @@ static int start(struct shard_slot *slot, struct torc__shard **ret_shard)
     return result;
 }
 
+/* Faults; the observer asks for stacks by a signal as well. */
+static void *catch_signals(const struct torc_options *options)
+{
+    if (!options->no_fault_handler)
+        torc__fault_catch();
+    return options->no_fault_handler && options->no_observer ? NULL : torc__signal_stack_make();
+}
+
+static void release_signals(const struct torc_options *options, void *signal_stack)
+{
+    if (!options->no_fault_handler)
+        torc__fault_release();
+    torc__signal_stack_free(signal_stack);
+}
+
 /* The life of a shard on its thread. */
 static void live(struct shard_slot *slot)
 {
     struct torc__runtime *runtime = slot->runtime;
     struct torc__shard *shard = NULL;
-    const bool catch_faults = !runtime->options->no_fault_handler;
-    void *signal_stack = NULL;
+    void *signal_stack;
     int result;
 
     if (!torc__thread_is_simulated())
         block_write_signals(&slot->signals_before);
     result = start(slot, &shard);
-    if (catch_faults)
-        torc__fault_catch(&signal_stack);
+    slot->shard = shard;
+    signal_stack = catch_signals(runtime->options);
     note_failure(runtime, &runtime->start_failure, result);
     meet(runtime);
     if (all_have_started(runtime)) {
         int fiber_failure;
 
+        torc__observer_attach(runtime->observer, shard);
         result = torc__shard_run(shard, runtime->main, runtime->arg, &fiber_failure);
+        torc__observer_detach(runtime->observer, shard);
         note_failure(runtime, &runtime->main_failure, result);
         note_failure(runtime, &runtime->fiber_failure, fiber_failure);
         meet(runtime);
     }
-    if (catch_faults)
-        torc__fault_release(signal_stack);
+    release_signals(runtime->options, signal_stack);
     if (shard != NULL)
         torc__shard_finish(shard);
     if (!torc__thread_is_simulated())
@@ -315,6 +338,7 @@ static int place(struct torc__runtime *runtime)
 
 static void destroy(struct torc__runtime *runtime)
 {
+    torc__observer_destroy(runtime->observer);
     torc__pool_destroy(runtime->pool);
     for (unsigned i = 0; i < runtime->count; i++)
         torc__mailbox_release(runtime->slots[i].mailbox);
@@ -345,6 +369,10 @@ static int create(const struct torc_options *options, struct torc__runtime **ret
     runtime->pool = torc__pool_create(options);
     if (result == 0 && runtime->pool == NULL)
         result = -ENOMEM;
+    if (result == 0)
+        result = torc__observer_check_options(options);
+    if (result == 0)
+        runtime->observer = torc__observer_create(options, runtime->count);
     for (unsigned i = 0; i < runtime->count && result == 0; i++) {
         runtime->slots[i].runtime = runtime;
         runtime->slots[i].index = i;

@@ -10,7 +10,9 @@
 #include "shard/shard.h"
 #include "base/clock.h"
 #include "driver/thread.h"
+#include "base/trace.h"
 #include "fiber/sanitizer.h"
+#include "shard/observer.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,6 +33,9 @@
 
 /* And it runs so many messages at most, however many come; the others stay first in line. */
 #define ROUND_MESSAGES_MAX 256u
+
+/* How far into a queue it is looked how long fibers wait in it. */
+#define BACKLOG_MAX 4096u
 
 #define FIBERS_MAX_DEFAULT     (UINT32_C(1) << 22)
 #define STACK_SIZE_MIN         (16u * 1024u)
@@ -84,6 +89,33 @@ static bool shrink_budget(struct torc__shard *shard, uint64_t used, uint64_t lim
     return true;
 }
 
+static void note_delay(struct torc__shard *shard, uint64_t delay_ns)
+{
+    const unsigned bucket = 63u - (unsigned)__builtin_clzll(delay_ns | 1);
+
+    shard->run_delays[bucket < TORC_RUN_DELAYS ? bucket : TORC_RUN_DELAYS - 1]++;
+    shard->run_delay_ns += delay_ns;
+}
+
+/*
+ * Fibers are left for the next round: how long the last of them will have waited is known when
+ * there have been as many switches. The queue is walked, but for one in each such time only.
+ */
+static void note_backlog(struct torc__shard *shard, uint64_t now_ns)
+{
+    uint64_t count = 0;
+
+    if (shard->marked_switches > shard->switches)
+        return;
+    if (shard->marked_switches != 0)
+        note_delay(shard, now_ns - shard->marked_ns);
+    for (struct torc_fiber *fiber = shard->ready_first; fiber != NULL && count < BACKLOG_MAX;
+         fiber = fiber->next)
+        count++;
+    shard->marked_switches = shard->switches + count;
+    shard->marked_ns = now_ns;
+}
+
 /* Fibers have run until `now_ns`. Returns for how long. */
 static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
 {
@@ -92,6 +124,26 @@ static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
     if (used_ns > shard->round_ns_max)
         shard->round_ns_max = used_ns;
     return used_ns;
+}
+
+/* All that was ready has run, and nothing is left to do at once. */
+static void note_drained(struct torc__shard *shard, uint64_t now_ns)
+{
+    uint64_t delay_ns = note_round(shard, now_ns);
+
+    if (unlikely(shard->marked_switches != 0)) {
+        delay_ns = now_ns - shard->marked_ns;
+        shard->marked_switches = 0;
+    }
+    note_delay(shard, delay_ns);
+}
+
+/* Something is left for the next round. Returns for how long fibers have run. */
+static uint64_t note_left(struct torc__shard *shard, uint64_t now_ns)
+{
+    if (shard->ready_first != NULL)
+        note_backlog(shard, now_ns);
+    return note_round(shard, now_ns);
 }
 
 /* Fibers have run for `used_ns` since the last turn. */
@@ -168,8 +220,13 @@ static void sleep_until(struct torc__shard *shard, uint64_t until_ns)
 
     if (!torc__mailbox_sleep(shard->mailbox))
         until_ns = DRIVER_NO_WAIT;
+    if (unlikely(shard->trace != NULL))
+        torc__trace_add(shard->trace, (struct torc__trace_event){.kind = TRACE_SLEEP});
     (void)driver->ops->turn(driver, until_ns);
     torc__mailbox_woken(shard->mailbox);
+    torc__observer_awake(shard->observer);
+    if (unlikely(shard->trace != NULL))
+        torc__trace_add(shard->trace, (struct torc__trace_event){.kind = TRACE_AWAKE});
 }
 
 /* Poll first if that promises something, then sleep. Returns what ended the wait. */
@@ -188,6 +245,16 @@ static enum wait_end wait_until(struct torc__shard *shard, uint64_t begun_ns, ui
     return poll_ns > 0 ? WAIT_POLL_LOST : WAIT_SLEPT;
 }
 
+static void note_idle(struct torc__shard *shard, enum wait_end end, uint64_t waited_ns)
+{
+    shard->idle_since_ns = 0;
+    shard->idle_ns += waited_ns;
+    if (end == WAIT_POLLED)
+        shard->polled_ns += waited_ns;
+    else if (end == WAIT_POLL_LOST)
+        shard->polled_ns += shard->poll.limit_ns;
+}
+
 /* Nothing is ready: submit, and wait for a completion, a message or a timer. */
 static void idle(struct torc__shard *shard)
 {
@@ -197,13 +264,15 @@ static void idle(struct torc__shard *shard)
     uint64_t ended_ns;
     enum wait_end end;
 
-    (void)note_round(shard, begun_ns);
+    note_drained(shard, begun_ns);
     if (deadline_ns <= begun_ns) {
         (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         return;
     }
+    shard->idle_since_ns = begun_ns;
     end = wait_until(shard, begun_ns, deadline_ns);
     ended_ns = driver->ops->now(driver);
+    note_idle(shard, end, ended_ns - begun_ns);
     if (ended_ns >= deadline_ns) {
         shard->last_timer_wake_ns = ended_ns;
         end = end == WAIT_POLLED ? end : WAIT_TIMER;
@@ -304,7 +373,7 @@ static void run_loop(struct torc__shard *shard)
         if (shard->before_turn != NULL)
             shard->before_turn(shard);
         if (shard->ready_first != NULL || unlikely(shard->mail != NULL)) {
-            adapt_budget(shard, note_round(shard, driver->ops->now(driver)));
+            adapt_budget(shard, note_left(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);
         } else {
             plan_trim(shard);
@@ -376,6 +445,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->ready_last = &shard->ready_first;
     shard->budget_full = ROUND_OPS_MAX;
     shard->errno_of_thread = &errno;
+    (void)pthread_getcpuclockid(pthread_self(), &shard->cpu_clock);
     shard->running = &shard->loop;
     shard->loop.state = FIBER_RUNNING;
     shard->loop.sp = &shard->loop; /* Anything but NULL, which is for fibers that never ran. */

@@ -16,10 +16,14 @@
 #include "shard/pipe_pool.h"
 #include "shard/poll_policy.h"
 #include "shard/timers.h"
+#include <time.h>
 #include <torc/scope.h>
 
+struct torc__observed;
+struct torc__observer;
 struct torc__runtime;
 struct torc__thread_call;
+struct torc__trace;
 struct torc__streams;
 struct torc_resolver;
 
@@ -32,7 +36,8 @@ struct torc__shard {
     int *errno_of_thread; /* &errno: its address never changes on a thread */
     struct torc__driver *driver;
     uint64_t switches;
-    uint64_t round_time_ns; /* the clock, read once per round */
+    struct torc__trace *trace; /* NULL unless switches are recorded */
+    uint64_t round_time_ns;    /* the clock, read once per round */
 
     struct torc_fiber loop;  /* the thread's own stack, as a switch sees it */
     struct torc_fiber grave; /* where a fiber that ends is switched away from */
@@ -52,6 +57,7 @@ struct torc__shard {
     void (*before_turn)(struct torc__shard *shard); /* if set: there is output to be prepared */
     void (*finish_streams)(struct torc__shard *shard);
     uint64_t receive_buffers;         /* that exist */
+    uint64_t receive_buffers_free;    /* of these, those in the kernel's hands */
     uint64_t receive_buffers_starved; /* times none was free */
     struct torc_resolver *resolver;   /* of names, once one was needed, and how to end it */
     void (*destroy_resolver)(struct torc_resolver *resolver);
@@ -69,7 +75,17 @@ struct torc__shard {
     uint64_t round_ns_max;
     uint64_t spawns;
     uint64_t messages;
-    uint64_t random; /* for torc__random() */
+    uint64_t idle_ns;                     /* spent in idle() ... */
+    uint64_t idle_since_ns;               /* ... and since when in the present one, or 0 */
+    uint64_t polled_ns;                   /* of idle_ns, about so much was polled */
+    uint64_t run_delays[TORC_RUN_DELAYS]; /* as in struct torc_stats */
+    uint64_t run_delay_ns;
+    uint64_t marked_ns;       /* a fiber that was last in the queue then ... */
+    uint64_t marked_switches; /* ... has run when there have been so many switches; 0: none */
+    struct torc__observer *observer; /* who looks at this shard; NULL if nobody does */
+    struct torc__observed *observed; /* what he knows of it */
+    clockid_t cpu_clock;             /* of the shard's thread */
+    uint64_t random;                 /* for torc__random() */
     int main_result;
     bool closing;           /* All fibers have ended; only operations are left. */
     struct torc_timer warn; /* names what refuses to end */
@@ -148,6 +164,22 @@ static inline uint32_t torc__random(struct torc__shard *shard, uint32_t limit)
     shard->random = shard->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (uint32_t)((shard->random >> 32) * limit >> 32);
 }
+
+/* ---- trace.c: while shard->trace is set ---- */
+
+/* One fiber, or the loop, goes on after another. */
+void torc__trace_switch(struct torc__shard *shard, const struct torc_fiber *from,
+                        const struct torc_fiber *to);
+
+/* A fiber is new, or woken: TRACE_SPAWN, TRACE_WAKE. */
+void torc__trace_fiber(struct torc__shard *shard, const struct torc_fiber *fiber, uint8_t kind);
+
+/* ---- report.c: what may be read of a shard by any thread while it exists ---- */
+
+void torc__shard_read_stats(const struct torc__shard *shard, struct torc_stats *ret_stats);
+
+/* CPU time of the shard's thread; 0 once that has ended. */
+uint64_t torc__shard_cpu_ns(const struct torc__shard *shard);
 
 /* ---- spawn.c: begin and end of fibers ---- */
 
@@ -231,6 +263,9 @@ const struct torc_options *torc__runtime_options(const struct torc__runtime *run
 /* The mailbox of a shard; NULL if there is no such shard. The reference stays the runtime's. */
 struct torc__mailbox *torc__runtime_mailbox(struct torc__runtime *runtime, unsigned index);
 
+/* A shard; NULL if there is none of that number. From a shard of the runtime. */
+const struct torc__shard *torc__runtime_shard(const struct torc__runtime *runtime, unsigned index);
+
 /* How many shards there are. */
 unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
 
@@ -247,9 +282,13 @@ void torc__fork_watch(void);
 
 /* ---- fault.c ---- */
 
-/* Catch faults of fibers: once per process, and a signal stack for each thread. */
-void torc__fault_catch(void **ret_signal_stack);
-void torc__fault_release(void *signal_stack);
+/* Catch faults of fibers, and no longer; counted. */
+void torc__fault_catch(void);
+void torc__fault_release(void);
+
+/* A stack of its own for the calling thread's signal handlers; NULL if it had one, or has none. */
+void *torc__signal_stack_make(void);
+void torc__signal_stack_free(void *signal_stack);
 
 /* What runs here, for messages: "fiber 12 "name" of shard 0". */
 void torc__describe_running(char *text, int size);

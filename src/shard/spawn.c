@@ -6,6 +6,8 @@
  * next one if that is new, without a switch; so a burst of short fibers uses one hot stack.
  */
 #include "arch/context.h"
+#include "base/probe.h"
+#include "base/trace.h"
 #include "fiber/sanitizer.h"
 #include "shard/loan.h"
 #include <errno.h>
@@ -62,8 +64,11 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
     scope->_fibers = fiber;
     scope->_fiber_count++;
     scope->_daemon_count += is_daemon;
+    TORC_PROBE3(spawn, shard->index, fiber->id, body);
     torc__make_ready(shard, fiber);
     fiber->state = FIBER_NEW;
+    if (unlikely(shard->trace != NULL))
+        torc__trace_fiber(shard, fiber, TRACE_SPAWN);
     return 0;
 }
 
@@ -97,6 +102,8 @@ static bool adopt(struct torc__shard *shard, struct torc__stack *stack)
     next->state = FIBER_RUNNING;
     *shard->errno_of_thread = 0;
     shard->running = next;
+    if (unlikely(shard->trace != NULL))
+        torc__trace_switch(shard, &shard->grave, next);
     return true;
 }
 

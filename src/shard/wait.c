@@ -6,6 +6,8 @@
  * memory lent to the kernel is never in use once the call that lent it has returned.
  */
 #include "arch/context.h"
+#include "base/probe.h"
+#include "base/trace.h"
 #include "fiber/sanitizer.h"
 #include "shard/shard.h"
 #include <torc/error.h>
@@ -78,6 +80,33 @@ static __attribute__((noinline)) void begin(struct torc__shard *shard, struct to
 #endif
 }
 
+/* Leave `self` for `next`. */
+static inline void switch_to(struct torc__shard *shard, struct torc_fiber *self,
+                             struct torc_fiber *next)
+{
+    shard->switches++;
+    self->saved_errno = *shard->errno_of_thread;
+    if (unlikely(next->sp == NULL)) {
+        begin(shard, self, next);
+        return;
+    }
+    *shard->errno_of_thread = next->saved_errno;
+#if TORC_ASAN || TORC_TSAN
+    leave_watched(shard, self, next);
+#else
+    torc__context_switch(&self->sp, next->sp);
+#endif
+}
+
+/* Apart, and ending in jumps as well: so who is not recorded needs no frame. */
+static __attribute__((noinline)) void switch_recorded(struct torc__shard *shard,
+                                                      struct torc_fiber *self,
+                                                      struct torc_fiber *next)
+{
+    torc__trace_switch(shard, self, next);
+    switch_to(shard, self, next);
+}
+
 /*
  * Never inlined, and it ends in a jump to what switches: then the processor predicts the return
  * from there, and those after it, which lead back into the same functions.
@@ -91,18 +120,11 @@ __attribute__((noinline)) void torc__park(struct torc__shard *shard)
     next->state = FIBER_RUNNING;
     if (next == self)
         return; /* It yielded, and nobody else is ready. */
-    shard->switches++;
-    self->saved_errno = *shard->errno_of_thread;
-    if (unlikely(next->sp == NULL)) {
-        begin(shard, self, next);
-        return;
-    }
-    *shard->errno_of_thread = next->saved_errno;
-#if TORC_ASAN || TORC_TSAN
-    leave_watched(shard, self, next);
-#else
-    torc__context_switch(&self->sp, next->sp);
-#endif
+    TORC_PROBE3(park, shard->index, self->id, next->id);
+    if (unlikely(shard->trace != NULL))
+        switch_recorded(shard, self, next);
+    else
+        switch_to(shard, self, next);
 }
 
 int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *waits_for)
@@ -121,7 +143,10 @@ void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result)
 {
     TORC_ASSERT(fiber->state == FIBER_WAITING || fiber->state == FIBER_INTERRUPTED);
     fiber->wait_result = result;
+    TORC_PROBE2(wake, shard->index, fiber->id);
     torc__make_ready(shard, fiber);
+    if (unlikely(shard->trace != NULL))
+        torc__trace_fiber(shard, fiber, TRACE_WAKE);
 }
 
 void torc__interrupt(struct torc_fiber *fiber, int reason)

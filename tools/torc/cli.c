@@ -52,8 +52,8 @@ int cli_failed(const char *command, const char *format, ...)
 
 static void print_option(const char *name, const char *argument, const char *help)
 {
-    const int width =
-        printf("  --%s%s%s", name, argument != NULL ? " " : "", argument != NULL ? argument : "");
+    const int width = printf("  %s%s%s%s", name[1] == '\0' ? "-" : "--", name,
+                             argument != NULL ? " " : "", argument != NULL ? argument : "");
     int column = width;
 
     if (width >= HELP_COLUMN) {
@@ -128,32 +128,57 @@ static int wrong_option(const struct cli_command *command, int found, char **arg
     return cli_wrong(command->name, "there is no option %s (try %s --help)", text, command->name);
 }
 
+/* What getopt_long() is to know: the long options, and the letters. */
+static void fill_known(const struct cli_command *command, struct option *known, char *letters)
+{
+    strcpy(letters, ":h");
+    for (int i = 0; command->options[i].name != NULL && i < OPTIONS_MAX; i++) {
+        const struct cli_option *option = &command->options[i];
+
+        if (option->name[1] == '\0') {
+            strcat(letters, option->name);
+            strcat(letters, option->argument != NULL ? ":" : "");
+            continue;
+        }
+        *known++ = (struct option){
+            .name = option->name,
+            .has_arg = option->argument != NULL,
+            .val = FIRST_OPTION + i,
+        };
+    }
+    *known = (struct option){.name = "help", .val = 'h'};
+}
+
+/* The option that getopt_long() has found; NULL if it is none of them. */
+static const struct cli_option *find_option(const struct cli_command *command, int found)
+{
+    if (found >= FIRST_OPTION)
+        return &command->options[found - FIRST_OPTION];
+    for (const struct cli_option *option = command->options; option->name != NULL; option++) {
+        if (option->name[0] == found && option->name[1] == '\0')
+            return option;
+    }
+    return NULL;
+}
+
 int cli_parse(const struct cli_command *command, int argc, char **argv, int *ret_operand)
 {
     struct option known[OPTIONS_MAX + 2] = {{0}};
-    int count = 0;
+    char letters[2 * OPTIONS_MAX + 3];
     int found;
 
-    for (; command->options[count].name != NULL && count < OPTIONS_MAX; count++) {
-        known[count] = (struct option){
-            .name = command->options[count].name,
-            .has_arg = command->options[count].argument != NULL,
-            .val = FIRST_OPTION + count,
-        };
-    }
-    known[count] = (struct option){.name = "help", .val = 'h'};
+    fill_known(command, known, letters);
 
     opterr = 0;
     optind = 0; /* Begin anew: main() has scanned its own options. */
-    while ((found = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
+    while ((found = getopt_long(argc, argv, letters, known, NULL)) != -1) {
         if (found == 'h') {
             print_help(command);
             return 0;
         }
-        const int status =
-            found < FIRST_OPTION
-                ? wrong_option(command, found, argv)
-                : take_option(command, &command->options[found - FIRST_OPTION], optarg);
+        const struct cli_option *option = find_option(command, found);
+        const int status = option == NULL ? wrong_option(command, found, argv)
+                                          : take_option(command, option, optarg);
         if (status >= 0)
             return status;
     }

@@ -22,7 +22,7 @@ struct cli_option;
 typedef int cli_parse_fn(const struct cli_option *option, const char *text);
 
 struct cli_option {
-    const char *name;     /* without its dashes */
+    const char *name;     /* without its dashes, of which one of a single letter has one */
     const char *argument; /* what --help calls it; NULL for a flag, whose value is a bool */
     const char *help;     /* a newline begins a new line there */
     cli_parse_fn *parse;

@@ -17,6 +17,8 @@ static const struct {
     {"echo", command_echo, "run a TCP echo server"},
     {"bench", command_bench, "put a server under load and measure how it answers"},
     {"doctor", command_doctor, "what this machine offers to torc, and what is missing"},
+    {"top", command_top, "watch the shards and fibers of a running program"},
+    {"trace", command_trace, "record what a running program does, as a time line"},
     {"demo", command_demo, "echo servers under load: torc beside libuv and epoll"},
 };
 
@@ -38,6 +40,10 @@ static int print_help(void)
            "  TORC_FORBID  kernel features to do without, such as defer_taskrun,msg_ring or all\n"
            "  TORC_SQPOLL, TORC_NAPI, TORC_MIN_WAIT\n"
            "               for special machines: see docs/guide/tuning.md\n"
+           "  TORC_STALL_MS\n"
+           "               how long a fiber may keep its shard before that is told, 0: ever; 25\n"
+           "  TORC_OBSERVER\n"
+           "               0: nobody looks for that, and torc top and trace cannot look\n"
            "  TORC_SELFTEST\n"
            "               off: do not look for bugs of the kernel\n"
            "  NO_COLOR     if set to anything, no colours\n"

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * torc/trace.h - what fibers and operations do, recorded for a while, as a time line.
+ *
+ * Each shard has a ring of events of its own, which keeps the newest: fibers that are started, run,
+ * wait and become ready, operations that are handed to the kernel and complete, sleeps of the loop,
+ * stalls. It is written as a JSON file that ui.perfetto.dev and chrome://tracing open. `torc trace`
+ * does the same from outside.
+ *
+ * While nothing is recorded this costs a branch per switch; else some 30 ns per event.
+ */
+#ifndef TORC_TRACE_H
+#define TORC_TRACE_H
+
+#include <stdint.h>
+#include <torc/api.h>
+TORC_BEGIN_C
+
+/*
+ * Begin to record on all shards: on this one at once, on the others from their next round on. Each
+ * keeps the newest `events`, which is rounded up to a power of two; 0 = 65,536; 1,024 to 4,194,304,
+ * of 32 bytes each. An older trace is dropped.
+ *
+ * -EBUSY      a trace is being recorded, perhaps for `torc trace`, or a shard has not yet heard
+ *             that the last one has ended.
+ * -ENOMEM     no memory.
+ * -EOPNOTSUPP     torc_options.no_observer.
+ */
+TORC_CHECK int torc_trace_start(uint32_t events);
+
+/* End recording, as torc_trace_start() begins it. What was recorded is kept. */
+TORC_API void torc_trace_stop(void);
+
+/*
+ * Write what is recorded to a file, pipe or socket. Suspends. Also while recording goes on; then
+ * events that are overwritten meanwhile are missing. Allocates.
+ *
+ * -ENODATA    there is no trace.
+ */
+TORC_CHECK int torc_trace_write(int fd);
+
+/* Drop the trace, and its memory as soon as all shards have heard of it. Ends recording. */
+TORC_API void torc_trace_drop(void);
+
+TORC_END_C
+#endif

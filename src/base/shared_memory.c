@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shared_memory.c - memory that another process may map, too.
+ */
+#include "base/shared_memory.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Nobody may make it smaller, or reading it would be a fault. */
+static int open_sealed(const char *name, size_t size)
+{
+    struct rlimit limit;
+    int fd;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
+        return -1; /* Giving it that size would be a signal. */
+    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    if (ftruncate(fd, (off_t)size) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+void *torc__shared_create(const char *name, size_t size, int *ret_fd)
+{
+    const int saved = errno;
+    const int fd = open_sealed(name, size);
+    const int kind = fd >= 0 ? MAP_SHARED : MAP_SHARED | MAP_ANONYMOUS;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, kind, fd, 0);
+
+    if (memory == MAP_FAILED) {
+        if (fd >= 0)
+            close(fd);
+        errno = saved;
+        return NULL;
+    }
+    (void)madvise(memory, size, MADV_DONTFORK);
+    errno = saved;
+    *ret_fd = fd;
+    return memory;
+}
+
+void torc__shared_destroy(void *memory, size_t size, int fd)
+{
+    munmap(memory, size);
+    if (fd >= 0)
+        close(fd);
+}

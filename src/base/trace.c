@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * trace.c - writing the events of a shard.
+ */
+#include "base/trace.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include <string.h>
+
+#define NAME_REST (TRACE_NAMES - 1)
+
+static void put_name(struct torc__trace *trace, unsigned number, const char *name)
+{
+    char *text = trace->ring->names[number];
+
+    strncpy(text, name, TRACE_NAME_MAX - 1);
+    text[TRACE_NAME_MAX - 1] = '\0';
+    trace->named[number] = name;
+}
+
+void torc__trace_init(struct torc__trace *trace, struct torc__trace_ring *ring)
+{
+    *trace = (struct torc__trace){.ring = ring, .mask = ring->capacity - 1};
+    TORC_ASSERT((ring->capacity & (ring->capacity - 1)) == 0);
+    put_name(trace, 0, "");
+    put_name(trace, NAME_REST, "(other names)");
+    atomic_store_explicit(&ring->name_count, 1, memory_order_release);
+}
+
+void torc__trace_add(struct torc__trace *trace, struct torc__trace_event event)
+{
+    event.time_ns = torc__clock_now();
+    trace->ring->events[trace->written & trace->mask] = event;
+    trace->written++;
+    atomic_store_explicit(&trace->ring->written, trace->written, memory_order_release);
+}
+
+uint16_t torc__trace_name(struct torc__trace *trace, const char *name)
+{
+    const unsigned count = atomic_load_explicit(&trace->ring->name_count, memory_order_relaxed);
+
+    if (name == NULL || name[0] == '\0')
+        return 0;
+    /* By the text as well: the memory of a name may have become that of another. */
+    for (unsigned i = 1; i < count; i++) {
+        if (trace->named[i] == name &&
+            strncmp(trace->ring->names[i], name, TRACE_NAME_MAX - 1) == 0)
+            return (uint16_t)i;
+    }
+    if (count == NAME_REST)
+        return NAME_REST;
+    put_name(trace, count, name);
+    atomic_store_explicit(&trace->ring->name_count, count + 1, memory_order_release);
+    return (uint16_t)count;
+}

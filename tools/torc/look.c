@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * look.c - what the commands share that look into another process.
+ */
+#include "look.h"
+
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+pid_t look_parse_pid(const char *text)
+{
+    char *end;
+
+    errno = 0;
+    const long pid = strtol(text, &end, 10);
+    return *end == '\0' && end != text && errno == 0 && pid > 0 && pid <= INT32_MAX ? (pid_t)pid
+                                                                                    : 0;
+}
+
+int look_failed(const char *command, pid_t pid, int error)
+{
+    switch (error) {
+    case -ESRCH:
+        return cli_failed(command, "there is no process %d", pid);
+    case -EACCES:
+    case -EPERM:
+        return cli_failed(command, "process %d is somebody else's: only its user and root may look",
+                          pid);
+    case -ENOENT:
+        return cli_failed(
+            command,
+            "process %d does not run torc, or not any more, or has options.no_observer"
+            " set",
+            pid);
+    case -EPROTO:
+        return cli_failed(command, "process %d runs another version of torc than %s", pid,
+                          TORC_VERSION);
+    case -ETIMEDOUT:
+        return cli_failed(command, "process %d does not answer: is it stopped?", pid);
+    default:
+        return cli_failed(command, "process %d: %s", pid, torc_strerror(error));
+    }
+}
+
+int look_open(const char *command, pid_t pid, unsigned number, struct torc_view **ret_view)
+{
+    const int result = torc_view_open(pid, number, ret_view);
+
+    return result < 0 ? look_failed(command, pid, result) : -1;
+}

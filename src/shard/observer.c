@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/environment.h"
 #include "base/shared_memory.h"
+#include "driver/thread.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <linux/futex.h>
@@ -273,7 +274,8 @@ struct torc__observer *torc__observer_create(const struct torc_options *options,
     struct torc__observer *observer = NULL;
     size_t size;
 
-    if (options->no_observer || torc__environment_number("TORC_OBSERVER", 1, 1) == 0)
+    if (options->no_observer || torc__environment_number("TORC_OBSERVER", 1, 1) == 0 ||
+        torc__thread_is_simulated()) /* A thread beside would be nothing that comes again. */
         return NULL;
     size = sizeof(*observer) + count * sizeof(observer->slots[0]);
     observer = aligned_alloc(64, (size + 63) / 64 * 64);

@@ -90,6 +90,7 @@ NO_UNIT_TEST = {
     "src/io/watch.c": "needs a shard: tests/api/watch_test.c",
     "src/shard/fault.c": "a fault ends the process: tests/api/overflow_test.c looks at how",
     "src/shard/fork.c": "needs a shard: tests/api/fork_test.c",
+    "src/shard/inspect.c": "is for other processes: tests/tool/dump_test.py looks by it",
     "src/shard/report.c": "counters and features of a shard: tests/api/run_test.c",
     "src/shard/runtime.c": "is torc_run() itself: tests/api/run_test.c",
     "src/shard/scope.c": "its rules are public: tests/api/rules_*_test.c, one test for each",

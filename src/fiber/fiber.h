@@ -21,6 +21,7 @@
 #include "fiber/stack.h"
 #include <stdint.h>
 #include <torc/fiber.h>
+#include <torc/inspect.h>
 #include <torc/time.h>
 
 struct torc_fiber;
@@ -40,12 +41,15 @@ typedef void torc__interrupt_fn(struct torc_fiber *fiber, int reason);
 
 struct torc_fiber {
     /* What a switch, a wait and a wake touch. */
-    void *sp;                      /* of a parked fiber; NULL before the first run */
-    struct torc_fiber *next;       /* in the run queue, or in the list of free blocks */
-    struct torc_scope *scope;      /* innermost */
-    torc__interrupt_fn *interrupt; /* of the present wait; NULL: it cannot be interrupted */
+    void *sp; /* of a parked fiber; NULL before the first run */
     union {
-        void *waits_for; /* while it waits, for `interrupt`: an op, a node in a queue */
+        struct torc_fiber *next; /* in the run queue, or in the list of free blocks */
+        uint64_t since_ns;       /* while it waits: when the round began in which it parked */
+    };
+    struct torc_scope *scope;          /* innermost */
+    const struct torc_wait_kind *wait; /* the present one, or the last */
+    union {
+        void *waits_for; /* while it waits, for `wait`: an op, a node in a queue */
         int wait_result; /* from then on */
     };
     uint8_t state; /* fiber_state */

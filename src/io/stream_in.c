@@ -153,12 +153,17 @@ static void start_feed(struct torc_stream *stream, const struct torc__streams *s
     stream->_feed = FEED_ON;
 }
 
+static const struct torc_wait_kind read_kind =
+    WAIT_KIND_FD("stream read", torc__interrupt_slot, struct torc_stream, _reader, _fd);
+static const struct torc_wait_kind stop_kind =
+    WAIT_KIND_FD("stream close", NULL, struct torc_stream, _reader, _fd);
+
 static int wait_for_feed(struct torc_stream *stream, struct torc__shard *shard)
 {
     if (stream->_feed == FEED_OFF)
         start_feed(stream, shard->streams);
     TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
-    return torc__wait_in(shard, &stream->_reader);
+    return torc__wait_in(shard, &stream->_reader, &read_kind);
 }
 
 void torc__stream_stop_feed(struct torc_stream *stream)
@@ -169,7 +174,7 @@ void torc__stream_stop_feed(struct torc_stream *stream)
     while (stream->_feed != FEED_OFF) {
         stream->_feed = FEED_ENDING;
         torc__op_hurry_again(shard, &stream->_receive);
-        torc__wait_in_shielded(shard, &stream->_reader);
+        (void)torc__wait_in(shard, &stream->_reader, &stop_kind);
     }
 }
 

@@ -101,6 +101,11 @@ static void send_soon(struct torc_stream *stream, struct torc__shard *shard)
     shard->before_turn = prepare_output;
 }
 
+static const struct torc_wait_kind write_kind =
+    WAIT_KIND_FD("stream write", torc__interrupt_slot, struct torc_stream, _writer, _fd);
+static const struct torc_wait_kind drop_kind =
+    WAIT_KIND_FD("stream close", NULL, struct torc_stream, _writer, _fd);
+
 /* Wait until the op that sends has done something, if there is anything to be sent. */
 static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 {
@@ -110,7 +115,7 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
         return torc__refuse(shard, reason);
     TORC_ASSERT(stream->_writer == NULL); /* One fiber writes at a time. */
     send_soon(stream, shard);
-    return torc__wait_in(shard, &stream->_writer);
+    return torc__wait_in(shard, &stream->_writer, &write_kind);
 }
 
 /* ---- Sending by the fiber ---- */
@@ -365,7 +370,7 @@ void torc__stream_drop_output(struct torc_stream *stream)
     TORC_ASSERT(stream->_writer == NULL);          /* ... or waits for room. */
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
-        torc__wait_in_shielded(shard, &stream->_writer);
+        (void)torc__wait_in(shard, &stream->_writer, &drop_kind);
     }
     give_block(stream);
     if (stream->_is_dirty) {

@@ -382,6 +382,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     torc__mailbox_open(shard->mailbox, shard->driver);
     note_thread_stack(shard);
     torc__shard = shard;
+    torc__inspect_add(shard);
     *ret_shard = shard;
     return 0;
 }
@@ -459,6 +460,7 @@ int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,
 
 void torc__shard_finish(struct torc__shard *shard)
 {
+    torc__inspect_remove(shard);
     (void)torc__mailbox_close(shard->mailbox); /* Not done yet if the shard never ran. */
     torc__timer_stop(&shard->timers, &shard->trim);
     if (shard->finish_streams != NULL)

@@ -34,6 +34,8 @@ struct torc__shard {
     uint64_t switches;
     uint64_t round_time_ns; /* the clock, read once per round */
 
+    struct torc__shard *next_shard; /* of all runtimes, see inspect.c */
+    int thread_id;
     struct torc_fiber loop;  /* the thread's own stack, as a switch sees it */
     struct torc_fiber grave; /* where a fiber that ends is switched away from */
     struct torc__fibers fibers;
@@ -103,12 +105,20 @@ static inline struct torc__shard *torc__shard_of_fiber(void)
 
 /* ---- wait.c: suspend, interrupt, wake ---- */
 
+/* A kind of wait for a descriptor: `waits` is what waits_for points to, in `type`, as `fd` is. */
+#define WAIT_KIND_FD(label, function, type, waits, where)                           \
+    {                                                                               \
+        .interrupt = (function), .name = (label), .form = TORC_WAIT_DESCRIPTOR,     \
+        .object = TORC_WAIT_NONE, .owner = TORC_WAIT_NONE, .count = TORC_WAIT_NONE, \
+        .fd = (int16_t)((int)offsetof(type, where) - (int)offsetof(type, waits)),   \
+    }
+
 /*
- * Suspend the running fiber until torc__wake(), and return the result given there. `interrupt`,
- * which may be NULL, is called if the scope gets a reason meanwhile. The caller has made sure that
- * there is none yet.
+ * Suspend the running fiber until torc__wake(), and return the result given there. The function of
+ * its kind, if it has one, is called if the scope gets a reason meanwhile. The caller has made sure
+ * that there is none yet.
  */
-int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *waits_for);
+int torc__wait(struct torc__shard *shard, const struct torc_wait_kind *kind, void *waits_for);
 
 /* Make a waiting fiber ready. */
 void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result);
@@ -222,6 +232,15 @@ unsigned torc__runtime_shard_count(const struct torc__runtime *runtime);
 
 /* Let in again what was blocked when this thread became the shard. */
 void torc__runtime_restore_signals(const struct torc__shard *shard);
+
+/* ---- inspect.c ---- */
+
+/* Let this shard be seen from outside, from now on; and no longer. Its own thread. */
+void torc__inspect_add(struct torc__shard *shard);
+void torc__inspect_remove(struct torc__shard *shard);
+
+/* This is the child of a fork(): there are no shards. */
+void torc__inspect_after_fork(void);
 
 /* ---- fork.c ---- */
 

@@ -61,6 +61,9 @@ int torc_channel_try_send(struct torc_channel *channel, const void *value)
     return 0;
 }
 
+static const struct torc_wait_kind send_kind =
+    WAIT_KIND_QUEUE("channel send", struct torc_channel, _senders);
+
 int torc_channel_send(struct torc_channel *channel, const void *value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -68,7 +71,8 @@ int torc_channel_send(struct torc_channel *channel, const void *value)
 
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &channel->_senders, NULL, (void *)(uintptr_t)value);
+    return torc__waiters_wait_for_value(shard, &channel->_senders, NULL, (void *)(uintptr_t)value,
+                                        &send_kind);
 }
 
 /* Take what a value is there; what a sender has waited to send takes its place. */
@@ -90,6 +94,9 @@ int torc_channel_try_receive(struct torc_channel *channel, void *ret_value)
     return 0;
 }
 
+static const struct torc_wait_kind receive_kind =
+    WAIT_KIND_QUEUE("channel receive", struct torc_channel, _receivers);
+
 int torc_channel_receive(struct torc_channel *channel, void *ret_value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -101,7 +108,8 @@ int torc_channel_receive(struct torc_channel *channel, void *ret_value)
     result = torc_channel_try_receive(channel, ret_value);
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &channel->_receivers, NULL, ret_value);
+    return torc__waiters_wait_for_value(shard, &channel->_receivers, NULL, ret_value,
+                                        &receive_kind);
 }
 
 void torc_channel_close(struct torc_channel *channel)

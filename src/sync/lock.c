@@ -10,13 +10,19 @@
 
 /* ---- Mutex ---- */
 
+static const struct torc_wait_kind mutex_kind =
+    WAIT_KIND_QUEUE_OF("mutex", torc__interrupt_wait, struct torc_mutex, _waiters,
+                       offsetof(struct torc_mutex, _owner));
+static const struct torc_wait_kind mutex_kind_shielded = WAIT_KIND_QUEUE_OF(
+    "mutex", NULL, struct torc_mutex, _waiters, offsetof(struct torc_mutex, _owner));
+
 int torc_mutex_lock(struct torc_mutex *mutex)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
     if (unlikely(torc__reason(shard) != 0 || mutex->_owner != NULL)) {
         TORC_ASSERT(mutex->_owner != shard->running); /* It holds it already. */
-        return torc__waiters_wait_plainly(shard, &mutex->_waiters);
+        return torc__waiters_wait_plainly(shard, &mutex->_waiters, &mutex_kind);
     }
     mutex->_owner = shard->running;
     return 0;
@@ -63,8 +69,11 @@ static void lock_shielded(struct torc__shard *shard, struct torc_mutex *mutex)
     if (mutex->_owner == NULL)
         mutex->_owner = shard->running;
     else
-        (void)torc__waiters_wait(shard, &mutex->_waiters, &waiter, NULL);
+        (void)torc__waiters_wait(shard, &mutex->_waiters, &waiter, &mutex_kind_shielded);
 }
+
+static const struct torc_wait_kind condition_kind =
+    WAIT_KIND_QUEUE("condition", struct torc_condition, _waiters);
 
 int torc_condition_wait(struct torc_condition *condition, struct torc_mutex *mutex)
 {
@@ -77,7 +86,7 @@ int torc_condition_wait(struct torc_condition *condition, struct torc_mutex *mut
     if (reason != 0)
         return torc__refuse(shard, reason);
     torc_mutex_unlock(mutex);
-    result = torc__waiters_wait(shard, &condition->_waiters, &waiter, torc__interrupt_wait);
+    result = torc__waiters_wait(shard, &condition->_waiters, &waiter, &condition_kind);
     lock_shielded(shard, mutex);
     return result;
 }
@@ -140,6 +149,13 @@ static void interrupt_rwlock(struct torc_fiber *fiber, int reason)
     admit(request->lock); /* Readers may have stood behind this writer. */
 }
 
+static const struct torc_wait_kind read_kind =
+    WAIT_KIND_QUEUE_OF("read lock", interrupt_rwlock, struct torc_rwlock, _waiters,
+                       offsetof(struct torc_rwlock, _writer));
+static const struct torc_wait_kind write_kind =
+    WAIT_KIND_QUEUE_OF("write lock", interrupt_rwlock, struct torc_rwlock, _waiters,
+                       offsetof(struct torc_rwlock, _writer));
+
 static int wait_for_lock(struct torc__shard *shard, struct torc_rwlock *lock, bool writes)
 {
     struct request request = {.lock = lock, .writes = writes};
@@ -147,7 +163,8 @@ static int wait_for_lock(struct torc__shard *shard, struct torc_rwlock *lock, bo
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    return torc__waiters_wait(shard, &lock->_waiters, &request.waiter, interrupt_rwlock);
+    return torc__waiters_wait(shard, &lock->_waiters, &request.waiter,
+                              writes ? &write_kind : &read_kind);
 }
 
 int torc_rwlock_try_read_lock(struct torc_rwlock *lock)
@@ -251,6 +268,9 @@ int torc_semaphore_try_acquire(struct torc_semaphore *semaphore, uint32_t units)
     return 0;
 }
 
+static const struct torc_wait_kind semaphore_kind = WAIT_KIND_QUEUE_OF(
+    "semaphore", interrupt_semaphore, struct torc_semaphore, _waiters, TORC_WAIT_NONE);
+
 int torc_semaphore_acquire(struct torc_semaphore *semaphore, uint32_t units)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -261,7 +281,7 @@ int torc_semaphore_acquire(struct torc_semaphore *semaphore, uint32_t units)
         return torc__refuse(shard, reason);
     if (torc_semaphore_try_acquire(semaphore, units) == 0)
         return 0;
-    return torc__waiters_wait(shard, &semaphore->_waiters, &request.waiter, interrupt_semaphore);
+    return torc__waiters_wait(shard, &semaphore->_waiters, &request.waiter, &semaphore_kind);
 }
 
 void torc_semaphore_release(struct torc_semaphore *semaphore, uint32_t units)

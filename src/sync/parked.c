@@ -40,10 +40,10 @@ static void wait_for_futex(atomic_uint *word)
     errno = saved;
 }
 
-int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt)
+int torc__parked_wait(struct torc__parked *parked, const struct torc_wait_kind *kind)
 {
     if (parked->shard != NULL)
-        return torc__wait(parked->shard, interrupt, parked);
+        return torc__wait(parked->shard, kind, parked);
     wait_for_futex(&parked->woken);
     return 0;
 }

@@ -11,18 +11,18 @@ set -euo pipefail
 
 needed=(build-essential cmake ninja-build pkg-config python3 liburing-dev libjansson-dev libuv1-dev
     check)
-wanted=() # Without these some tests or peers are skipped, but nothing fails.
+wanted=(libdw-dev) # Without these something is left out or skipped, but nothing fails.
 
 case "${1:-build}" in
 build) ;;
-bench) wanted=(fio strace redis-tools) ;;
+bench) wanted+=(fio strace redis-tools) ;;
 test)
-    wanted=(libc-ares-dev clang gdb valgrind redis-tools
+    wanted+=(libc-ares-dev clang gdb valgrind redis-tools
         qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
     ;;
 ci)
     needed+=(clang gdb valgrind clang-format clang-tidy libc-ares-dev)
-    wanted=(qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
+    wanted+=(qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu)
     ;;
 *)
     echo "usage: scripts/setup.sh [build | test | bench | ci]" >&2
@@ -55,6 +55,7 @@ have()
     libuv1-dev) pkg-config --exists libuv ;;
     libc-ares-dev) pkg-config --exists 'libcares >= 1.18' ;;
     check) pkg-config --exists check ;;
+    libdw-dev) pkg-config --exists libdw ;;
     redis-tools) has_commands redis-cli redis-benchmark redis-check-rdb ;; # The last is the server.
     qemu-user) has_commands qemu-aarch64 qemu-riscv64 ;;
     "gcc-$(uname -m)-linux-gnu") true ;;
@@ -116,5 +117,5 @@ fi
 mapfile -t missing < <(print_missing "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ]; then
     install_packages "${missing[@]}" ||
-        complain "going on without: some tests or peers will be skipped"
+        complain "going on without: stacks in torc dump, some tests or peers will be missing"
 fi

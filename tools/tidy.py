@@ -88,6 +88,8 @@ NO_UNIT_TEST = {
     "src/io/udp.c": "needs a shard: tests/api/udp_test.c",
     "src/io/unix.c": "needs a shard: tests/api/unix_test.c, unix_fds_test.c",
     "src/io/watch.c": "needs a shard: tests/api/watch_test.c",
+    "src/shard/check.c": "needs fibers that wait: tests/api/misuse_test.c",
+    "src/shard/dump.c": "prints to stderr, by a signal: tests/tool/dump_test.py",
     "src/shard/fault.c": "a fault ends the process: tests/api/overflow_test.c looks at how",
     "src/shard/fork.c": "needs a shard: tests/api/fork_test.c",
     "src/shard/inspect.c": "is for other processes: tests/tool/dump_test.py looks by it",

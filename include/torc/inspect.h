@@ -26,6 +26,16 @@ TORC_BEGIN_C
 
 struct torc_fiber;
 
+/* Values of "fiber.state". */
+enum torc_inspect_state {
+    TORC_INSPECT_FREE,        /* a block that is no fiber */
+    TORC_INSPECT_NEW,         /* has not run, and has no stack */
+    TORC_INSPECT_READY,       /* stands in the run queue */
+    TORC_INSPECT_RUNNING,     /* or about to, or to leave: the thread's stack pointer tells */
+    TORC_INSPECT_WAITING,     /* parked */
+    TORC_INSPECT_INTERRUPTED, /* parked, and told to end its wait */
+};
+
 /* What kind of thing a fiber waits for, and so which fields of struct torc_wait_kind mean what. */
 enum torc_wait_form {
     TORC_WAIT_OTHER,      /* nothing more is known */

@@ -39,6 +39,10 @@ enum fiber_state {
 /* Ask the wait of `fiber` to end; for waits that are not operations it also wakes it. */
 typedef void torc__interrupt_fn(struct torc_fiber *fiber, int reason);
 
+/* In torc_fiber.owes: for each public op prepared and not completed; for each lock it holds. */
+#define FIBER_OWES_OP   UINT32_C(1)
+#define FIBER_OWES_LOCK (UINT32_C(1) << 20)
+
 struct torc_fiber {
     /* What a switch, a wait and a wake touch. */
     void *sp; /* of a parked fiber; NULL before the first run */
@@ -59,7 +63,7 @@ struct torc_fiber {
     uint32_t id;
     struct torc__stack *stack; /* NULL before the first run */
     int saved_errno;           /* errno is the thread's; a park hands it over */
-    uint32_t ops_open;         /* public ops prepared and not completed */
+    uint32_t owes;             /* FIBER_OWES_: what has to be over when it ends */
     /* The rest of its life. */
     torc_fiber_fn *body;
     union {

@@ -47,7 +47,7 @@ static inline void torc__op_take_result(struct torc_op *op, int result, uint32_t
 static inline void torc__op_retire(struct torc_op *op)
 {
     op->_state = OP_DONE;
-    op->_fiber->ops_open--;
+    op->_fiber->owes -= FIBER_OWES_OP;
 }
 
 /* Note what an op does, for those who look at who waits: the SQE is not there for long. */

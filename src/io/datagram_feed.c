@@ -121,7 +121,7 @@ static int wait_for_feed(struct torc_datagram_feed *feed, struct torc__shard *sh
 {
     if (feed->_feed == FEED_OFF)
         start_feed(feed);
-    TORC_ASSERT(feed->_reader == NULL); /* One fiber takes at a time. */
+    TORC_REQUIRE(feed->_reader == NULL, "two fibers take from one feed of datagrams");
     return torc__wait_in(shard, &feed->_reader, &take_kind);
 }
 
@@ -249,7 +249,7 @@ void torc_datagram_feed_close(struct torc_datagram_feed *feed)
     struct torc__shard *shard = torc__shard_of_fiber();
     struct torc__datagram_slots *slots = feed->_slots;
 
-    TORC_ASSERT(feed->_reader == NULL); /* Another fiber takes. */
+    TORC_REQUIRE(feed->_reader == NULL, "a feed is closed while another fiber takes from it");
     while (feed->_feed != FEED_OFF) {
         feed->_feed = FEED_ENDING;
         torc__op_hurry_again(shard, &feed->_receive);

@@ -93,9 +93,13 @@ int torc_poll(int fd, unsigned events)
 
 int torc_close(int fd)
 {
+    struct torc__shard *shard = torc__shard_of_fiber();
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_always(&op);
+    struct io_uring_sqe *sqe;
 
+    if (unlikely(shard->check_misuse))
+        torc__check_close(shard, fd);
+    sqe = torc__begin_always(&op);
     io_uring_prep_close(sqe, fd);
     return torc__await_shielded(&op, sqe);
 }

@@ -87,7 +87,7 @@ struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
     struct torc__shard *shard = torc__shard_of_fiber();
 
     op->_fiber = shard->running;
-    op->_fiber->ops_open++;
+    op->_fiber->owes += FIBER_OWES_OP;
     return prepare(shard, op, complete);
 }
 
@@ -172,7 +172,7 @@ static void group_init(struct group *group, struct torc__shard *shard, struct to
                 group->first = ops[i];
             continue;
         }
-        TORC_ASSERT(ops[i]->_waiter == NULL); /* It is being waited for already. */
+        TORC_REQUIRE(ops[i]->_waiter == NULL, "a fiber waits for an op that another waits for");
         ops[i]->_waiter = group;
         note(ops[i]);
         group->open++;

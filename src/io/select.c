@@ -249,7 +249,7 @@ static void adopt_ops(struct torc__selection *selection)
 
         if (!is_open_op(one))
             continue;
-        TORC_ASSERT(one->_op->_waiter == NULL); /* It is being waited for already. */
+        TORC_REQUIRE(one->_op->_waiter == NULL, "a fiber waits for an op that another waits for");
         one->_op->_complete = complete;
         one->_op->_waiter = one;
         selection->ops_open++;

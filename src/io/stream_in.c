@@ -162,7 +162,7 @@ static int wait_for_feed(struct torc_stream *stream, struct torc__shard *shard)
 {
     if (stream->_feed == FEED_OFF)
         start_feed(stream, shard->streams);
-    TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
+    TORC_REQUIRE(stream->_reader == NULL, "two fibers read from one stream");
     return torc__wait_in(shard, &stream->_reader, &read_kind);
 }
 
@@ -170,7 +170,7 @@ void torc__stream_stop_feed(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_reader == NULL); /* Another fiber reads. */
+    TORC_REQUIRE(stream->_reader == NULL, "a stream is closed while another fiber reads");
     while (stream->_feed != FEED_OFF) {
         stream->_feed = FEED_ENDING;
         torc__op_hurry_again(shard, &stream->_receive);
@@ -235,7 +235,7 @@ static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 {
     int result = 0;
 
-    TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
+    TORC_REQUIRE(stream->_reader == NULL, "two fibers read from one stream");
     stream->_reader = shard->running;
     if (stream->_transport == NULL)
         result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);

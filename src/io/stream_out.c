@@ -113,7 +113,7 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    TORC_ASSERT(stream->_writer == NULL); /* One fiber writes at a time. */
+    TORC_REQUIRE(stream->_writer == NULL, "two fibers write to one stream");
     send_soon(stream, shard);
     return torc__wait_in(shard, &stream->_writer, &write_kind);
 }
@@ -366,8 +366,8 @@ void torc__stream_drop_output(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_output != OUTPUT_DIRECT); /* Another fiber writes, ... */
-    TORC_ASSERT(stream->_writer == NULL);          /* ... or waits for room. */
+    TORC_REQUIRE(stream->_output != OUTPUT_DIRECT && stream->_writer == NULL,
+                 "a stream is closed while another fiber writes");
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
         (void)torc__wait_in(shard, &stream->_writer, &drop_kind);

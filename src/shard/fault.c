@@ -114,35 +114,42 @@ static void uninstall(void)
         put_back(signals[i]);
 }
 
-void torc__fault_catch(void **ret_signal_stack)
+void torc__fault_catch(void)
 {
-    stack_t present;
-    stack_t stack = {.ss_size = SIGNAL_STACK_SIZE};
-
     pthread_mutex_lock(&mutex);
     torc__describe_current = torc__describe_running; /* Again in a child, which had none to name. */
     if (users++ == 0)
         install();
     pthread_mutex_unlock(&mutex);
-    *ret_signal_stack = NULL;
-    if (sigaltstack(NULL, &present) == 0 && !(present.ss_flags & SS_DISABLE))
-        return; /* There is one already: a sanitizer's, or the program's. */
-    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stack.ss_sp == MAP_FAILED)
-        return; /* Faults other than an overflow are reported all the same. */
-    sigaltstack(&stack, NULL);
-    *ret_signal_stack = stack.ss_sp;
 }
 
-void torc__fault_release(void *signal_stack)
+void torc__fault_release(void)
 {
-    const stack_t none = {.ss_flags = SS_DISABLE};
-
     pthread_mutex_lock(&mutex);
     if (--users == 0)
         uninstall();
     pthread_mutex_unlock(&mutex);
+}
+
+void *torc__signal_stack_make(void)
+{
+    stack_t present;
+    stack_t stack = {.ss_size = SIGNAL_STACK_SIZE};
+
+    if (sigaltstack(NULL, &present) == 0 && !(present.ss_flags & SS_DISABLE))
+        return NULL; /* There is one already: a sanitizer's, or the program's. */
+    stack.ss_sp = mmap(NULL, stack.ss_size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stack.ss_sp == MAP_FAILED)
+        return NULL; /* Faults other than an overflow are reported all the same. */
+    sigaltstack(&stack, NULL);
+    return stack.ss_sp;
+}
+
+void torc__signal_stack_free(void *signal_stack)
+{
+    const stack_t none = {.ss_flags = SS_DISABLE};
+
     if (signal_stack == NULL)
         return;
     sigaltstack(&none, NULL);

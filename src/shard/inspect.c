@@ -9,6 +9,7 @@
 #include "arch/context.h"
 #include "shard/shard.h"
 #include <pthread.h>
+#include <signal.h>
 #include <torc/inspect.h>
 #include <unistd.h>
 
@@ -16,6 +17,23 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* All shards of the process, newest first; under the mutex, but read from outside at any time. */
 static struct torc__shard *shards;
+
+/* The handler of SIGQUIT takes the mutex as well, so it must not interrupt who has it. */
+static void lock(sigset_t *ret_before)
+{
+    sigset_t quit;
+
+    sigemptyset(&quit);
+    sigaddset(&quit, SIGQUIT);
+    pthread_sigmask(SIG_BLOCK, &quit, ret_before);
+    pthread_mutex_lock(&mutex);
+}
+
+static void unlock(const sigset_t *before)
+{
+    pthread_mutex_unlock(&mutex);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
 
 /* Not optimised away, and known to the assembler. */
 extern const struct torc_inspect torc__inspect __attribute__((visibility("hidden")));
@@ -27,6 +45,13 @@ __asm__(".pushsection .note.torc, \"a\", %note\n"
         "    .balign 4\n"
         "    .quad torc__inspect - .\n"
         "    .popsection");
+
+_Static_assert((int)TORC_INSPECT_FREE == FIBER_FREE, "as told to readers");
+_Static_assert((int)TORC_INSPECT_NEW == FIBER_NEW, "as told to readers");
+_Static_assert((int)TORC_INSPECT_READY == FIBER_READY, "as told to readers");
+_Static_assert((int)TORC_INSPECT_RUNNING == FIBER_RUNNING, "as told to readers");
+_Static_assert((int)TORC_INSPECT_WAITING == FIBER_WAITING, "as told to readers");
+_Static_assert((int)TORC_INSPECT_INTERRUPTED == FIBER_INTERRUPTED, "as told to readers");
 
 #define AT(label, type, field)                                                                  \
     {                                                                                           \
@@ -103,22 +128,35 @@ const struct torc_inspect torc__inspect __attribute__((used)) = {
 
 void torc__inspect_add(struct torc__shard *shard)
 {
+    sigset_t before;
+
     shard->thread_id = gettid();
-    pthread_mutex_lock(&mutex);
+    lock(&before);
     shard->next_shard = shards;
     __atomic_store_n(&shards, shard, __ATOMIC_RELEASE);
-    pthread_mutex_unlock(&mutex);
+    unlock(&before);
 }
 
 void torc__inspect_remove(struct torc__shard *shard)
 {
     struct torc__shard **link = &shards;
+    sigset_t before;
 
-    pthread_mutex_lock(&mutex);
+    lock(&before);
     while (*link != shard)
         link = &(*link)->next_shard;
     __atomic_store_n(link, shard->next_shard, __ATOMIC_RELEASE);
-    pthread_mutex_unlock(&mutex);
+    unlock(&before);
+}
+
+void torc__inspect_each(void (*visit)(struct torc__shard *shard))
+{
+    sigset_t before;
+
+    lock(&before);
+    for (struct torc__shard *shard = shards; shard != NULL; shard = shard->next_shard)
+        visit(shard);
+    unlock(&before);
 }
 
 void torc__inspect_after_fork(void)

@@ -181,19 +181,36 @@ static int start(struct shard_slot *slot, struct torc__shard **ret_shard)
     return result;
 }
 
+/* Faults, and SIGQUIT where it is ours. */
+static void *catch_signals(const struct torc_options *options)
+{
+    if (!options->no_fault_handler)
+        torc__fault_catch();
+    if (options->dump_on_quit)
+        torc__dump_on_quit();
+    return options->no_fault_handler && !options->dump_on_quit ? NULL : torc__signal_stack_make();
+}
+
+static void release_signals(const struct torc_options *options, void *signal_stack)
+{
+    if (options->dump_on_quit)
+        torc__dump_on_quit_no_more();
+    if (!options->no_fault_handler)
+        torc__fault_release();
+    torc__signal_stack_free(signal_stack);
+}
+
 /* The life of a shard on its thread. */
 static void live(struct shard_slot *slot)
 {
     struct torc__runtime *runtime = slot->runtime;
     struct torc__shard *shard = NULL;
-    const bool catch_faults = !runtime->options->no_fault_handler;
-    void *signal_stack = NULL;
+    void *signal_stack;
     int result;
 
     block_write_signals(&slot->signals_before);
     result = start(slot, &shard);
-    if (catch_faults)
-        torc__fault_catch(&signal_stack);
+    signal_stack = catch_signals(runtime->options);
     note_failure(runtime, &runtime->start_failure, result);
     meet(runtime);
     if (all_have_started(runtime)) {
@@ -204,8 +221,7 @@ static void live(struct shard_slot *slot)
         note_failure(runtime, &runtime->fiber_failure, fiber_failure);
         meet(runtime);
     }
-    if (catch_faults)
-        torc__fault_release(signal_stack);
+    release_signals(runtime->options, signal_stack);
     if (shard != NULL)
         torc__shard_finish(shard);
     restore_write_signals(&slot->signals_before);

@@ -145,8 +145,8 @@ int torc_scope_close(struct torc_scope *scope)
     struct torc_fiber *self = shard->running;
     int reason;
 
-    TORC_ASSERT(scope->_owner == self); /* Another fiber's scope. */
-    TORC_ASSERT(self->scope == scope);  /* An inner scope is still open. */
+    TORC_REQUIRE(scope->_owner == self, "a fiber closes a scope that another has opened");
+    TORC_REQUIRE(self->scope == scope, "a scope is closed before one inside it");
     reason = scope->_fiber_count > 0 ? wait_for_fibers(shard, scope) : scope->_reason;
     TORC_ASSERT(scope->_first_child == NULL);
     torc__timer_stop(&shard->timers, &scope->_deadline);

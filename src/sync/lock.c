@@ -8,6 +8,16 @@
 #include "sync/waiters.h"
 #include <errno.h>
 
+/* Who has a lock owes its unlock; NULL takes it back only. */
+static void pass_lock(struct torc_fiber **owner, struct torc_fiber *next)
+{
+    if (*owner != NULL)
+        (*owner)->owes -= FIBER_OWES_LOCK;
+    if (next != NULL)
+        next->owes += FIBER_OWES_LOCK;
+    *owner = next;
+}
+
 /* ---- Mutex ---- */
 
 static const struct torc_wait_kind mutex_kind =
@@ -21,10 +31,10 @@ int torc_mutex_lock(struct torc_mutex *mutex)
     struct torc__shard *shard = torc__shard_of_fiber();
 
     if (unlikely(torc__reason(shard) != 0 || mutex->_owner != NULL)) {
-        TORC_ASSERT(mutex->_owner != shard->running); /* It holds it already. */
+        TORC_REQUIRE(mutex->_owner != shard->running, "a fiber locks a mutex that it holds");
         return torc__waiters_wait_plainly(shard, &mutex->_waiters, &mutex_kind);
     }
-    mutex->_owner = shard->running;
+    pass_lock(&mutex->_owner, shard->running);
     return 0;
 }
 
@@ -34,18 +44,18 @@ int torc_mutex_try_lock(struct torc_mutex *mutex)
 
     if (mutex->_owner != NULL)
         return -EBUSY;
-    mutex->_owner = shard->running;
+    pass_lock(&mutex->_owner, shard->running);
     return 0;
 }
 
 void torc_mutex_unlock(struct torc_mutex *mutex)
 {
-    TORC_ASSERT(torc_mutex_is_mine(mutex));
+    TORC_REQUIRE(torc_mutex_is_mine(mutex), "a mutex is unlocked by who does not hold it");
     if (likely(torc__waiters_empty(&mutex->_waiters))) {
-        mutex->_owner = NULL;
+        pass_lock(&mutex->_owner, NULL);
         return;
     }
-    mutex->_owner = mutex->_waiters._first->_fiber;
+    pass_lock(&mutex->_owner, mutex->_waiters._first->_fiber);
     torc__waiter_grant(mutex->_waiters._first, 0);
 }
 
@@ -67,7 +77,7 @@ static void lock_shielded(struct torc__shard *shard, struct torc_mutex *mutex)
     struct torc_waiter waiter;
 
     if (mutex->_owner == NULL)
-        mutex->_owner = shard->running;
+        pass_lock(&mutex->_owner, shard->running);
     else
         (void)torc__waiters_wait(shard, &mutex->_waiters, &waiter, &mutex_kind_shielded);
 }
@@ -134,7 +144,7 @@ static void admit(struct torc_rwlock *lock)
         if (request->writes && lock->_readers > 0)
             return;
         if (request->writes)
-            lock->_writer = request->waiter._fiber;
+            pass_lock(&lock->_writer, request->waiter._fiber);
         else
             lock->_readers++;
         torc__waiter_grant(&request->waiter, 0);
@@ -181,7 +191,7 @@ int torc_rwlock_try_write_lock(struct torc_rwlock *lock)
 
     if (lock->_writer != NULL || lock->_readers > 0)
         return -EBUSY;
-    lock->_writer = shard->running;
+    pass_lock(&lock->_writer, shard->running);
     return 0;
 }
 
@@ -189,7 +199,7 @@ int torc_rwlock_read_lock(struct torc_rwlock *lock)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(lock->_writer != shard->running);
+    TORC_REQUIRE(lock->_writer != shard->running, "a fiber locks what it has locked to write");
     if (torc__reason(shard) != 0 || torc_rwlock_try_read_lock(lock) < 0)
         return wait_for_lock(shard, lock, false);
     return 0;
@@ -199,7 +209,7 @@ int torc_rwlock_write_lock(struct torc_rwlock *lock)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(lock->_writer != shard->running);
+    TORC_REQUIRE(lock->_writer != shard->running, "a fiber locks what it has locked to write");
     if (torc__reason(shard) != 0 || torc_rwlock_try_write_lock(lock) < 0)
         return wait_for_lock(shard, lock, true);
     return 0;
@@ -214,15 +224,17 @@ void torc_rwlock_read_unlock(struct torc_rwlock *lock)
 
 void torc_rwlock_write_unlock(struct torc_rwlock *lock)
 {
-    TORC_ASSERT(lock->_writer == torc__shard_of_fiber()->running);
-    lock->_writer = NULL;
+    TORC_REQUIRE(lock->_writer == torc__shard_of_fiber()->running,
+                 "a lock to write is given up by who does not hold it");
+    pass_lock(&lock->_writer, NULL);
     admit(lock);
 }
 
 void torc_rwlock_downgrade(struct torc_rwlock *lock)
 {
-    TORC_ASSERT(lock->_writer == torc__shard_of_fiber()->running);
-    lock->_writer = NULL;
+    TORC_REQUIRE(lock->_writer == torc__shard_of_fiber()->running,
+                 "a lock to write is given up by who does not hold it");
+    pass_lock(&lock->_writer, NULL);
     lock->_readers = 1;
     admit(lock);
 }

@@ -30,7 +30,11 @@ static const void *identity(void)
 /* Only who holds the mutex changes the owner; but others may look whether it is they. */
 static void set_owner(struct torc_shared_mutex *mutex, const void *owner)
 {
+    struct torc__shard *shard = torc__shard;
+
     __atomic_store_n(&mutex->_owner, owner, __ATOMIC_RELAXED);
+    if (shard != NULL)
+        shard->running->owes += owner != NULL ? FIBER_OWES_LOCK : -FIBER_OWES_LOCK;
 }
 
 static bool is_mine(struct torc_shared_mutex *mutex)
@@ -97,7 +101,7 @@ int torc_shared_mutex_lock(struct torc_shared_mutex *mutex)
     int reason = torc__caller_reason();
     int result = 0;
 
-    TORC_ASSERT(!is_mine(mutex));
+    TORC_REQUIRE(!is_mine(mutex), "a shared mutex is locked by who holds it");
     if (unlikely(reason != 0))
         return torc__refuse(torc__shard, reason);
     if (unlikely(!take_free(mutex) && !spin(mutex)))
@@ -134,7 +138,7 @@ void torc_shared_mutex_unlock(struct torc_shared_mutex *mutex)
 {
     unsigned state = LOCKED;
 
-    TORC_ASSERT(is_mine(mutex));
+    TORC_REQUIRE(is_mine(mutex), "a shared mutex is unlocked by who does not hold it");
     set_owner(mutex, NULL);
     if (!atomic_compare_exchange_strong_explicit(torc__atomic(&mutex->_state), &state, 0,
                                                  memory_order_release, memory_order_relaxed))

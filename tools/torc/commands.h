@@ -8,6 +8,7 @@
 int command_echo(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_doctor(int argc, char **argv);
+int command_dump(int argc, char **argv);
 int command_demo(int argc, char **argv);
 
 #endif

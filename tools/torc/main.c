@@ -17,6 +17,7 @@ static const struct {
     {"echo", command_echo, "run a TCP echo server"},
     {"bench", command_bench, "put a server under load and measure how it answers"},
     {"doctor", command_doctor, "what this machine offers to torc, and what is missing"},
+    {"dump", command_dump, "every fiber of a running process, what it waits for, and its stack"},
     {"demo", command_demo, "echo servers under load: torc beside libuv and epoll"},
 };
 

@@ -8,14 +8,17 @@
 #include "sync/waiters.h"
 #include <errno.h>
 
-/* Who has a lock owes its unlock; NULL takes it back only. */
-static void pass_lock(struct torc_fiber **owner, struct torc_fiber *next)
+/* Who has a lock owes its unlock. */
+static void take_lock(struct torc_fiber **owner, struct torc_fiber *fiber)
 {
-    if (*owner != NULL)
-        (*owner)->owes -= FIBER_OWES_LOCK;
-    if (next != NULL)
-        next->owes += FIBER_OWES_LOCK;
-    *owner = next;
+    fiber->owes += FIBER_OWES_LOCK;
+    *owner = fiber;
+}
+
+static void drop_lock(struct torc_fiber **owner)
+{
+    (*owner)->owes -= FIBER_OWES_LOCK;
+    *owner = NULL;
 }
 
 /* ---- Mutex ---- */
@@ -34,7 +37,7 @@ int torc_mutex_lock(struct torc_mutex *mutex)
         TORC_REQUIRE(mutex->_owner != shard->running, "a fiber locks a mutex that it holds");
         return torc__waiters_wait_plainly(shard, &mutex->_waiters, &mutex_kind);
     }
-    pass_lock(&mutex->_owner, shard->running);
+    take_lock(&mutex->_owner, shard->running);
     return 0;
 }
 
@@ -44,18 +47,17 @@ int torc_mutex_try_lock(struct torc_mutex *mutex)
 
     if (mutex->_owner != NULL)
         return -EBUSY;
-    pass_lock(&mutex->_owner, shard->running);
+    take_lock(&mutex->_owner, shard->running);
     return 0;
 }
 
 void torc_mutex_unlock(struct torc_mutex *mutex)
 {
     TORC_REQUIRE(torc_mutex_is_mine(mutex), "a mutex is unlocked by who does not hold it");
-    if (likely(torc__waiters_empty(&mutex->_waiters))) {
-        pass_lock(&mutex->_owner, NULL);
+    drop_lock(&mutex->_owner);
+    if (likely(torc__waiters_empty(&mutex->_waiters)))
         return;
-    }
-    pass_lock(&mutex->_owner, mutex->_waiters._first->_fiber);
+    take_lock(&mutex->_owner, mutex->_waiters._first->_fiber);
     torc__waiter_grant(mutex->_waiters._first, 0);
 }
 
@@ -77,7 +79,7 @@ static void lock_shielded(struct torc__shard *shard, struct torc_mutex *mutex)
     struct torc_waiter waiter;
 
     if (mutex->_owner == NULL)
-        pass_lock(&mutex->_owner, shard->running);
+        take_lock(&mutex->_owner, shard->running);
     else
         (void)torc__waiters_wait(shard, &mutex->_waiters, &waiter, &mutex_kind_shielded);
 }
@@ -144,7 +146,7 @@ static void admit(struct torc_rwlock *lock)
         if (request->writes && lock->_readers > 0)
             return;
         if (request->writes)
-            pass_lock(&lock->_writer, request->waiter._fiber);
+            take_lock(&lock->_writer, request->waiter._fiber);
         else
             lock->_readers++;
         torc__waiter_grant(&request->waiter, 0);
@@ -191,7 +193,7 @@ int torc_rwlock_try_write_lock(struct torc_rwlock *lock)
 
     if (lock->_writer != NULL || lock->_readers > 0)
         return -EBUSY;
-    pass_lock(&lock->_writer, shard->running);
+    take_lock(&lock->_writer, shard->running);
     return 0;
 }
 
@@ -226,7 +228,7 @@ void torc_rwlock_write_unlock(struct torc_rwlock *lock)
 {
     TORC_REQUIRE(lock->_writer == torc__shard_of_fiber()->running,
                  "a lock to write is given up by who does not hold it");
-    pass_lock(&lock->_writer, NULL);
+    drop_lock(&lock->_writer);
     admit(lock);
 }
 
@@ -234,7 +236,7 @@ void torc_rwlock_downgrade(struct torc_rwlock *lock)
 {
     TORC_REQUIRE(lock->_writer == torc__shard_of_fiber()->running,
                  "a lock to write is given up by who does not hold it");
-    pass_lock(&lock->_writer, NULL);
+    drop_lock(&lock->_writer);
     lock->_readers = 1;
     admit(lock);
 }

@@ -2,8 +2,8 @@
 /*
  * dump.h - every fiber of a running process, as torc dump shows them.
  *
- * dump_capture.c looks at the process, dump_wait.c says what a fiber waits for, dump_text.c and
- * dump_json.c show it.
+ * dump_process.c and dump_capture.c look at the process, dump_wait.c says what a fiber waits for,
+ * dump_text.c and dump_json.c show it.
  */
 #ifndef TORC_TOOL_DUMP_H
 #define TORC_TOOL_DUMP_H
@@ -19,6 +19,16 @@ enum {
     DUMP_NAME_SIZE = 32,
     DUMP_WHY_SIZE = 200,
     DUMP_PATH_DEPTH = 16,
+    DUMP_FD_SIZE = 200,
+    DUMP_STACK_RECORD_MAX = 128, /* bytes of structures */
+    DUMP_SCOPE_MAX = 256,
+};
+
+/* What descriptors are, as far as that was asked; many fibers may share one. */
+struct dump_fds {
+    struct table text_of; /* by number */
+    char (*texts)[DUMP_FD_SIZE];
+    uint32_t count;
 };
 
 /* What a fiber waits for, as far as it is the same for many. */
@@ -30,7 +40,6 @@ struct dump_wait {
     unsigned count;  /* of ops, cases, or fibers of a scope that is closed */
     uint64_t object; /* a lock's address, a function; or 0 */
     uint64_t owner;  /* the block of the fiber that has it; or 0 */
-    int64_t left_ns; /* until a sleep ends */
     uint32_t shard;  /* of the fibers' process, whose answer is waited for; or DUMP_NONE */
     bool runs_now;   /* A thread of the pool executes the function. */
 };
@@ -106,6 +115,7 @@ struct dump {
     int pidfd;
     uint64_t now_ns; /* of the process's clock */
     char program[256];
+    struct dump_fds *fds;
     struct dump_shard *shards;
     uint32_t shard_count;
     struct dump_fiber *fibers;
@@ -130,10 +140,16 @@ struct dump {
 int dump_capture(struct dump *dump, char *ret_why, size_t why_size);
 void dump_finish(struct dump *dump);
 
+/* Look at one of its shards. 0, or a negative errno. */
+int dump_capture_shard(struct dump *dump, const struct remote_torc *torc, uint32_t number);
+
 /* ---- dump_wait.c ---- */
 
 /* Find out what a parked fiber waits for; its stack is copied. */
 void dump_wait_read(struct dump *dump, const struct remote_torc *torc, struct dump_fiber *fiber);
+
+/* Only what kind of wait it is: its stack was not copied. */
+void dump_wait_name(struct dump *dump, struct dump_fiber *fiber);
 
 /* Read memory that may be in the copy of the fiber's stack. False if it cannot be read. */
 bool dump_read(const struct dump *dump, const struct dump_fiber *fiber, uint64_t address, void *to,
@@ -148,8 +164,9 @@ void dump_opcode_name(unsigned opcode, char *text, size_t size);
 
 /* ---- dump_fd.c ---- */
 
-/* What a descriptor of the process is: "tcp 127.0.0.1:80 <- 127.0.0.1:51344", "/etc/passwd". */
-void dump_fd_text(const struct dump *dump, int fd, char *text, size_t size);
+/* What a descriptor of the process is: "tcp 127.0.0.1:80 <-> 127.0.0.1:51344", "/etc/passwd". The
+ * text is good until the next call. */
+const char *dump_fd_text(const struct dump *dump, int fd);
 
 /* ---- dump_trace.c ---- */
 
@@ -163,6 +180,9 @@ void dump_trace_merge(struct dump *dump);
 /* The frames of a trace that are shown: without torc's own at both ends. */
 void dump_trace_shown(const struct dump *dump, const struct dump_trace *trace, unsigned *ret_first,
                       unsigned *ret_end);
+
+/* Whether a function that is inlined is shown: torc's own are not. */
+bool dump_trace_is_shown(const struct unwind_source *inlined);
 
 /* Where frame `i` of a trace is. */
 const struct unwind_place *dump_trace_place(const struct dump *dump, const struct dump_trace *trace,
@@ -180,6 +200,9 @@ unsigned dump_path(const struct dump *dump, const struct dump_fiber *fiber,
 /* What there is to say of the fiber's scopes: the next deadline (0: none), the reason in force. */
 void dump_scopes(const struct dump *dump, const struct dump_fiber *fiber, unsigned *ret_open,
                  uint64_t *ret_deadline_ns, int *ret_reason);
+
+/* How much of a sleep is left. */
+uint64_t dump_left_ns(const struct dump *dump, const struct dump_fiber *fiber);
 
 const char *dump_state_name(const struct dump_fiber *fiber);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dump_capture.c - look at every fiber of a running process, and hardly stop it.
+ * dump_capture.c - look at every fiber of a shard, and hardly stop it.
  *
  * Each shard is looked at twice. First while it runs: blocks, stacks, all of it. Then its thread is
  * stopped, the blocks are read again, and the stacks of those fibers only that are not as they
@@ -9,31 +9,28 @@
  * stack, read in between, is the one it is parked on. Unwinding comes after the thread goes on.
  *
  * Where a thread cannot be stopped (somebody debugs it, or it sleeps uninterruptibly in the kernel)
- * the first look is all there is; then fibers that ran in between may be seen wrongly.
+ * the first look is all there is; and so it is for fibers whose stacks there was no time to copy,
+ * if they wait where they waited then. Of those that ran while they were looked at there is none.
  */
 #include "dump.h"
 #include "dump_stop.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
-    TORCS_MAX = 8,
-    SHARDS_MAX = 4096,
     CHUNKS_MAX = 1 << 14,
     SCOPES_MAX = 64,       /* of a path */
     COPY_MAX = 64 * 1024,  /* of one stack */
     ARENA_SIZE = 16 << 20, /* stacks that are looked at together */
     RED_ZONE = 128,        /* below the stack pointer of what runs */
-    STACK_RECORD_MAX = 128,
-    SCOPE_MAX = 256,
+    COPY_BATCH = 256,
 };
+
+/* So long stacks are copied while a shard stands still. */
+#define PAUSE_BUDGET_NS UINT64_C(2000000)
 
 /* A look at one shard. */
 struct capture {
@@ -50,6 +47,9 @@ struct capture {
     char *arena;       /* copies of stacks */
     size_t arena_used;
     struct dump_fiber *fibers; /* by block; those with state FREE are none */
+    uint32_t *changed;         /* blocks that were not as before in the second look */
+    uint32_t changed_count;
+    uint32_t copied_count; /* of these, those whose stacks were copied in time */
     struct unwind_registers registers;
     char *current_copy; /* of the stack on which the thread is */
     size_t current_length;
@@ -142,11 +142,14 @@ static uint64_t block_address(const struct capture *capture, uint32_t i)
            (uint64_t)(i % torc->fiber_chunk) * torc->offset[FIBER_SIZE];
 }
 
+static bool waits(const struct dump_fiber *fiber)
+{
+    return fiber->state == TORC_INSPECT_WAITING || fiber->state == TORC_INSPECT_INTERRUPTED;
+}
+
 static bool is_parked(const struct dump_fiber *fiber)
 {
-    return fiber->sp != 0 &&
-           (fiber->state == TORC_INSPECT_WAITING || fiber->state == TORC_INSPECT_INTERRUPTED ||
-            fiber->state == TORC_INSPECT_READY);
+    return fiber->sp != 0 && (waits(fiber) || fiber->state == TORC_INSPECT_READY);
 }
 
 static void take_block(struct capture *capture, uint32_t i, unsigned look)
@@ -174,27 +177,33 @@ static void take_block(struct capture *capture, uint32_t i, unsigned look)
 
 /* ---- Stacks ---- */
 
+static bool wants_record(const struct dump_fiber *fiber)
+{
+    return fiber->stack != 0 && fiber->low == 0;
+}
+
 /* Read the records of the stacks of some fibers, which are given by their blocks. */
 static void read_records(struct capture *capture, const uint32_t *which, uint32_t count)
 {
     const struct remote_torc *torc = capture->torc;
     struct remote_piece *pieces = table_grow(NULL, count, sizeof(*pieces));
-    char *records = table_grow(NULL, count, STACK_RECORD_MAX);
+    char *records = table_grow(NULL, count, DUMP_STACK_RECORD_MAX);
     uint32_t wanted = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        if (capture->fibers[which[i]].stack != 0)
-            pieces[wanted++] = (struct remote_piece){.address = capture->fibers[which[i]].stack,
-                                                     .length = torc->offset[STACK_SIZE],
-                                                     .to = records + (size_t)i * STACK_RECORD_MAX};
+        if (wants_record(&capture->fibers[which[i]]))
+            pieces[wanted++] =
+                (struct remote_piece){.address = capture->fibers[which[i]].stack,
+                                      .length = torc->offset[STACK_SIZE],
+                                      .to = records + (size_t)i * DUMP_STACK_RECORD_MAX};
     }
     remote_read_all(capture->dump->pid, pieces, wanted);
     wanted = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct dump_fiber *fiber = &capture->fibers[which[i]];
-        const char *record = records + (size_t)i * STACK_RECORD_MAX;
+        const char *record = records + (size_t)i * DUMP_STACK_RECORD_MAX;
 
-        if (fiber->stack == 0 || pieces[wanted++].failed)
+        if (!wants_record(fiber) || pieces[wanted++].failed)
             continue;
         fiber->low = get(capture, STACK_LOW, record);
         fiber->top = get(capture, STACK_TOP, record);
@@ -235,7 +244,7 @@ static uint32_t copy_stacks(struct capture *capture, const uint32_t *which, uint
         struct dump_fiber *fiber = &capture->fibers[which[i]];
 
         if (fiber->copy != NULL && pieces[wanted++].failed)
-            fiber->copy_length = 0;
+            fiber->copy = NULL;
     }
     free(pieces);
     return done;
@@ -267,7 +276,7 @@ static void add_scope(struct capture *capture, uint64_t address, const char *byt
 static void take_own_scopes(struct capture *capture, const struct dump_fiber *fiber)
 {
     uint64_t scope = fiber->scope;
-    char bytes[SCOPE_MAX];
+    char bytes[DUMP_SCOPE_MAX];
 
     for (unsigned i = 0; i < SCOPES_MAX && scope != 0 && scope != fiber->home; i++) {
         if (!dump_read(capture->dump, fiber, scope, bytes, capture->torc->offset[SCOPE_SIZE]))
@@ -307,7 +316,7 @@ static void look_at_stacks(struct capture *capture, const uint32_t *which, uint3
         read_name(capture->dump, fiber);
         if (fiber->copy == NULL)
             continue;
-        if (fiber->state != TORC_INSPECT_READY)
+        if (waits(fiber))
             dump_wait_read(capture->dump, capture->torc, fiber);
         take_own_scopes(capture, fiber);
         registers.sp = fiber->sp;
@@ -329,6 +338,27 @@ static void list_fibers(const struct capture *capture, uint32_t *which, uint32_t
             which[count++] = i;
     }
     *ret_count = count;
+}
+
+/* Forget the copies of those stacks whose fibers have run since their blocks were read. */
+static void drop_torn(struct capture *capture, const uint32_t *which, uint32_t count)
+{
+    const size_t size = capture->torc->offset[FIBER_SIZE];
+    struct remote_piece *pieces = table_grow(NULL, count, sizeof(*pieces));
+    char *blocks = table_grow(NULL, count, size);
+
+    for (uint32_t i = 0; i < count; i++)
+        pieces[i] = (struct remote_piece){.address = capture->fibers[which[i]].address,
+                                          .length = size,
+                                          .to = blocks + (size_t)i * size};
+    remote_read_all(capture->dump->pid, pieces, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (pieces[i].failed ||
+            memcmp(blocks + (size_t)i * size, block(capture, 0, which[i]), size) != 0)
+            capture->fibers[which[i]].copy = NULL;
+    }
+    free(blocks);
+    free(pieces);
 }
 
 static int look_first(struct capture *capture)
@@ -353,7 +383,9 @@ static int look_first(struct capture *capture)
         uint32_t part;
 
         capture->arena_used = 0;
-        part = copy_stacks(capture, which + done, count - done);
+        part = count - done < COPY_BATCH ? count - done : COPY_BATCH;
+        part = copy_stacks(capture, which + done, part);
+        drop_torn(capture, which + done, part);
         look_at_stacks(capture, which + done, part);
         done += part;
     }
@@ -387,37 +419,75 @@ static void copy_current(struct capture *capture, const struct stopped *stopped)
                                                capture->current_copy, COPY_MAX);
 }
 
-/* While the thread stands still. `which` gets the fibers that were not as they had been. */
-static void look_again(struct capture *capture, const struct stopped *stopped, uint32_t **ret_which,
-                       uint32_t *ret_count)
+/* A fiber that was there before has the same stack, and stands where it did as a rule. */
+static void take_again(struct capture *capture, uint32_t i)
+{
+    const bool was_there = i < capture->first_count;
+    const struct dump_fiber before = was_there ? capture->fibers[i] : (struct dump_fiber){0};
+    struct dump_fiber *fiber = &capture->fibers[i];
+
+    take_block(capture, i, 1);
+    if (!was_there || before.stack != fiber->stack)
+        return;
+    fiber->low = before.low;
+    fiber->top = before.top;
+    fiber->name_at = before.name_at;
+    memcpy(fiber->name, before.name, sizeof(fiber->name));
+    if (before.sp == fiber->sp && before.kind == fiber->kind &&
+        before.waits_for == fiber->waits_for && before.body == fiber->body) {
+        fiber->trace = before.trace;
+        if (waits(&before))
+            fiber->wait = before.wait;
+    }
+}
+
+/* Copy stacks until that has taken too long. Returns how many were gone through. */
+static uint32_t copy_in_time(struct capture *capture, const uint32_t *which, uint32_t count,
+                             uint64_t until_ns)
+{
+    uint32_t done = 0;
+
+    while (done < count && dump_clock() < until_ns) {
+        const uint32_t batch = count - done < COPY_BATCH ? count - done : COPY_BATCH;
+        const uint32_t part = copy_stacks(capture, which + done, batch);
+
+        done += part;
+        if (part < batch)
+            break;
+    }
+    return done;
+}
+
+/* While the thread stands still: what is not as it was, and the stacks as far as time allows. */
+static void look_again(struct capture *capture, const struct stopped *stopped)
 {
     uint32_t count = 0;
-    uint32_t *which;
 
-    *ret_which = NULL;
-    *ret_count = 0;
-    if (read_blocks(capture, 1) < 0)
+    if (read_blocks(capture, 1) < 0) {
+        capture->block_count = capture->first_count;
         return;
-    which = table_grow(NULL, capture->block_count, sizeof(*which));
+    }
+    capture->changed = table_grow(NULL, capture->block_count, sizeof(capture->changed[0]));
     capture->fibers = table_grow(capture->fibers, capture->block_count, sizeof(capture->fibers[0]));
     for (uint32_t i = 0; i < capture->block_count; i++) {
         if (!has_changed(capture, i))
             continue;
-        take_block(capture, i, 1);
+        take_again(capture, i);
         if (capture->fibers[i].state != TORC_INSPECT_FREE)
-            which[count++] = i;
+            capture->changed[count++] = i;
     }
-    read_records(capture, which, count);
-    *ret_count = copy_stacks(capture, which, count);
-    *ret_which = which;
+    read_records(capture, capture->changed, count);
     copy_current(capture, stopped);
+    capture->changed_count = count;
+    capture->copied_count =
+        copy_in_time(capture, capture->changed, count, stopped->stopped_ns + PAUSE_BUDGET_NS);
 }
 
 /* The scopes that no fiber's own stack has shown: those that are outermost, or in odd places. */
 static void read_other_scopes(struct capture *capture)
 {
     struct dump *dump = capture->dump;
-    char bytes[SCOPE_MAX];
+    char bytes[DUMP_SCOPE_MAX];
 
     for (uint32_t i = 0; i < capture->block_count; i++) {
         uint64_t scope = capture->fibers[i].home;
@@ -466,12 +536,22 @@ static void look_at_current(struct capture *capture)
     take_own_scopes(capture, current);
 }
 
+/* What was copied while the thread stood still, and what there was no time for. */
+static void look_at_changed(struct capture *capture)
+{
+    look_at_stacks(capture, capture->changed, capture->copied_count);
+    for (uint32_t i = capture->copied_count; i < capture->changed_count; i++) {
+        struct dump_fiber *fiber = &capture->fibers[capture->changed[i]];
+
+        if (waits(fiber) && fiber->wait.name[0] == '\0')
+            dump_wait_name(capture->dump, fiber);
+    }
+}
+
 static void look_stopped(struct capture *capture)
 {
     struct dump_shard *shard = capture->shard;
     struct stopped stopped;
-    uint32_t *which;
-    uint32_t count;
 
     if (!capture->dump->may_stop) {
         (void)snprintf(shard->problem, sizeof(shard->problem), "it was not to be stopped");
@@ -479,16 +559,15 @@ static void look_stopped(struct capture *capture)
     }
     if (dump_stop(shard->thread, &stopped, shard->problem, sizeof(shard->problem)) < 0)
         return;
-    look_again(capture, &stopped, &which, &count);
+    look_again(capture, &stopped);
     read_other_scopes(capture);
     shard->pause_ns = dump_resume(&stopped);
     shard->was_stopped = true;
-    look_at_stacks(capture, which, count);
+    look_at_changed(capture);
     look_at_current(capture);
-    free(which);
 }
 
-/* ---- A shard, and all ---- */
+/* ---- Both ---- */
 
 /* Move the fibers of a shard to those of the others. */
 static void keep_fibers(struct capture *capture, uint32_t shard_number)
@@ -510,7 +589,7 @@ static void keep_fibers(struct capture *capture, uint32_t shard_number)
     }
 }
 
-static int capture_shard(struct dump *dump, const struct remote_torc *torc, uint32_t number)
+int dump_capture_shard(struct dump *dump, const struct remote_torc *torc, uint32_t number)
 {
     struct capture capture = {.dump = dump, .torc = torc, .shard = &dump->shards[number]};
     int result;
@@ -531,192 +610,6 @@ static int capture_shard(struct dump *dump, const struct remote_torc *torc, uint
     free(capture.arena);
     free(capture.fibers);
     free(capture.current_copy);
+    free(capture.changed);
     return result;
-}
-
-static void name_driver(struct dump *dump, const struct remote_torc *torc, uint64_t driver,
-                        struct dump_shard *shard)
-{
-    uint64_t ops;
-    uint64_t name;
-
-    if (remote_read(dump->pid, driver + torc->offset[DRIVER_OPS], &ops, sizeof(ops)) == 0 &&
-        remote_read(dump->pid, ops + torc->offset[DRIVER_NAME], &name, sizeof(name)) == 0)
-        remote_read_text(dump->pid, name, shard->driver, sizeof(shard->driver));
-}
-
-/* List the shards of one libtorc, newest first as they are linked. */
-static void find_shards(struct dump *dump, const struct remote_torc *torc)
-{
-    char *bytes = table_grow(NULL, 1, torc->offset[SHARD_SIZE]);
-    uint64_t address = 0;
-
-    (void)remote_read(dump->pid, torc->shards, &address, sizeof(address));
-    while (address != 0 && dump->shard_count < SHARDS_MAX &&
-           remote_read(dump->pid, address, bytes, torc->offset[SHARD_SIZE]) == 0) {
-        struct dump_shard *shard;
-
-        dump->shards = table_grow(dump->shards, dump->shard_count + 1, sizeof(*shard));
-        shard = &dump->shards[dump->shard_count++];
-        *shard = (struct dump_shard){
-            .address = address,
-            .mailbox = remote_get(torc, SHARD_MAILBOX, bytes),
-            .loop = address + torc->offset[SHARD_LOOP],
-            .index = (uint32_t)remote_get(torc, SHARD_INDEX, bytes),
-            .loop_trace = DUMP_NONE,
-        };
-        shard->thread = dump_find_thread(dump->pid, (pid_t)remote_get(torc, SHARD_THREAD, bytes));
-        memcpy(shard->torc_version, torc->version, sizeof(shard->torc_version));
-        name_driver(dump, torc, remote_get(torc, SHARD_DRIVER, bytes), shard);
-        dump_kernel_text(dump->pid, shard->thread, shard->kernel, sizeof(shard->kernel));
-        address = remote_get(torc, SHARD_NEXT, bytes);
-    }
-    free(bytes);
-}
-
-static int by_index(const void *a, const void *b)
-{
-    const struct dump_shard *left = a;
-    const struct dump_shard *right = b;
-
-    return (left->index > right->index) - (left->index < right->index);
-}
-
-/* The clock as the process sees it, which may be in a time namespace. */
-static uint64_t clock_of(pid_t pid)
-{
-    struct timespec now;
-    long long seconds = 0;
-    long long rest = 0;
-    long long own_seconds = 0;
-    long long own_rest = 0;
-    char path[64];
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/timens_offsets", (int)pid);
-    file = fopen(path, "re");
-    if (file != NULL && fscanf(file, "monotonic %lld %lld", &seconds, &rest) != 2)
-        seconds = rest = 0;
-    if (file != NULL)
-        fclose(file);
-    file = fopen("/proc/self/timens_offsets", "re");
-    if (file != NULL && fscanf(file, "monotonic %lld %lld", &own_seconds, &own_rest) != 2)
-        own_seconds = own_rest = 0;
-    if (file != NULL)
-        fclose(file);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)((now.tv_sec + seconds - own_seconds) * 1000000000LL + now.tv_nsec + rest -
-                      own_rest);
-}
-
-/* The most that was ever used of each stack: down to the lowest page that is there. */
-static void measure_stacks(struct dump *dump)
-{
-    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    const uint64_t there = UINT64_C(3) << 62; /* present, or swapped out */
-    uint64_t entries[512];
-    char path[64];
-    int pagemap;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)dump->pid);
-    pagemap = open(path, O_RDONLY | O_CLOEXEC);
-    for (uint32_t i = 0; pagemap >= 0 && i < dump->fiber_count; i++) {
-        struct dump_fiber *fiber = &dump->fibers[i];
-        const uint64_t pages = (fiber->top - fiber->low + page - 1) / page;
-        const size_t wanted = pages < 512 ? pages : 512;
-        ssize_t length;
-
-        if (fiber->stack == 0 || fiber->low == 0)
-            continue;
-        length = pread(pagemap, entries, wanted * sizeof(entries[0]),
-                       (off_t)(fiber->low / page * sizeof(entries[0])));
-        for (size_t at = 0; length > 0 && at < (size_t)length / sizeof(entries[0]); at++) {
-            if (entries[at] & there) {
-                fiber->stack_used = (uint32_t)(fiber->top - fiber->low - at * page);
-                break;
-            }
-        }
-    }
-    if (pagemap >= 0)
-        close(pagemap);
-}
-
-static void name_program(struct dump *dump)
-{
-    char path[64];
-    ssize_t length;
-
-    (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)dump->pid);
-    length = readlink(path, dump->program, sizeof(dump->program) - 1);
-    dump->program[length > 0 ? length : 0] = '\0';
-}
-
-/* Structures that are larger than we have room for are of another torc. */
-static bool has_room_for(const struct remote_torc *torc)
-{
-    return torc->offset[STACK_SIZE] <= STACK_RECORD_MAX && torc->offset[SCOPE_SIZE] <= SCOPE_MAX &&
-           torc->offset[SHARD_SIZE] <= ARENA_SIZE && torc->fiber_chunk > 0;
-}
-
-static int capture_all(struct dump *dump, struct remote_torc *torcs, unsigned count)
-{
-    int result = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        const uint32_t first = dump->shard_count;
-
-        if (!has_room_for(&torcs[i]))
-            return -EPROTO;
-        find_shards(dump, &torcs[i]);
-        if (dump->shard_count == first)
-            continue;
-        qsort(dump->shards + first, dump->shard_count - first, sizeof(dump->shards[0]), by_index);
-        for (uint32_t shard = first; shard < dump->shard_count && result == 0; shard++)
-            result = capture_shard(dump, &torcs[i], shard);
-    }
-    return result;
-}
-
-int dump_capture(struct dump *dump, char *ret_why, size_t why_size)
-{
-    struct remote_torc torcs[TORCS_MAX];
-    int result = remote_find(dump->pid, torcs, TORCS_MAX, ret_why, why_size);
-
-    if (result < 0)
-        return result;
-#ifdef SYS_pidfd_open
-    dump->pidfd = (int)syscall(SYS_pidfd_open, dump->pid, 0);
-#endif
-    name_program(dump);
-    dump->now_ns = clock_of(dump->pid);
-    if (dump->stacks_wanted)
-        dump->unwinder = unwind_open(dump->pid);
-    result = capture_all(dump, torcs, (unsigned)result);
-    if (result < 0)
-        (void)snprintf(ret_why, why_size, "process %d has ended, or changed, while it was read",
-                       (int)dump->pid);
-    dump_trace_merge(dump);
-    measure_stacks(dump);
-    return result;
-}
-
-void dump_finish(struct dump *dump)
-{
-    unwind_close(dump->unwinder);
-    for (uint32_t i = 0; i < dump->trace_count; i++)
-        free(dump->traces[i].pcs);
-    table_finish(&dump->fiber_of);
-    table_finish(&dump->scope_of);
-    table_finish(&dump->trace_of);
-    table_finish(&dump->kind_of);
-    table_finish(&dump->name_of);
-    free(dump->shards);
-    free(dump->fibers);
-    free(dump->scopes);
-    free(dump->traces);
-    free(dump->kinds);
-    free(dump->kind_names);
-    free(dump->names);
-    if (dump->pidfd >= 0)
-        close(dump->pidfd);
 }

@@ -68,13 +68,12 @@ static void link_text(pid_t pid, int fd, char *text, size_t size)
     (void)snprintf(text, size, "%.*s", length > 0 ? (int)length : 0, target);
 }
 
-void dump_fd_text(const struct dump *dump, int fd, char *text, size_t size)
+static void look_at(const struct dump *dump, int fd, char *text, size_t size)
 {
     socklen_t length = sizeof(int);
     int copy = -1;
     int type;
 
-    text[0] = '\0';
 #ifdef SYS_pidfd_getfd
     if (dump->pidfd >= 0)
         copy = (int)syscall(SYS_pidfd_getfd, dump->pidfd, fd, 0);
@@ -85,4 +84,19 @@ void dump_fd_text(const struct dump *dump, int fd, char *text, size_t size)
         link_text(dump->pid, fd, text, size);
     if (copy >= 0)
         close(copy);
+}
+
+const char *dump_fd_text(const struct dump *dump, int fd)
+{
+    struct dump_fds *fds = dump->fds;
+    uint32_t known = table_find(&fds->text_of, (uint64_t)fd);
+
+    if (known == TABLE_NONE) {
+        known = fds->count++;
+        fds->texts = table_grow(fds->texts, fds->count, sizeof(fds->texts[0]));
+        fds->texts[known][0] = '\0';
+        look_at(dump, fd, fds->texts[known], sizeof(fds->texts[known]));
+        table_set(&fds->text_of, (uint64_t)fd, known);
+    }
+    return fds->texts[known];
 }

@@ -36,14 +36,13 @@ static int write_element(json_t *element, bool first)
     return result;
 }
 
-static json_t *frame_json(const struct dump *dump, const struct dump_trace *trace, unsigned i)
+static json_t *source_json(const struct unwind_source *source, const struct unwind_place *place,
+                           uint64_t pc, bool is_inlined)
 {
-    const struct unwind_place *place = dump_trace_place(dump, trace, i);
-
-    return json_pack("{s:o, s:o, s:o, s:i, s:o, s:o}", "pc", address_of(trace->pcs[i]), "function",
-                     text_or_null(place->function), "file", text_or_null(place->file), "line",
-                     place->line, "module", text_or_null(place->module), "offset",
-                     address_of(place->offset));
+    return json_pack("{s:o, s:o, s:o, s:i, s:o, s:o, s:b}", "pc", address_of(pc), "function",
+                     text_or_null(source->function), "file", text_or_null(source->file), "line",
+                     source->line, "module", text_or_null(place->module), "offset",
+                     address_of(place->offset), "inlined", is_inlined);
 }
 
 static json_t *trace_json(const struct dump *dump, const struct dump_trace *trace)
@@ -53,8 +52,16 @@ static json_t *trace_json(const struct dump *dump, const struct dump_trace *trac
     unsigned end;
 
     dump_trace_shown(dump, trace, &first, &end);
-    for (unsigned i = first; i < end; i++)
-        json_array_append_new(frames, frame_json(dump, trace, i));
+    for (unsigned i = first; i < end; i++) {
+        const struct unwind_place *place = dump_trace_place(dump, trace, i);
+
+        for (unsigned j = 0; j < place->inlined_count; j++) {
+            if (dump_trace_is_shown(&place->inlined[j]))
+                json_array_append_new(frames,
+                                      source_json(&place->inlined[j], place, trace->pcs[i], true));
+        }
+        json_array_append_new(frames, source_json(&place->at, place, trace->pcs[i], false));
+    }
     return json_pack("{s:o}", "frames", frames);
 }
 
@@ -97,12 +104,11 @@ static json_t *wait_json(const struct dump *dump, const struct dump_fiber *fiber
                        text_or_null(text), "since_ns", (json_int_t)dump_waited_ns(dump, fiber),
                        "interruptible", !wait->goes_on);
     if (wait->fd >= 0) {
-        dump_fd_text(dump, wait->fd, text, sizeof(text));
         json_object_set_new(object, "fd", json_integer(wait->fd));
-        json_object_set_new(object, "fd_is", text_or_null(text));
+        json_object_set_new(object, "fd_is", text_or_null(dump_fd_text(dump, wait->fd)));
     }
     if (wait->form == TORC_WAIT_TIMER && fiber->deadline_ns != UINT64_MAX)
-        json_object_set_new(object, "left_ns", json_integer(wait->left_ns));
+        json_object_set_new(object, "left_ns", json_integer((json_int_t)dump_left_ns(dump, fiber)));
     if (wait->form == TORC_WAIT_OBJECT || wait->form == TORC_WAIT_FUNCTION) {
         json_object_set_new(object, "object", address_of(wait->object));
         json_object_set_new(object, "symbol",

@@ -19,7 +19,7 @@
 #define WAIT_MAX_NS  UINT64_C(1000000000)
 #define WAIT_STEP_NS 20000
 
-static uint64_t now(void)
+uint64_t dump_clock(void)
 {
     struct timespec time;
 
@@ -73,7 +73,7 @@ static int await_stop(struct stopped *stopped)
             stopped->signal = status >> 16 == 0 ? WSTOPSIG(status) : 0;
             return 0;
         }
-        if (now() - stopped->stopped_ns > WAIT_MAX_NS)
+        if (dump_clock() - stopped->stopped_ns > WAIT_MAX_NS)
             return -ETIMEDOUT;
         (void)nanosleep(&step, NULL);
     }
@@ -89,7 +89,7 @@ int dump_stop(pid_t thread, struct stopped *ret_stopped, char *ret_why, size_t w
         explain_refusal(thread, result, ret_why, why_size);
         return result;
     }
-    ret_stopped->stopped_ns = now();
+    ret_stopped->stopped_ns = dump_clock();
     if (ptrace(PTRACE_INTERRUPT, thread, NULL, NULL) < 0)
         result = -errno;
     else
@@ -104,7 +104,7 @@ int dump_stop(pid_t thread, struct stopped *ret_stopped, char *ret_why, size_t w
 uint64_t dump_resume(const struct stopped *stopped)
 {
     (void)ptrace(PTRACE_DETACH, stopped->thread, NULL, (void *)(uintptr_t)stopped->signal);
-    return now() - stopped->stopped_ns;
+    return dump_clock() - stopped->stopped_ns;
 }
 
 /* ---- Threads ---- */
@@ -172,6 +172,7 @@ static const struct {
     {SYS_fsync, "fsync"},
     {SYS_fdatasync, "fdatasync"},
     {SYS_futex, "futex"},
+    {SYS_restart_syscall, "restart_syscall"}, /* a sleep that was stopped before */
     {SYS_nanosleep, "nanosleep"},
     {SYS_clock_nanosleep, "clock_nanosleep"},
     {SYS_ppoll, "ppoll"},

@@ -24,6 +24,9 @@ int dump_stop(pid_t thread, struct stopped *ret_stopped, char *ret_why, size_t w
 /* Let it go on. Returns for how long it stood, ns. */
 uint64_t dump_resume(const struct stopped *stopped);
 
+/* The time by which stopped_ns is told. */
+uint64_t dump_clock(void);
+
 /* The thread that `thread` is in the PID namespace of this command; 0 if there is none. */
 pid_t dump_find_thread(pid_t pid, pid_t thread);
 

@@ -47,6 +47,11 @@ uint64_t dump_waited_ns(const struct dump *dump, const struct dump_fiber *fiber)
     return since != 0 && since < dump->now_ns ? dump->now_ns - since : 0;
 }
 
+uint64_t dump_left_ns(const struct dump *dump, const struct dump_fiber *fiber)
+{
+    return fiber->deadline_ns > dump->now_ns ? fiber->deadline_ns - dump->now_ns : 0;
+}
+
 static const struct dump_scope *find_scope(const struct dump *dump, uint64_t address)
 {
     const uint32_t found = address != 0 ? table_find(&dump->scope_of, address) : TABLE_NONE;
@@ -98,6 +103,17 @@ void dump_scopes(const struct dump *dump, const struct dump_fiber *fiber, unsign
 
 /* ---- Pieces ---- */
 
+static void print_source(const struct unwind_source *source, const struct unwind_place *place)
+{
+    const char *function = source->function != NULL ? source->function : "?";
+
+    if (source->file != NULL)
+        printf("    %-32s %s:%d\n", function, source->file, source->line);
+    else
+        printf("    %-32s %s+0x%" PRIx64 "\n", function, place->module != NULL ? place->module : "",
+               place->offset);
+}
+
 static void print_frames(const struct dump *dump, uint32_t number)
 {
     const struct dump_trace *trace;
@@ -110,13 +126,12 @@ static void print_frames(const struct dump *dump, uint32_t number)
     dump_trace_shown(dump, trace, &first, &end);
     for (unsigned i = first; i < end; i++) {
         const struct unwind_place *place = dump_trace_place(dump, trace, i);
-        const char *function = place->function != NULL ? place->function : "?";
 
-        if (place->file != NULL)
-            printf("    %-32s %s:%d\n", function, place->file, place->line);
-        else
-            printf("    %-32s %s+0x%" PRIx64 "\n", function,
-                   place->module != NULL ? place->module : "", place->offset);
+        for (unsigned j = 0; j < place->inlined_count; j++) {
+            if (dump_trace_is_shown(&place->inlined[j]))
+                print_source(&place->inlined[j], place);
+        }
+        print_source(&place->at, place);
     }
 }
 

@@ -57,7 +57,7 @@ const struct unwind_place *dump_trace_place(const struct dump *dump, const struc
 static bool begins_with(const struct dump *dump, const struct dump_trace *trace, unsigned i,
                         const char *prefix)
 {
-    const char *function = dump_trace_place(dump, trace, i)->function;
+    const char *function = dump_trace_place(dump, trace, i)->at.function;
 
     return function != NULL && strncmp(function, prefix, strlen(prefix)) == 0;
 }
@@ -79,6 +79,11 @@ static unsigned inner_end(const struct dump *dump, const struct dump_trace *trac
     while (internal < end && is_internal(dump, trace, internal))
         internal++;
     return internal;
+}
+
+bool dump_trace_is_shown(const struct unwind_source *inlined)
+{
+    return inlined->function != NULL && strncmp(inlined->function, "torc__", strlen("torc__")) != 0;
 }
 
 void dump_trace_shown(const struct dump *dump, const struct dump_trace *trace, unsigned *ret_first,

@@ -98,7 +98,7 @@ bool dump_read(const struct dump *dump, const struct dump_fiber *fiber, uint64_t
 {
     const uint64_t at = address - fiber->sp;
 
-    if (at < fiber->copy_length && length <= fiber->copy_length - at) {
+    if (fiber->copy != NULL && at < fiber->copy_length && length <= fiber->copy_length - at) {
         memcpy(to, (const char *)fiber->copy + at, length);
         return true;
     }
@@ -191,7 +191,7 @@ static uint32_t shard_of_mailbox(const struct dump *dump, uint64_t mailbox)
     return DUMP_NONE;
 }
 
-void dump_wait_read(struct dump *dump, const struct remote_torc *torc, struct dump_fiber *fiber)
+static const struct torc_wait_kind *read_kind(struct dump *dump, struct dump_fiber *fiber)
 {
     struct dump_wait *wait = &fiber->wait;
     const char *name = "";
@@ -199,22 +199,38 @@ void dump_wait_read(struct dump *dump, const struct remote_torc *torc, struct du
 
     *wait = (struct dump_wait){.fd = -1, .shard = DUMP_NONE};
     if (kind == NULL)
-        return;
+        return NULL;
     (void)snprintf(wait->name, sizeof(wait->name), "%s", name);
-    wait->form = kind->form;
     wait->goes_on = kind->interrupt == NULL;
+    return kind;
+}
+
+void dump_wait_name(struct dump *dump, struct dump_fiber *fiber)
+{
+    const struct torc_wait_kind *kind = read_kind(dump, fiber);
+
+    if (kind != NULL && kind->form == TORC_WAIT_TIMER)
+        fiber->wait.form = TORC_WAIT_TIMER; /* The block itself says how long. */
+}
+
+void dump_wait_read(struct dump *dump, const struct remote_torc *torc, struct dump_fiber *fiber)
+{
+    struct dump_wait *wait = &fiber->wait;
+    const struct torc_wait_kind *kind = read_kind(dump, fiber);
+
+    if (kind == NULL)
+        return;
+    wait->form = kind->form;
     switch (wait->form) {
     case TORC_WAIT_OP:
         read_op(dump, torc, fiber, fiber->waits_for, wait);
-        break;
-    case TORC_WAIT_TIMER:
-        wait->left_ns = (int64_t)(fiber->deadline_ns - dump->now_ns);
         break;
     case TORC_WAIT_SCOPE:
         (void)dump_read(dump, fiber, fiber->waits_for + torc->offset[SCOPE_FIBERS], &wait->count,
                         sizeof(wait->count));
         break;
     case TORC_WAIT_OTHER:
+    case TORC_WAIT_TIMER:
         break;
     default:
         read_places(dump, kind, fiber, wait);
@@ -271,10 +287,8 @@ void dump_wait_text(const struct dump *dump, const struct dump_fiber *fiber, cha
                     size_t size)
 {
     const struct dump_wait *wait = &fiber->wait;
-    char what[400] = "";
+    const char *what = wait->fd >= 0 ? dump_fd_text(dump, wait->fd) : "";
 
-    if (wait->fd >= 0)
-        dump_fd_text(dump, wait->fd, what, sizeof(what));
     if (wait->form == TORC_WAIT_OBJECT)
         object_text(dump, wait, text, size);
     else if (wait->form == TORC_WAIT_FUNCTION)
@@ -283,7 +297,7 @@ void dump_wait_text(const struct dump *dump, const struct dump_fiber *fiber, cha
         (void)snprintf(text, size, "%s, for ever", wait->name);
     else if (wait->form == TORC_WAIT_TIMER)
         (void)snprintf(text, size, "%s, %s left", wait->name,
-                       output_time(wait->left_ns > 0 ? (double)wait->left_ns : 0).text);
+                       output_time((double)dump_left_ns(dump, fiber)).text);
     else if (wait->form == TORC_WAIT_SCOPE)
         (void)snprintf(text, size, "%s, %u fibers left", wait->name, wait->count);
     else if (wait->form == TORC_WAIT_OPS || wait->form == TORC_WAIT_SELECT)

@@ -432,6 +432,52 @@ unsigned unwind_walk(struct unwinder *unwinder, const struct unwind_registers *r
 
 /* ---- Names ---- */
 
+static int attribute(Dwarf_Die *die, unsigned name)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word value = 0;
+
+    if (dwarf_attr(die, name, &attribute) == NULL || dwarf_formudata(&attribute, &value) != 0)
+        return 0;
+    return (int)value;
+}
+
+/* Where a function that is inlined is called. */
+static void find_call(Dwarf_Die *unit, Dwarf_Die *inlined, struct unwind_source *source)
+{
+    const int file = attribute(inlined, DW_AT_call_file);
+    Dwarf_Files *files;
+    size_t count;
+
+    source->line = attribute(inlined, DW_AT_call_line);
+    source->file = NULL;
+    if (dwarf_getsrcfiles(unit, &files, &count) == 0 && file > 0 && (size_t)file < count)
+        source->file = dwarf_filesrc(files, (size_t)file, NULL, NULL);
+}
+
+/* The functions that the compiler has put into the one at a pc: each is called in the next. */
+static void find_inlined(Dwfl_Module *module, uint64_t pc, struct unwind_place *place)
+{
+    Dwarf_Addr bias;
+    Dwarf_Die *unit = dwfl_module_addrdie(module, pc, &bias);
+    Dwarf_Die *scopes = NULL;
+    const int count = unit != NULL ? dwarf_getscopes(unit, pc - bias, &scopes) : 0;
+
+    for (int i = 0; i < count && dwarf_tag(&scopes[i]) != DW_TAG_subprogram; i++) {
+        struct unwind_source *inlined = &place->inlined[place->inlined_count];
+
+        if (dwarf_tag(&scopes[i]) != DW_TAG_inlined_subroutine)
+            continue;
+        if (place->inlined_count == UNWIND_INLINED_MAX)
+            break;
+        *inlined = place->at;
+        inlined->function = dwarf_diename(&scopes[i]);
+        find_call(unit, &scopes[i], &place->at);
+        place->inlined_count++;
+    }
+    free(scopes);
+}
+
 static void look_up(struct unwinder *unwinder, uint64_t pc, struct unwind_place *place)
 {
     Dwfl_Module *module = dwfl_addrmodule(unwinder->dwfl, pc);
@@ -446,10 +492,11 @@ static void look_up(struct unwinder *unwinder, uint64_t pc, struct unwind_place 
     place->module = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
     if (dwfl_module_getelf(module, &bias) != NULL)
         place->offset = pc - bias;
-    place->function = dwfl_module_addrinfo(module, pc, &offset, &symbol, NULL, NULL, NULL);
     line = dwfl_module_getsrc(module, pc);
     if (line != NULL)
-        place->file = dwfl_lineinfo(line, NULL, &place->line, NULL, NULL, NULL);
+        place->at.file = dwfl_lineinfo(line, NULL, &place->at.line, NULL, NULL, NULL);
+    find_inlined(module, pc, place);
+    place->at.function = dwfl_module_addrinfo(module, pc, &offset, &symbol, NULL, NULL, NULL);
 }
 
 const struct unwind_place *unwind_name(struct unwinder *unwinder, uint64_t pc, bool is_return)
@@ -472,5 +519,5 @@ const struct unwind_place *unwind_name(struct unwinder *unwinder, uint64_t pc, b
 
 const char *unwind_symbol(struct unwinder *unwinder, uint64_t address)
 {
-    return unwind_name(unwinder, address, false)->function;
+    return unwind_name(unwinder, address, false)->at.function;
 }

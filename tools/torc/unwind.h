@@ -19,6 +19,7 @@ enum {
     UNWIND_REGISTERS = 36, /* by their DWARF numbers */
     UNWIND_DEPTH_MAX = 100,
     UNWIND_RANGES = 2,
+    UNWIND_INLINED_MAX = 8,
 };
 
 struct unwind_registers {
@@ -37,13 +38,20 @@ struct unwind_memory {
     } ranges[UNWIND_RANGES];
 };
 
+/* A place in the source. */
+struct unwind_source {
+    const char *function; /* NULL: not known */
+    const char *file;     /* NULL: not known */
+    int line;
+};
+
 /* Where a pc is. */
 struct unwind_place {
-    const char *function; /* NULL: not known */
-    const char *module;   /* the file's path; NULL: none */
-    const char *file;     /* of the source; NULL: not known */
-    int line;
-    uint64_t offset; /* in the module, as addr2line wants it */
+    struct unwind_source at; /* in the function that the linker knows */
+    const char *module;      /* the file's path; NULL: none */
+    uint64_t offset;         /* in the module, as addr2line wants it */
+    unsigned inlined_count;
+    struct unwind_source inlined[UNWIND_INLINED_MAX]; /* in that function, innermost first */
 };
 
 /* Look at the files of a process. NULL where this command was built without elfutils. */

@@ -25,12 +25,21 @@ static json_t *address_of(uint64_t address)
     return json_sprintf("0x%" PRIx64, address);
 }
 
+/* Write one value, by way of a buffer: json_dumpf() writes every brace by itself. */
 static int write_element(json_t *element, bool first)
 {
+    static char buffer[16 * 1024];
+    const size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY;
+    const size_t length = json_dumpb(element, buffer, sizeof(buffer), flags);
     int result = 0;
 
-    if (element == NULL || (!first && fputs(",\n", stdout) == EOF) ||
-        json_dumpf(element, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY) != 0)
+    if (!first && fputs(",\n", stdout) == EOF)
+        result = -EIO;
+    else if (length == 0)
+        result = -EIO;
+    else if (length > sizeof(buffer))
+        result = json_dumpf(element, stdout, flags) == 0 ? 0 : -EIO;
+    else if (fwrite(buffer, 1, length, stdout) != length)
         result = -EIO;
     json_decref(element);
     return result;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """dump_test.py - torc dump shows every fiber of a running process, and leaves it as it was."""
 import ctypes
+import fcntl
 import json
 import os
 import re
@@ -21,8 +22,9 @@ class Dumped:
     """A program to be looked at: `with Dumped("waits") as dumped:` and then dumped.pid."""
 
     def __init__(self, *arguments, program=DUMPED, ready=True):
-        # Never full, unlike a pipe; and written at its end, wherever we are reading.
-        self.stderr = tempfile.TemporaryFile("a+b")
+        self.stderr = tempfile.TemporaryFile()  # Never full, unlike a pipe.
+        # Written at its end, wherever we are reading.
+        fcntl.fcntl(self.stderr, fcntl.F_SETFL, os.O_APPEND)
         self.process = subprocess.Popen(
             [program, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=self.stderr, text=True)
@@ -38,6 +40,13 @@ class Dumped:
         self.process.kill()
         self.process.communicate()
         self.stderr.close()
+
+    def wait_for(self, condition):
+        """Wait until what the program has said is so."""
+        try:
+            tool.wait_until(lambda: condition(self.errors()), "what the program says")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, which is only: {self.errors()}") from None
 
     def errors(self):
         self.stderr.seek(0)
@@ -222,7 +231,8 @@ class Running(tool.TestCase):
         self.assertEqual(by_name(found)["reader"]["wait"]["for"], "recv")
         self.assertNotIn("kernel", found["shards"][0])
         if found["stacks_known"]:
-            self.assertEqual(functions(found, spinner)[:2], ["spin", "spinner"])
+            calls = functions(found, spinner)
+            self.assertEqual(calls[calls.index("spin") + 1], "spinner")
 
     def test_a_blocking_system_call_on_a_shard_is_named(self):
         with Dumped("blocks") as dumped:
@@ -356,7 +366,7 @@ class Inside(tool.TestCase):
         with Dumped("waits") as dumped:
             dump_until(dumped.pid, all_wait, "all fibers to wait")
             dumped.process.send_signal(signal.SIGQUIT)
-            tool.wait_until(lambda: printed(dumped.errors(), 2), "both shards")
+            dumped.wait_for(lambda text: printed(text, 2))
             text = dumped.errors()
             self.assertIsNone(dumped.process.poll())
             found = dump(dumped.pid)
@@ -371,7 +381,7 @@ class Inside(tool.TestCase):
         with Dumped("hangs") as dumped:
             dump_until(dumped.pid, spins, "the fiber to spin")
             dumped.process.send_signal(signal.SIGQUIT)
-            tool.wait_until(lambda: printed(dumped.errors(), 1), "the shard")
+            dumped.wait_for(lambda text: printed(text, 1))
             text = dumped.errors()
             self.assertIsNone(dumped.process.poll())
         self.assertRegex(text, r'fiber 0\.\d+ "spinner" runs, for up to \d+ ms')
@@ -379,7 +389,7 @@ class Inside(tool.TestCase):
 
     def test_fibers_that_refuse_to_end_are_named_with_their_stacks(self):
         with Dumped("holds") as dumped:
-            tool.wait_until(lambda: "stands where" in dumped.errors(), "the report")
+            dumped.wait_for(lambda text: "stands where" in text)
             text = dumped.errors()
         self.assertIn("shard 0: 3 fibers have not ended since the shard was stopped", text)
         self.assertEqual(len(re.findall(r'"stubborn" waits for .*: event; shielded', text)), 3)

@@ -66,7 +66,7 @@ def by_name(all_fibers):
 
 
 def functions(dumped, fiber):
-    """The names of the functions on a fiber's stack, innermost first, without compilers' suffixes."""
+    """The functions on a fiber's stack, innermost first, without what compilers append."""
     if fiber["stack"] is None:
         return []
     frames = dumped["stacks"][fiber["stack"]]["frames"]
@@ -120,6 +120,10 @@ class Waits(tool.TestCase):
     def wait_of(self, name):
         return self.fibers[name]["wait"]
 
+    def symbol(self, name):
+        """What is said of a global variable or function; nothing without elfutils."""
+        return name if self.dump["stacks_known"] else None
+
     def test_both_shards_were_looked_at_and_stopped(self):
         self.assertEqual([shard["shard"] for shard in self.dump["shards"]], [0, 1])
         for shard in self.dump["shards"]:
@@ -143,8 +147,7 @@ class Waits(tool.TestCase):
     def test_a_lock_is_named_with_who_holds_it(self):
         wait = self.wait_of("locker")
         self.assertEqual((wait["for"], wait["symbol"], wait["owner"]["name"]),
-                         ("mutex", "taken", "holder"))
-        self.assertIn('mutex taken at 0x', wait["text"])
+                         ("mutex", self.symbol("taken"), "holder"))
         self.assertRegex(wait["text"], r'held by fiber 0\.\d+ "holder"')
 
     def test_what_fibers_wait_with_is_named(self):
@@ -152,13 +155,14 @@ class Waits(tool.TestCase):
                 ("event", "event", "never"), ("acquirer", "semaphore", "units"),
                 ("receiver", "channel receive", "empty"), ("grouper", "wait group", "group")):
             wait = self.wait_of(name)
-            self.assertEqual((wait["for"], wait["symbol"]), (kind, symbol))
+            self.assertEqual((wait["for"], wait["symbol"]), (kind, self.symbol(symbol)))
 
     def test_a_lock_between_shards_is_named_with_who_holds_it(self):
         waits = [fiber["wait"] for fiber in self.dump["fibers"]
                  if fiber.get("wait", {}).get("for") == "shared mutex"]
         self.assertEqual(len(waits), 1)
-        self.assertEqual((waits[0]["symbol"], waits[0]["owner"]["name"]), ("shared", "shared"))
+        self.assertEqual((waits[0]["symbol"], waits[0]["owner"]["name"]),
+                         (self.symbol("shared"), "shared"))
 
     def test_a_select_tells_how_many_cases_it_has(self):
         self.assertEqual((self.wait_of("selector")["for"], self.wait_of("selector")["count"]),
@@ -171,7 +175,7 @@ class Waits(tool.TestCase):
         self.assertRegex(self.wait_of("acceptor")["fd_is"], r"^tcp 127\.0\.0\.1:\d+, listens$")
 
     def test_a_blocking_call_is_named_by_its_function(self):
-        self.assertEqual(self.wait_of("blocker")["symbol"], "block")
+        self.assertEqual(self.wait_of("blocker")["symbol"], self.symbol("block"))
 
     def test_a_call_names_the_shard_that_is_asked(self):
         self.assertEqual((self.wait_of("asker")["for"], self.wait_of("asker")["shard"]),

@@ -504,6 +504,12 @@ static void read_other_scopes(struct capture *capture)
     }
 }
 
+/* Where the loop waits for events there is nothing to see. */
+static bool waits_for_events(const struct dump_shard *shard)
+{
+    return strcmp(shard->kernel, "io_uring_enter") == 0 || strncmp(shard->kernel, "epoll_", 6) == 0;
+}
+
 /* The fiber on whose stack the thread is; or the loop. */
 static void look_at_current(struct capture *capture)
 {
@@ -522,6 +528,8 @@ static void look_at_current(struct capture *capture)
             fiber->stack != 0)
             current = fiber;
     }
+    if (current == NULL && waits_for_events(capture->shard))
+        return;
     if (capture->dump->unwinder != NULL)
         trace = dump_trace(capture->dump, &capture->registers, &memory);
     if (trace != DUMP_NONE)

@@ -318,8 +318,7 @@ static void print_shard(const struct dump *dump, const struct dump_shard *shard)
         printf("; stood still for %s\n", output_time((double)shard->pause_ns).text);
     else
         printf("; looked at while it ran: %s\n", shard->problem);
-    /* Where the loop waits for events there is nothing to see. */
-    if (shard->loop_trace != DUMP_NONE && shard->kernel[0] == '\0')
+    if (shard->loop_trace != DUMP_NONE)
         print_frames(dump, shard->loop_trace);
 }
 

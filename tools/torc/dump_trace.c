@@ -51,13 +51,13 @@ uint32_t dump_trace(struct dump *dump, const struct unwind_registers *registers,
 const struct unwind_place *dump_trace_place(const struct dump *dump, const struct dump_trace *trace,
                                             unsigned i)
 {
-    return unwind_name(dump->unwinder, trace->pcs[i], i > 0);
+    return unwind_lines(dump->unwinder, trace->pcs[i], i > 0);
 }
 
 static bool begins_with(const struct dump *dump, const struct dump_trace *trace, unsigned i,
                         const char *prefix)
 {
-    const char *function = dump_trace_place(dump, trace, i)->at.function;
+    const char *function = unwind_name(dump->unwinder, trace->pcs[i], i > 0)->at.function;
 
     return function != NULL && strncmp(function, prefix, strlen(prefix)) == 0;
 }

@@ -478,10 +478,23 @@ static void find_inlined(Dwfl_Module *module, uint64_t pc, struct unwind_place *
     free(scopes);
 }
 
-static void look_up(struct unwinder *unwinder, uint64_t pc, struct unwind_place *place)
+static void find_lines(struct unwinder *unwinder, uint64_t pc, struct unwind_place *place)
+{
+    const char *function = place->at.function;
+    Dwfl_Module *module = dwfl_addrmodule(unwinder->dwfl, pc);
+    Dwfl_Line *line = module != NULL ? dwfl_module_getsrc(module, pc) : NULL;
+
+    place->has_lines = true;
+    if (line == NULL)
+        return;
+    place->at.file = dwfl_lineinfo(line, NULL, &place->at.line, NULL, NULL, NULL);
+    find_inlined(module, pc, place);
+    place->at.function = function;
+}
+
+static void find_function(struct unwinder *unwinder, uint64_t pc, struct unwind_place *place)
 {
     Dwfl_Module *module = dwfl_addrmodule(unwinder->dwfl, pc);
-    Dwfl_Line *line;
     Dwarf_Addr start;
     Dwarf_Addr bias = 0;
     GElf_Off offset;
@@ -492,17 +505,12 @@ static void look_up(struct unwinder *unwinder, uint64_t pc, struct unwind_place 
     place->module = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
     if (dwfl_module_getelf(module, &bias) != NULL)
         place->offset = pc - bias;
-    line = dwfl_module_getsrc(module, pc);
-    if (line != NULL)
-        place->at.file = dwfl_lineinfo(line, NULL, &place->at.line, NULL, NULL, NULL);
-    find_inlined(module, pc, place);
     place->at.function = dwfl_module_addrinfo(module, pc, &offset, &symbol, NULL, NULL, NULL);
 }
 
-const struct unwind_place *unwind_name(struct unwinder *unwinder, uint64_t pc, bool is_return)
+static struct unwind_place *find_place(struct unwinder *unwinder, uint64_t pc)
 {
-    const uint64_t wanted = is_return ? pc - 1 : pc;
-    const uint32_t known = table_find(&unwinder->place_of, wanted);
+    const uint32_t known = table_find(&unwinder->place_of, pc);
     struct unwind_place *place;
 
     if (known != TABLE_NONE)
@@ -510,10 +518,25 @@ const struct unwind_place *unwind_name(struct unwinder *unwinder, uint64_t pc, b
     place = table_grow(NULL, 1, sizeof(*place));
     *place = (struct unwind_place){0};
     if (unwinder->dwfl != NULL)
-        look_up(unwinder, wanted, place);
+        find_function(unwinder, pc, place);
     unwinder->places = table_grow(unwinder->places, unwinder->place_count + 1, sizeof(place));
     unwinder->places[unwinder->place_count] = place;
-    table_set(&unwinder->place_of, wanted, unwinder->place_count++);
+    table_set(&unwinder->place_of, pc, unwinder->place_count++);
+    return place;
+}
+
+const struct unwind_place *unwind_name(struct unwinder *unwinder, uint64_t pc, bool is_return)
+{
+    return find_place(unwinder, is_return ? pc - 1 : pc);
+}
+
+const struct unwind_place *unwind_lines(struct unwinder *unwinder, uint64_t pc, bool is_return)
+{
+    const uint64_t wanted = is_return ? pc - 1 : pc;
+    struct unwind_place *place = find_place(unwinder, wanted);
+
+    if (!place->has_lines && unwinder->dwfl != NULL)
+        find_lines(unwinder, wanted, place);
     return place;
 }
 

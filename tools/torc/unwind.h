@@ -50,6 +50,7 @@ struct unwind_place {
     struct unwind_source at; /* in the function that the linker knows */
     const char *module;      /* the file's path; NULL: none */
     uint64_t offset;         /* in the module, as addr2line wants it */
+    bool has_lines;          /* They have been looked for. */
     unsigned inlined_count;
     struct unwind_source inlined[UNWIND_INLINED_MAX]; /* in that function, innermost first */
 };
@@ -68,8 +69,12 @@ bool unwind_read(const struct unwind_memory *memory, uint64_t address, void *to,
 unsigned unwind_walk(struct unwinder *unwinder, const struct unwind_registers *registers,
                      const struct unwind_memory *memory, uint64_t *pcs);
 
-/* Name a pc; `is_return` if it is a return address, which is behind its call. */
+/*
+ * Name the function at a pc; `is_return` if it is a return address, which is behind its call. And
+ * also the lines, with what is inlined there, which takes far longer for the first of a file.
+ */
 const struct unwind_place *unwind_name(struct unwinder *unwinder, uint64_t pc, bool is_return);
+const struct unwind_place *unwind_lines(struct unwinder *unwinder, uint64_t pc, bool is_return);
 
 /* The name of what stands at an address; NULL if it is not known. */
 const char *unwind_symbol(struct unwinder *unwinder, uint64_t address);

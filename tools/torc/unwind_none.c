@@ -35,6 +35,11 @@ const struct unwind_place *unwind_name(struct unwinder *unwinder, uint64_t pc, b
     return &nowhere;
 }
 
+const struct unwind_place *unwind_lines(struct unwinder *unwinder, uint64_t pc, bool is_return)
+{
+    return unwind_name(unwinder, pc, is_return);
+}
+
 const char *unwind_symbol(struct unwinder *unwinder, uint64_t address)
 {
     (void)unwinder;

@@ -90,10 +90,9 @@ def all_wait(dumped):
     states = [fiber["state"] for fiber in dumped["fibers"]]
     blocker = fibers.get("blocker", {}).get("wait", {})
     asked = "asked" in fibers and fibers["asked"].get("wait", {}).get("for") == "sleep"
-    on_shards = sum(fiber["name"] == "shared" or fiber["name"] == "main" and fiber["shard"] == 1
-                    for fiber in dumped["fibers"])
+    locks = sum(fiber.get("wait", {}).get("for") == "shared mutex" for fiber in dumped["fibers"])
     return (set(states) == {"waiting"} and "on a thread of the pool" in blocker.get("text", "")
-            and asked and on_shards == 2)
+            and asked and locks == 1)
 
 
 def spins(dumped):

@@ -12,7 +12,7 @@ set -euo pipefail
 needed=(build-essential cmake ninja-build pkg-config python3 liburing-dev libjansson-dev libuv1-dev
     check)
 # Without these torc has no probes, and some tests or peers are skipped, but nothing fails.
-wanted=(systemtap-sdt-dev)
+wanted=(systemtap-sdt-dev libdw-dev)
 
 case "${1:-build}" in
 build) ;;
@@ -58,6 +58,7 @@ have()
     check) pkg-config --exists check ;;
     systemtap-sdt-dev) compgen -G '/usr/include/sys/sdt.h' ||
         compgen -G '/usr/include/*/sys/sdt.h' ;;
+    libdw-dev) pkg-config --exists libdw ;;
     redis-tools) has_commands redis-cli redis-benchmark redis-check-rdb ;; # The last is the server.
     qemu-user) has_commands qemu-aarch64 qemu-riscv64 ;;
     "gcc-$(uname -m)-linux-gnu") true ;;
@@ -119,5 +120,5 @@ fi
 mapfile -t missing < <(print_missing "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ]; then
     install_packages "${missing[@]}" ||
-        complain "going on without: no probes, or some tests or peers will be skipped"
+        complain "going on without: probes, stacks in torc dump, some tests or peers will be missing"
 fi

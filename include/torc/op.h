@@ -49,6 +49,8 @@ struct torc_op {
     uint8_t _state;
     uint8_t _cancelling;
     uint8_t _loan;
+    uint8_t _opcode; /* What it does, and to which descriptor, for those who look at who waits. */
+    int _fd;
     uint64_t _sqe[8];   /* Where a driver without a ring has the operation described, ... */
     uint64_t _note[10]; /* ... and notes how far it has come. */
 };

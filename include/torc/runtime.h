@@ -114,6 +114,14 @@ struct torc_options {
      * 0 = all. One shard alone is pinned as well if nodes are given. */
     enum torc_placement placement;
     uint64_t numa_nodes;
+
+    /* SIGQUIT prints every fiber with its stack on stderr, and the program goes on; unless it has a
+     * handler of its own. Shards stand still meanwhile, which `torc dump` avoids. */
+    bool dump_on_quit;
+
+    /* Look for mistakes that take time to find, and report them on stderr; TORC_CHECK=1 in the
+     * environment does the same. See docs/guide/debugging.md. */
+    bool check_misuse;
 };
 
 /*

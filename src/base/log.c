@@ -39,3 +39,9 @@ void torc__assert_failed(const char *condition, const char *file, int line)
               who);
     abort();
 }
+
+void torc__misused(const char *mistake, const char *condition, const char *file, int line)
+{
+    torc__log("misuse: %s", mistake);
+    torc__assert_failed(condition, file, line);
+}

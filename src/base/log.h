@@ -23,6 +23,14 @@ _Noreturn void torc__assert_failed(const char *condition, const char *file, int 
 #define TORC_ASSERT(condition) \
     (likely(condition) ? (void)0 : torc__assert_failed(#condition, __FILE__, __LINE__))
 
+/* Report a mistake of the program's, and then as torc__assert_failed(). */
+_Noreturn void torc__misused(const char *mistake, const char *condition, const char *file,
+                             int line);
+
+/* TORC_ASSERT() of what only the program can get wrong: `mistake` says what, in its words. */
+#define TORC_REQUIRE(condition, mistake) \
+    (likely(condition) ? (void)0 : torc__misused(mistake, #condition, __FILE__, __LINE__))
+
 /* Appends to what is said of a failed assertion: which fiber it was. Set by the shard's layer. */
 extern void (*torc__describe_current)(char *text, int size);
 

@@ -21,6 +21,7 @@
 #include "fiber/stack.h"
 #include <stdint.h>
 #include <torc/fiber.h>
+#include <torc/inspect.h>
 #include <torc/time.h>
 
 struct torc_fiber;
@@ -38,14 +39,21 @@ enum fiber_state {
 /* Ask the wait of `fiber` to end; for waits that are not operations it also wakes it. */
 typedef void torc__interrupt_fn(struct torc_fiber *fiber, int reason);
 
+/* In torc_fiber.owes: for each public op prepared and not completed; for each lock it holds. */
+#define FIBER_OWES_OP   UINT32_C(1)
+#define FIBER_OWES_LOCK (UINT32_C(1) << 20)
+
 struct torc_fiber {
     /* What a switch, a wait and a wake touch. */
-    void *sp;                      /* of a parked fiber; NULL before the first run */
-    struct torc_fiber *next;       /* in the run queue, or in the list of free blocks */
-    struct torc_scope *scope;      /* innermost */
-    torc__interrupt_fn *interrupt; /* of the present wait; NULL: it cannot be interrupted */
+    void *sp; /* of a parked fiber; NULL before the first run */
     union {
-        void *waits_for; /* while it waits, for `interrupt`: an op, a node in a queue */
+        struct torc_fiber *next; /* in the run queue, or in the list of free blocks */
+        uint64_t since_ns;       /* while it waits: when the round began in which it parked */
+    };
+    struct torc_scope *scope;          /* innermost */
+    const struct torc_wait_kind *wait; /* the present one, or the last */
+    union {
+        void *waits_for; /* while it waits, for `wait`: an op, a node in a queue */
         int wait_result; /* from then on */
     };
     uint8_t state; /* fiber_state */
@@ -55,7 +63,7 @@ struct torc_fiber {
     uint32_t id;
     struct torc__stack *stack; /* NULL before the first run */
     int saved_errno;           /* errno is the thread's; a park hands it over */
-    uint32_t ops_open;         /* public ops prepared and not completed */
+    uint32_t owes;             /* FIBER_OWES_: what has to be over when it ends */
     /* The rest of its life. */
     torc_fiber_fn *body;
     union {

@@ -20,6 +20,17 @@ static void interrupt_op(struct torc_fiber *fiber, int reason)
     torc__op_hurry(torc__shard, fiber->waits_for);
 }
 
+static const struct torc_wait_kind op_wait = {
+    .interrupt = interrupt_op,
+    .name = "operation",
+    .form = TORC_WAIT_OP,
+};
+
+static const struct torc_wait_kind op_wait_shielded = {
+    .name = "operation",
+    .form = TORC_WAIT_OP,
+};
+
 /*
  * Interrupted system calls end inside the kernel with codes of its own, from ERESTARTSYS on, which
  * the ring lets out for some operations (as opening a FIFO, Linux 6.18).
@@ -41,23 +52,23 @@ int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op)
     return op->_result;
 }
 
-int torc__await(struct torc_op *op)
+int torc__await_noted(struct torc_op *op)
 {
     struct torc__shard *shard = torc__shard;
 
-    (void)torc__wait(shard, interrupt_op, op);
+    (void)torc__wait(shard, &op_wait, op);
     if (likely(op->_result >= 0))
         return op->_result;
     return torc__op_verdict(shard, op);
 }
 
-int torc__await_shielded(struct torc_op *op)
+int torc__await_noted_shielded(struct torc_op *op)
 {
-    (void)torc__wait(torc__shard, NULL, op);
+    (void)torc__wait(torc__shard, &op_wait_shielded, op);
     return op->_result;
 }
 
-static void interrupt_stream(struct torc_fiber *fiber, int reason)
+void torc__interrupt_slot(struct torc_fiber *fiber, int reason)
 {
     struct torc_fiber **slot = fiber->waits_for;
 
@@ -65,16 +76,11 @@ static void interrupt_stream(struct torc_fiber *fiber, int reason)
     torc__wake(torc__shard, fiber, reason);
 }
 
-int torc__wait_in(struct torc__shard *shard, struct torc_fiber **slot)
+int torc__wait_in(struct torc__shard *shard, struct torc_fiber **slot,
+                  const struct torc_wait_kind *kind)
 {
     *slot = shard->running;
-    return torc__wait(shard, interrupt_stream, slot);
-}
-
-void torc__wait_in_shielded(struct torc__shard *shard, struct torc_fiber **slot)
-{
-    *slot = shard->running;
-    (void)torc__wait(shard, NULL, slot);
+    return torc__wait(shard, kind, slot);
 }
 
 void torc__wake_in(struct torc_fiber **slot)
@@ -92,16 +98,16 @@ static int execute(void *op)
     return torc__execute(torc__op_own_sqe(op));
 }
 
-int torc__await_for(struct torc_op *op)
+int torc__await_for(struct torc_op *op, const struct io_uring_sqe *sqe)
 {
     if (unlikely(op->_complete == NULL))
         return torc__blocking(LANE_FILES, execute, op);
-    return torc__await(op);
+    return torc__await(op, sqe);
 }
 
-int torc__await_for_shielded(struct torc_op *op)
+int torc__await_for_shielded(struct torc_op *op, const struct io_uring_sqe *sqe)
 {
     if (unlikely(op->_complete == NULL))
         return torc__blocking_shielded(LANE_FILES, execute, op);
-    return torc__await_shielded(op);
+    return torc__await_shielded(op, sqe);
 }

@@ -47,7 +47,14 @@ static inline void torc__op_take_result(struct torc_op *op, int result, uint32_t
 static inline void torc__op_retire(struct torc_op *op)
 {
     op->_state = OP_DONE;
-    op->_fiber->ops_open--;
+    op->_fiber->owes -= FIBER_OWES_OP;
+}
+
+/* Note what an op does, for those who look at who waits: the SQE is not there for long. */
+static inline void torc__op_note(struct torc_op *op, const struct io_uring_sqe *sqe)
+{
+    op->_opcode = sqe->opcode;
+    op->_fd = sqe->fd;
 }
 
 /* The completion of an op whose fiber waits for just that. */
@@ -127,22 +134,35 @@ static inline struct io_uring_sqe *torc__begin(struct torc_op *op)
     return torc__begin_always(op);
 }
 
+/* torc__await() and torc__await_shielded() of an op that is noted. */
+int torc__await_noted(struct torc_op *op);
+int torc__await_noted_shielded(struct torc_op *op);
+
 /*
- * Wait for an op until its last completion: there is no other way out. Returns its result; the
- * scope's reason if that ended it.
+ * Wait for an op, which `sqe` describes, until its last completion: there is no other way out.
+ * Returns its result; the scope's reason if that ended it.
  */
-int torc__await(struct torc_op *op);
+static inline int torc__await(struct torc_op *op, const struct io_uring_sqe *sqe)
+{
+    torc__op_note(op, sqe);
+    return torc__await_noted(op);
+}
 
 /* torc__await() that is not to be interrupted. */
-int torc__await_shielded(struct torc_op *op);
+static inline int torc__await_shielded(struct torc_op *op, const struct io_uring_sqe *sqe)
+{
+    torc__op_note(op, sqe);
+    return torc__await_noted_shielded(op);
+}
 
 /* ---- Waits of one fiber at a time, which is noted in a slot; NULL while none waits ---- */
 
-/* Suspend until torc__wake_in(). Returns 0, or the scope's reason, which ends the wait. */
-int torc__wait_in(struct torc__shard *shard, struct torc_fiber **slot);
+/* How such a wait is interrupted, unless its kind says that it is not. */
+torc__interrupt_fn torc__interrupt_slot;
 
-/* torc__wait_in() that is not to be interrupted. */
-void torc__wait_in_shielded(struct torc__shard *shard, struct torc_fiber **slot);
+/* Suspend until torc__wake_in(). Returns 0, or the scope's reason, which ends the wait. */
+int torc__wait_in(struct torc__shard *shard, struct torc_fiber **slot,
+                  const struct torc_wait_kind *kind);
 
 /* Wake who waits in the slot, if anybody does. */
 void torc__wake_in(struct torc_fiber **slot);
@@ -177,10 +197,10 @@ static inline struct io_uring_sqe *torc__begin_for(struct torc_op *op, unsigned 
 }
 
 /* torc__await(), for torc__begin_for(). */
-int torc__await_for(struct torc_op *op);
+int torc__await_for(struct torc_op *op, const struct io_uring_sqe *sqe);
 
 /* torc__await_shielded(), for torc__begin_for_always(). */
-int torc__await_for_shielded(struct torc_op *op);
+int torc__await_for_shielded(struct torc_op *op, const struct io_uring_sqe *sqe);
 
 /*
  * The result of an op; from now on the scope's reason if that is what ended the op, and -ECANCELED

@@ -47,8 +47,19 @@ static void interrupt_call(struct torc_fiber *fiber, int reason)
         torc__wake(call->shard, fiber, reason);
 }
 
+/* A call that is shielded is waited for to its end. */
+#define POOL_KIND(function)                                                                 \
+    {                                                                                       \
+        .interrupt = (function), .name = "blocking call", .form = TORC_WAIT_FUNCTION,       \
+        .object = offsetof(struct call, fn), .owner = TORC_WAIT_NONE, .fd = TORC_WAIT_NONE, \
+        .count = offsetof(struct call, job.state),                                          \
+    }
+
+static const struct torc_wait_kind pool_kind = POOL_KIND(interrupt_call);
+static const struct torc_wait_kind pool_kind_shielded = POOL_KIND(NULL);
+
 static int call_on_pool(enum torc__lane lane, int (*fn)(void *arg), void *arg,
-                        torc__interrupt_fn *interrupt)
+                        const struct torc_wait_kind *kind)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
     struct call call = {.job = {.run = run},
@@ -64,7 +75,7 @@ static int call_on_pool(enum torc__lane lane, int (*fn)(void *arg), void *arg,
         return torc_on_thread_stack(fn, arg);
     result = torc__pool_submit(shard->pool, lane, &call.job);
     if (result == 0)
-        result = torc__wait(shard, interrupt, &call);
+        result = torc__wait(shard, kind, &call);
     return result < 0 ? result : call.result;
 }
 
@@ -75,12 +86,12 @@ int torc__blocking(enum torc__lane lane, int (*fn)(void *arg), void *arg)
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    return call_on_pool(lane, fn, arg, interrupt_call);
+    return call_on_pool(lane, fn, arg, &pool_kind);
 }
 
 int torc__blocking_shielded(enum torc__lane lane, int (*fn)(void *arg), void *arg)
 {
-    return call_on_pool(lane, fn, arg, NULL);
+    return call_on_pool(lane, fn, arg, &pool_kind_shielded);
 }
 
 int torc_blocking(int (*fn)(void *arg), void *arg)

@@ -112,12 +112,17 @@ static void start_feed(struct torc_datagram_feed *feed)
     feed->_feed = FEED_ON;
 }
 
+static const struct torc_wait_kind take_kind =
+    WAIT_KIND_FD("datagrams", torc__interrupt_slot, struct torc_datagram_feed, _reader, _fd);
+static const struct torc_wait_kind close_kind =
+    WAIT_KIND_FD("datagram feed close", NULL, struct torc_datagram_feed, _reader, _fd);
+
 static int wait_for_feed(struct torc_datagram_feed *feed, struct torc__shard *shard)
 {
     if (feed->_feed == FEED_OFF)
         start_feed(feed);
-    TORC_ASSERT(feed->_reader == NULL); /* One fiber takes at a time. */
-    return torc__wait_in(shard, &feed->_reader);
+    TORC_REQUIRE(feed->_reader == NULL, "two fibers take from one feed of datagrams");
+    return torc__wait_in(shard, &feed->_reader, &take_kind);
 }
 
 /* ---- Taking ---- */
@@ -245,11 +250,11 @@ void torc_datagram_feed_close(struct torc_datagram_feed *feed)
     struct torc__shard *shard = torc__shard_of_fiber();
     struct torc__datagram_slots *slots = feed->_slots;
 
-    TORC_ASSERT(feed->_reader == NULL); /* Another fiber takes. */
+    TORC_REQUIRE(feed->_reader == NULL, "a feed is closed while another fiber takes from it");
     while (feed->_feed != FEED_OFF) {
         feed->_feed = FEED_ENDING;
         torc__op_hurry_again(shard, &feed->_receive);
-        torc__wait_in_shielded(shard, &feed->_reader);
+        (void)torc__wait_in(shard, &feed->_reader, &close_kind);
     }
     if (slots->ring.ring != NULL)
         shard->driver->ops->close_buffers(shard->driver, &slots->ring);

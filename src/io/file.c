@@ -23,7 +23,7 @@ int torc_openat(int dirfd, const char *path, int flags, mode_t mode)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_openat(sqe, dirfd, path, flags | O_CLOEXEC, mode);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_open(const char *path, int flags, mode_t mode)
@@ -41,7 +41,7 @@ int torc_openat2(int dirfd, const char *path, const struct open_how *how)
         return op._result;
     closing.flags |= O_CLOEXEC;
     io_uring_prep_openat2(sqe, dirfd, path, &closing);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 /* ---- Reading and writing at an offset ---- */
@@ -58,7 +58,7 @@ ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset,
     if (sqe == NULL)
         return op._result;
     io_uring_prep_readv2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
@@ -74,7 +74,7 @@ ssize_t torc_pwritev(int fd, const struct iovec *vector, int count, off_t offset
     if (sqe == NULL)
         return op._result;
     io_uring_prep_writev2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 ssize_t torc_append(int fd, const void *buffer, size_t length)
@@ -142,7 +142,7 @@ static int synchronise(int fd, unsigned flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_fsync(sqe, fd, flags);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_fsync(int fd)
@@ -175,7 +175,7 @@ int torc_sync_file_range(int fd, off_t offset, off_t length, unsigned flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_sync_file_range(sqe, fd, (unsigned)length, (uint64_t)offset, (int)flags);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_fallocate(int fd, int mode, off_t offset, off_t length)
@@ -186,7 +186,7 @@ int torc_fallocate(int fd, int mode, off_t offset, off_t length)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_fallocate(sqe, fd, mode, offset, length);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_fadvise(int fd, off_t offset, off_t length, int advice)
@@ -203,7 +203,7 @@ int torc_fadvise(int fd, off_t offset, off_t length, int advice)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_fadvise(sqe, fd, (uint64_t)offset, length, advice);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_ftruncate(int fd, off_t length)
@@ -214,7 +214,7 @@ int torc_ftruncate(int fd, off_t length)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_rw(KERNEL_OP_FTRUNCATE, sqe, fd, NULL, 0, (uint64_t)length);
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 int torc_truncate(const char *path, off_t length)
@@ -231,7 +231,7 @@ int torc_fstatx(int fd, unsigned mask, struct statx *ret_status)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_statx(sqe, fd, "", AT_EMPTY_PATH, mask, ret_status);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     torc__sanitizer_kernel_wrote(ret_status, result == 0 ? (ssize_t)sizeof(*ret_status) : 0);
     return result;
 }

@@ -27,7 +27,7 @@ int torc_statx(int dirfd, const char *path, int flags, unsigned mask, struct sta
     if (sqe == NULL)
         return op._result;
     io_uring_prep_statx(sqe, dirfd, path, flags, mask, ret_status);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     torc__sanitizer_kernel_wrote(ret_status, result == 0 ? (ssize_t)sizeof(*ret_status) : 0);
     return result;
 }
@@ -40,7 +40,7 @@ int torc_renameat(int from_dirfd, const char *from, int to_dirfd, const char *to
     if (sqe == NULL)
         return op._result;
     io_uring_prep_renameat(sqe, from_dirfd, from, to_dirfd, to, flags);
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 int torc_rename(const char *from, const char *to)
@@ -56,7 +56,7 @@ int torc_linkat(int from_dirfd, const char *from, int to_dirfd, const char *to, 
     if (sqe == NULL)
         return op._result;
     io_uring_prep_linkat(sqe, from_dirfd, from, to_dirfd, to, flags);
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 int torc_link(const char *from, const char *to)
@@ -72,7 +72,7 @@ int torc_symlinkat(const char *target, int dirfd, const char *path)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_symlinkat(sqe, target, dirfd, path);
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 int torc_symlink(const char *target, const char *path)
@@ -126,7 +126,7 @@ int torc_unlinkat(int dirfd, const char *path, int flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_unlinkat(sqe, dirfd, path, flags);
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 int torc_unlink(const char *path)
@@ -147,7 +147,7 @@ int torc_mkdirat(int dirfd, const char *path, mode_t mode)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_mkdirat(sqe, dirfd, path, mode);
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 int torc_mkdir(const char *path, mode_t mode)
@@ -254,9 +254,10 @@ static unsigned attribute_size(size_t size)
     return size < UINT32_MAX ? (unsigned)size : UINT32_MAX;
 }
 
-static ssize_t take_attribute(struct torc_op *op, void *value, size_t size)
+static ssize_t take_attribute(struct torc_op *op, const struct io_uring_sqe *sqe, void *value,
+                              size_t size)
 {
-    int result = torc__await_for(op);
+    int result = torc__await_for(op, sqe);
 
     torc__sanitizer_kernel_wrote(value, size > 0 ? result : 0);
     return result;
@@ -270,7 +271,7 @@ ssize_t torc_getxattr(const char *path, const char *name, void *value, size_t si
     if (sqe == NULL)
         return op._result;
     io_uring_prep_getxattr(sqe, name, value, path, attribute_size(size));
-    return take_attribute(&op, value, size);
+    return take_attribute(&op, sqe, value, size);
 }
 
 ssize_t torc_fgetxattr(int fd, const char *name, void *value, size_t size)
@@ -281,7 +282,7 @@ ssize_t torc_fgetxattr(int fd, const char *name, void *value, size_t size)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_fgetxattr(sqe, fd, name, value, attribute_size(size));
-    return take_attribute(&op, value, size);
+    return take_attribute(&op, sqe, value, size);
 }
 
 int torc_setxattr(const char *path, const char *name, const void *value, size_t size, int flags)
@@ -292,7 +293,7 @@ int torc_setxattr(const char *path, const char *name, const void *value, size_t 
     if (sqe == NULL)
         return op._result;
     io_uring_prep_setxattr(sqe, name, value, path, flags, attribute_size(size));
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 int torc_fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
@@ -303,7 +304,7 @@ int torc_fsetxattr(int fd, const char *name, const void *value, size_t size, int
     if (sqe == NULL)
         return op._result;
     io_uring_prep_fsetxattr(sqe, fd, name, value, flags, attribute_size(size));
-    return torc__await_for(&op);
+    return torc__await_for(&op, sqe);
 }
 
 ssize_t torc_listxattr(const char *path, char *names, size_t size)

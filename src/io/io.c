@@ -19,7 +19,7 @@ static ssize_t read_at(int fd, void *buffer, size_t length, uint64_t offset)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_read(sqe, fd, buffer, torc__clamp(length), offset);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     torc__sanitizer_kernel_wrote(buffer, result);
     return result;
 }
@@ -32,7 +32,7 @@ static ssize_t write_at(int fd, const void *buffer, size_t length, uint64_t offs
     if (sqe == NULL)
         return op._result;
     io_uring_prep_write(sqe, fd, buffer, torc__clamp(length), offset);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 ssize_t torc_read(int fd, void *buffer, size_t length)
@@ -64,7 +64,7 @@ ssize_t torc_readv(int fd, const struct iovec *vector, int count)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_readv(sqe, fd, vector, (unsigned)count, AT_POSITION);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
@@ -77,7 +77,7 @@ ssize_t torc_writev(int fd, const struct iovec *vector, int count)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_writev(sqe, fd, vector, (unsigned)count, AT_POSITION);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_poll(int fd, unsigned events)
@@ -88,15 +88,20 @@ int torc_poll(int fd, unsigned events)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_poll_add(sqe, fd, events);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_close(int fd)
 {
+    struct torc__shard *shard = torc__shard_of_fiber();
     struct torc_op op;
+    struct io_uring_sqe *sqe;
 
-    io_uring_prep_close(torc__begin_always(&op), fd);
-    return torc__await_shielded(&op);
+    if (unlikely(shard->check_misuse))
+        torc__check_close(shard, fd);
+    sqe = torc__begin_always(&op);
+    io_uring_prep_close(sqe, fd);
+    return torc__await_shielded(&op, sqe);
 }
 
 static ssize_t read_step(int fd, void *buffer, size_t length)

@@ -7,6 +7,7 @@
  */
 #include "io/await.h"
 #include "io/control.h"
+#include "sync/waiters.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,17 @@ unsigned torc_listener_queued(const struct torc_listener *listener)
     return listener->_count;
 }
 
+static const struct torc_wait_kind accept_kind = {
+    .interrupt = torc__interrupt_wait,
+    .name = "accept",
+    .form = TORC_WAIT_DESCRIPTOR,
+    .object = offsetof(struct torc_waiter, _queue),
+    .base = offsetof(struct torc_listener, _arrived._waiters),
+    .owner = TORC_WAIT_NONE,
+    .fd = offsetof(struct torc_listener, _fd),
+    .count = TORC_WAIT_NONE,
+};
+
 /* Wait until a connection or an error is there. 0, the scope's reason, or -EINVAL when closed. */
 static int wait_for_arrival(struct torc_listener *listener, struct torc__shard *shard)
 {
@@ -138,7 +150,7 @@ static int wait_for_arrival(struct torc_listener *listener, struct torc__shard *
         if (listener->_feed == FEED_OFF)
             start_feed(listener, shard);
         torc_event_clear(&listener->_arrived);
-        result = torc_event_wait(&listener->_arrived);
+        result = torc__waiters_wait_plainly(shard, &listener->_arrived._waiters, &accept_kind);
     }
     return result;
 }

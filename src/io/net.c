@@ -48,7 +48,7 @@ int torc_accept(int fd, struct torc_address *ret_peer)
         io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
     else
         io_uring_prep_accept(sqe, fd, (struct sockaddr *)&storage, &length, SOCK_CLOEXEC);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     if (result >= 0 && ret_peer != NULL) {
         torc__sanitizer_kernel_wrote(&length, sizeof(length));
         torc__sanitizer_kernel_wrote(&storage, sizeof(storage));
@@ -102,7 +102,7 @@ static int connect_local(int fd, const struct torc_address *address)
         return op._result;
     io_uring_prep_connect(sqe, fd, &copy.any, copy.length);
     sqe->flags |= IOSQE_ASYNC;
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 int torc_connect(int fd, const struct torc_address *address)
@@ -116,7 +116,7 @@ int torc_connect(int fd, const struct torc_address *address)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_connect(sqe, fd, &address->any, address->length);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
@@ -128,7 +128,7 @@ ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_recv(sqe, fd, buffer, torc__clamp(length), flags);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     /* With MSG_TRUNC it is the length of the datagram, for which there may have been no room. */
     torc__sanitizer_kernel_wrote(buffer,
                                  result > 0 && (size_t)result > length ? (ssize_t)length : result);
@@ -143,7 +143,7 @@ ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_send(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)
@@ -155,7 +155,7 @@ ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_recvmsg(sqe, fd, message, (unsigned)flags | MSG_CMSG_CLOEXEC);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     torc__sanitizer_kernel_wrote(message, sizeof(*message));
     torc__sanitizer_kernel_wrote_vector(message->msg_iov, message->msg_iovlen, result);
     if (result >= 0) {
@@ -173,7 +173,7 @@ ssize_t torc_sendmsg(int fd, const struct msghdr *message, int flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_sendmsg(sqe, fd, message, (unsigned)flags | MSG_NOSIGNAL);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 static ssize_t recv_step(int fd, void *buffer, size_t length)

@@ -38,6 +38,34 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
     }
 }
 
+/* Values of torc_op._opcode until it is known what the op does: where that is described. */
+enum {
+    IN_ITSELF = 254,
+    IN_RING = 255,
+};
+
+/* What an op does is noted when somebody waits for it, since the SQE is handed out empty. */
+static void remember_sqe(struct torc_op *op, struct io_uring_sqe *sqe)
+{
+    if (sqe == torc__op_own_sqe(op)) {
+        op->_opcode = IN_ITSELF;
+    } else {
+        op->_opcode = IN_RING;
+        op->_sqe[0] = (uintptr_t)sqe;
+    }
+}
+
+/* A slot of the ring may have been used anew meanwhile; its user_data tells. */
+static void note(struct torc_op *op)
+{
+    const struct io_uring_sqe *sqe = (const struct io_uring_sqe *)(uintptr_t)op->_sqe[0];
+
+    if (op->_opcode == IN_ITSELF)
+        torc__op_note(op, torc__op_own_sqe(op));
+    else if (op->_opcode == IN_RING && sqe->user_data == (uintptr_t)op)
+        torc__op_note(op, sqe);
+}
+
 static void begin(struct torc_op *op, torc_op_fn *on_complete)
 {
     op->_complete = on_complete;
@@ -51,8 +79,12 @@ static void begin(struct torc_op *op, torc_op_fn *on_complete)
 static struct io_uring_sqe *prepare(struct torc__shard *shard, struct torc_op *op,
                                     torc_op_fn *on_complete)
 {
+    struct io_uring_sqe *sqe;
+
     begin(op, on_complete);
-    return shard->driver->ops->prepare(shard->driver, op);
+    sqe = shard->driver->ops->prepare(shard->driver, op);
+    remember_sqe(op, sqe);
+    return sqe;
 }
 
 struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
@@ -60,7 +92,7 @@ struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
     struct torc__shard *shard = torc__shard_of_fiber();
 
     op->_fiber = shard->running;
-    op->_fiber->ops_open++;
+    op->_fiber->owes += FIBER_OWES_OP;
     return prepare(shard, op, complete);
 }
 
@@ -143,6 +175,16 @@ static void interrupt_group(struct torc_fiber *fiber, int reason)
     cancel_open(torc__shard, fiber->waits_for);
 }
 
+static const struct torc_wait_kind group_kind = {
+    .interrupt = interrupt_group,
+    .name = "operations",
+    .form = TORC_WAIT_OPS,
+    .object = offsetof(struct group, ops),
+    .owner = TORC_WAIT_NONE,
+    .fd = TORC_WAIT_NONE,
+    .count = offsetof(struct group, count),
+};
+
 static void group_init(struct group *group, struct torc__shard *shard, struct torc_op *const *ops,
                        unsigned count)
 {
@@ -153,8 +195,9 @@ static void group_init(struct group *group, struct torc__shard *shard, struct to
                 group->first = ops[i];
             continue;
         }
-        TORC_ASSERT(ops[i]->_waiter == NULL); /* It is being waited for already. */
+        TORC_REQUIRE(ops[i]->_waiter == NULL, "a fiber waits for an op that another waits for");
         ops[i]->_waiter = group;
+        note(ops[i]);
         group->open++;
     }
 }
@@ -169,7 +212,7 @@ static void group_wait(struct torc__shard *shard, struct group *group, unsigned 
     /* What was started is carried through: in a scope that has a reason, by cancelling it. */
     if (torc__reason(shard) != 0)
         cancel_open(shard, group);
-    (void)torc__wait(shard, interrupt_group, group);
+    (void)torc__wait(shard, &group_kind, group);
 }
 
 int torc_op_wait(struct torc_op *op)

@@ -51,7 +51,7 @@ ssize_t torc_splice(int in, int64_t in_offset, int out, int64_t out_offset, size
     if (sqe == NULL)
         return op._result;
     io_uring_prep_splice(sqe, in, in_offset, out, out_offset, torc__clamp(length), flags);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }
 
 ssize_t torc_tee(int in, int out, size_t length, unsigned flags)
@@ -62,5 +62,5 @@ ssize_t torc_tee(int in, int out, size_t length, unsigned flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_tee(sqe, in, out, torc__clamp(length), flags);
-    return torc__await(&op);
+    return torc__await(&op, sqe);
 }

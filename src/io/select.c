@@ -259,7 +259,7 @@ static void adopt_ops(struct torc__selection *selection)
 
         if (!is_open_op(one))
             continue;
-        TORC_ASSERT(one->_op->_waiter == NULL); /* It is being waited for already. */
+        TORC_REQUIRE(one->_op->_waiter == NULL, "a fiber waits for an op that another waits for");
         one->_op->_complete = complete;
         one->_op->_waiter = one;
         selection->ops_open++;
@@ -334,6 +334,16 @@ static bool stand_everywhere(struct torc__shard *shard, struct torc__selection *
     return true;
 }
 
+#define SELECT_KIND(function)                                                       \
+    {                                                                               \
+        .interrupt = (function), .name = "select", .form = TORC_WAIT_SELECT,        \
+        .object = offsetof(struct torc__selection, cases), .owner = TORC_WAIT_NONE, \
+        .fd = TORC_WAIT_NONE, .count = offsetof(struct torc__selection, count),     \
+    }
+
+static const struct torc_wait_kind select_kind = SELECT_KIND(interrupt_select);
+static const struct torc_wait_kind select_end = SELECT_KIND(NULL); /* ops and messages come back */
+
 /*
  * Wait until a case is committed, or there is something to try again. False if that cannot be
  * waited for.
@@ -355,7 +365,7 @@ static bool wait_for_any(struct torc__shard *shard, struct torc__selection *sele
         selection->phase = SETTLING;
     }
     if (stands || selection->messages_open > 0)
-        (void)torc__wait(shard, stands ? interrupt_select : NULL, selection);
+        (void)torc__wait(shard, stands ? &select_kind : &select_end, selection);
     return true;
 }
 
@@ -377,7 +387,7 @@ static void drain(struct torc__shard *shard, struct torc__selection *selection)
     selection->phase = DRAINING;
     if (selection->ops_open + selection->messages_open > 0) {
         cancel_ops(shard, selection);
-        (void)torc__wait(shard, NULL, selection);
+        (void)torc__wait(shard, &select_end, selection);
     }
     for (unsigned i = 0; i < selection->place_count; i++) {
         const struct place *place = &selection->places[i];

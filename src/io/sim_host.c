@@ -211,6 +211,17 @@ static void interrupt_wait(struct torc_fiber *fiber, int reason)
     torc__wake(torc__shard, fiber, reason);
 }
 
+static const struct torc_wait_kind host_kind = {
+    .interrupt = interrupt_wait,
+    .name = "simulated host",
+    .form = TORC_WAIT_OTHER,
+    .object = TORC_WAIT_NONE,
+    .base = TORC_WAIT_NONE,
+    .owner = TORC_WAIT_NONE,
+    .fd = TORC_WAIT_NONE,
+    .count = TORC_WAIT_NONE,
+};
+
 int torc_sim_host_wait(struct torc_sim_host *host, int *ret_result)
 {
     struct waiter waiter = {.next = host->waiters, .link = &host->waiters};
@@ -228,7 +239,7 @@ int torc_sim_host_wait(struct torc_sim_host *host, int *ret_result)
             waiter.next->link = &waiter.next;
         host->waiters = &waiter;
         /* The first field of a waiter is what interrupt_wait() gets. */
-        result = torc__parked_wait(&waiter.parked, interrupt_wait);
+        result = torc__parked_wait(&waiter.parked, &host_kind);
         if (result < 0)
             return result;
     }

@@ -153,23 +153,28 @@ static void start_feed(struct torc_stream *stream, const struct torc__streams *s
     stream->_feed = FEED_ON;
 }
 
+static const struct torc_wait_kind read_kind =
+    WAIT_KIND_FD("stream read", torc__interrupt_slot, struct torc_stream, _reader, _fd);
+static const struct torc_wait_kind stop_kind =
+    WAIT_KIND_FD("stream close", NULL, struct torc_stream, _reader, _fd);
+
 static int wait_for_feed(struct torc_stream *stream, struct torc__shard *shard)
 {
     if (stream->_feed == FEED_OFF)
         start_feed(stream, shard->streams);
-    TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
-    return torc__wait_in(shard, &stream->_reader);
+    TORC_REQUIRE(stream->_reader == NULL, "two fibers read from one stream");
+    return torc__wait_in(shard, &stream->_reader, &read_kind);
 }
 
 void torc__stream_stop_feed(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_reader == NULL); /* Another fiber reads. */
+    TORC_REQUIRE(stream->_reader == NULL, "a stream is closed while another fiber reads");
     while (stream->_feed != FEED_OFF) {
         stream->_feed = FEED_ENDING;
         torc__op_hurry_again(shard, &stream->_receive);
-        torc__wait_in_shielded(shard, &stream->_reader);
+        (void)torc__wait_in(shard, &stream->_reader, &stop_kind);
     }
 }
 
@@ -236,7 +241,7 @@ static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 {
     int result = 0;
 
-    TORC_ASSERT(stream->_reader == NULL); /* One fiber reads at a time. */
+    TORC_REQUIRE(stream->_reader == NULL, "two fibers read from one stream");
     stream->_reader = shard->running;
     if (stream->_transport == NULL)
         result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);

@@ -107,6 +107,11 @@ static void send_soon(struct torc_stream *stream, struct torc__shard *shard)
     shard->before_turn = prepare_output;
 }
 
+static const struct torc_wait_kind write_kind =
+    WAIT_KIND_FD("stream write", torc__interrupt_slot, struct torc_stream, _writer, _fd);
+static const struct torc_wait_kind drop_kind =
+    WAIT_KIND_FD("stream close", NULL, struct torc_stream, _writer, _fd);
+
 /* Wait until the op that sends has done something, if there is anything to be sent. */
 static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 {
@@ -114,9 +119,9 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    TORC_ASSERT(stream->_writer == NULL); /* One fiber writes at a time. */
+    TORC_REQUIRE(stream->_writer == NULL, "two fibers write to one stream");
     send_soon(stream, shard);
-    return torc__wait_in(shard, &stream->_writer);
+    return torc__wait_in(shard, &stream->_writer, &write_kind);
 }
 
 /* ---- Sending by the fiber ---- */
@@ -260,7 +265,7 @@ static void stop_pump(struct torc_stream *stream, struct torc__shard *shard)
     while (stream->_output == OUTPUT_SENDING || stream->_pump != NULL) {
         if (stream->_pump != NULL)
             torc_scope_cancel(stream->_pump);
-        torc__wait_in_shielded(shard, &stream->_writer);
+        (void)torc__wait_in(shard, &stream->_writer, &drop_kind);
     }
 }
 
@@ -413,13 +418,14 @@ void torc__stream_drop_output(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(stream->_output != OUTPUT_DIRECT || stream->_pump != NULL); /* Others write, ... */
-    TORC_ASSERT(stream->_writer == NULL); /* ... or wait for room. */
+    TORC_REQUIRE((stream->_output != OUTPUT_DIRECT || stream->_pump != NULL) &&
+                     stream->_writer == NULL,
+                 "a stream is closed while another fiber writes");
     if (stream->_transport != NULL)
         stop_pump(stream, shard);
     while (stream->_output == OUTPUT_SENDING) {
         torc__op_hurry(torc__shard, &stream->_send);
-        torc__wait_in_shielded(shard, &stream->_writer);
+        (void)torc__wait_in(shard, &stream->_writer, &drop_kind);
     }
     give_block(stream);
     if (stream->_is_dirty) {

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct torc_wait_kind pair_kind = {
+    .interrupt = torc__interrupt_slot,
+    .name = "stream in memory",
+};
+
 static int wait_for_other(struct torc_fiber **waiter)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -14,7 +19,7 @@ static int wait_for_other(struct torc_fiber **waiter)
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    return torc__wait_in(shard, waiter);
+    return torc__wait_in(shard, waiter, &pair_kind);
 }
 
 static size_t take(struct torc_stream_queue *queue, char *buffer, size_t length)

@@ -36,6 +36,12 @@ static void interrupt_sleep(struct torc_fiber *fiber, int reason)
     torc__wake(torc__shard, fiber, reason);
 }
 
+static const struct torc_wait_kind sleeping = {
+    .interrupt = interrupt_sleep,
+    .name = "sleep",
+    .form = TORC_WAIT_TIMER,
+};
+
 int torc_sleep_until(uint64_t deadline_ns)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -46,7 +52,7 @@ int torc_sleep_until(uint64_t deadline_ns)
     if (deadline_ns <= shard->round_time_ns)
         return torc_yield();
     torc__timer_start(&shard->timers, &shard->running->timer, deadline_ns, time_has_come);
-    return torc__wait(shard, interrupt_sleep, NULL);
+    return torc__wait(shard, &sleeping, NULL);
 }
 
 int torc_sleep(uint64_t duration_ns)

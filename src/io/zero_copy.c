@@ -41,7 +41,7 @@ ssize_t torc_send_zc(int fd, const void *buffer, size_t length, int flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_send_zc(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL, 0);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     return is_refusal(result) ? torc_send(fd, buffer, length, flags) : result;
 }
 
@@ -57,7 +57,7 @@ ssize_t torc_sendmsg_zc(int fd, const struct msghdr *message, int flags)
     if (sqe == NULL)
         return op._result;
     io_uring_prep_sendmsg_zc(sqe, fd, message, (unsigned)flags | MSG_NOSIGNAL);
-    result = torc__await(&op);
+    result = torc__await(&op, sqe);
     return is_refusal(result) ? torc_sendmsg(fd, message, flags) : result;
 }
 
@@ -79,18 +79,22 @@ static void completed(struct torc_op *op, int result, uint32_t flags, int more)
 
 static void interrupt_send(struct torc_fiber *fiber, int reason)
 {
-    struct torc_zero_copy *zero_copy = fiber->waits_for;
-
     (void)reason;
-    torc__op_hurry(torc__shard, &zero_copy->_op);
+    torc__op_hurry(torc__shard, fiber->waits_for);
 }
 
-static void wait_for_completion(struct torc_zero_copy *zero_copy, torc__interrupt_fn *interrupt)
+/* The op itself has the descriptor noted. */
+static const struct torc_wait_kind send_kind =
+    WAIT_KIND_FD("send_zc", interrupt_send, struct torc_zero_copy, _op, _op._fd);
+static const struct torc_wait_kind release_kind =
+    WAIT_KIND_FD("send_zc, for its memory", NULL, struct torc_zero_copy, _op, _op._fd);
+
+static void wait_for_completion(struct torc_zero_copy *zero_copy, const struct torc_wait_kind *kind)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
     zero_copy->_waiter = shard->running;
-    (void)torc__wait(shard, interrupt, zero_copy);
+    (void)torc__wait(shard, kind, &zero_copy->_op);
 }
 
 static ssize_t send_with_copy(struct torc_zero_copy *zero_copy, int fd, const void *buffer,
@@ -118,8 +122,9 @@ ssize_t torc_zero_copy_start(struct torc_zero_copy *zero_copy, int fd, const voi
     torc__loan_place(&zero_copy->_op, LOAN_ZERO_COPY);
     sqe = torc__begin_told(&zero_copy->_op, completed);
     io_uring_prep_send_zc(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL, 0);
+    torc__op_note(&zero_copy->_op, sqe);
     while (!zero_copy->_answered)
-        wait_for_completion(zero_copy, interrupt_send);
+        wait_for_completion(zero_copy, &send_kind);
     if (is_refusal(zero_copy->_result)) {
         torc_zero_copy_finish(zero_copy);
         return send_with_copy(zero_copy, fd, buffer, length, flags);
@@ -137,5 +142,5 @@ bool torc_zero_copy_is_free(const struct torc_zero_copy *zero_copy)
 void torc_zero_copy_finish(struct torc_zero_copy *zero_copy)
 {
     while (!zero_copy->_is_free)
-        wait_for_completion(zero_copy, NULL);
+        wait_for_completion(zero_copy, &release_kind);
 }

@@ -28,6 +28,7 @@ static void forget_shard(void)
 static void begin_child(void)
 {
     forget_shard();
+    torc__inspect_after_fork();
     torc__driver_after_fork();
 }
 

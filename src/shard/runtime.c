@@ -211,16 +211,22 @@ static int start(struct shard_slot *slot, struct torc__shard **ret_shard)
     return result;
 }
 
-/* Faults; the observer asks for stacks by a signal as well. */
+/* Faults, and SIGQUIT where it is ours; the observer asks for stacks by a signal as well. */
 static void *catch_signals(const struct torc_options *options)
 {
     if (!options->no_fault_handler)
         torc__fault_catch();
-    return options->no_fault_handler && options->no_observer ? NULL : torc__signal_stack_make();
+    if (options->dump_on_quit)
+        torc__dump_on_quit();
+    return options->no_fault_handler && options->no_observer && !options->dump_on_quit
+               ? NULL
+               : torc__signal_stack_make();
 }
 
 static void release_signals(const struct torc_options *options, void *signal_stack)
 {
+    if (options->dump_on_quit)
+        torc__dump_on_quit_no_more();
     if (!options->no_fault_handler)
         torc__fault_release();
     torc__signal_stack_free(signal_stack);

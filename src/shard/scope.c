@@ -113,6 +113,11 @@ void torc_scope_open(struct torc_scope *scope, unsigned flags)
     self->scope = scope;
 }
 
+static const struct torc_wait_kind scope_close = {
+    .name = "scope close",
+    .form = TORC_WAIT_SCOPE,
+};
+
 /*
  * Wait for the fibers of a closing scope. Returns the reason in force when the last one ended that
  * was no daemon; the one that then ends the daemons is nobody's failure.
@@ -129,7 +134,7 @@ static int wait_for_fibers(struct torc__shard *shard, struct torc_scope *scope)
             reason = scope->_reason;
             give_reason(scope, -ECANCELED);
         }
-        (void)torc__wait(shard, NULL, scope);
+        (void)torc__wait(shard, &scope_close, scope);
     }
     return only_daemons ? reason : scope->_reason;
 }
@@ -140,8 +145,8 @@ int torc_scope_close(struct torc_scope *scope)
     struct torc_fiber *self = shard->running;
     int reason;
 
-    TORC_ASSERT(scope->_owner == self); /* Another fiber's scope. */
-    TORC_ASSERT(self->scope == scope);  /* An inner scope is still open. */
+    TORC_REQUIRE(scope->_owner == self, "a fiber closes a scope that another has opened");
+    TORC_REQUIRE(self->scope == scope, "a scope is closed before one inside it");
     reason = scope->_fiber_count > 0 ? wait_for_fibers(shard, scope) : scope->_reason;
     TORC_ASSERT(scope->_first_child == NULL);
     torc__timer_stop(&shard->timers, &scope->_deadline);

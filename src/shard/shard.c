@@ -47,6 +47,7 @@
 #define RECEIVE_SIZE_MIN       4096u
 #define RECEIVE_SIZE_MAX       (1024u * 1024u)
 #define RECEIVE_BUFFERS_MAX    32768u
+#define REMAINING_NAMED_MAX    16u
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
 {
@@ -293,6 +294,7 @@ static void name_operations(const struct torc__shard *shard)
 static void name_remaining(struct torc_timer *timer)
 {
     struct torc__shard *shard = container_of(timer, struct torc__shard, warn);
+    struct torc__printed printed = {0};
     unsigned told = 0;
 
     if (shard->fibers.alive == 0) {
@@ -303,17 +305,13 @@ static void name_remaining(struct torc_timer *timer)
               shard->fibers.alive);
     for (struct torc__fiber_chunk *chunk = shard->fibers.chunks; chunk != NULL;
          chunk = chunk->next) {
-        for (unsigned i = 0; i < FIBER_CHUNK && told < 16; i++) {
-            const struct torc_fiber *fiber = &chunk->fibers[i];
+        for (unsigned i = 0; i < FIBER_CHUNK && told < REMAINING_NAMED_MAX; i++) {
+            struct torc_fiber *fiber = &chunk->fibers[i];
 
-            if (fiber->state == FIBER_FREE || fiber->body == NULL)
+            if (fiber->state == FIBER_FREE)
                 continue;
             told++;
-            torc__log("shard %u:   fiber %u \"%s\", %s", shard->index, fiber->id,
-                      torc__fiber_name(fiber),
-                      fiber->state == FIBER_INTERRUPTED ? "told to end its wait"
-                      : fiber->state == FIBER_WAITING   ? "in a wait that goes on"
-                                                        : "running");
+            torc__print_fiber(shard, fiber, &printed);
         }
     }
 }
@@ -411,6 +409,7 @@ static int read_options(struct torc__shard *shard, const struct torc_options *op
     if (options->fibers_max > (UINT32_C(1) << 30) || options->timer_slack_ns > NS_PER_SECOND)
         return -EINVAL;
     shard->timer_slack_ns = or_default(options->timer_slack_ns, TIMER_SLACK_NS);
+    shard->check_misuse = torc__check_wanted(options);
     shard->shutdown_warn_ns = or_default(options->shutdown_warn_ns, SHUTDOWN_WARN_NS);
     torc__fibers_init(&shard->fibers,
                       (uint32_t)or_default(options->fibers_max, FIBERS_MAX_DEFAULT));
@@ -465,6 +464,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     torc__mailbox_open(shard->mailbox, shard->driver);
     note_thread_stack(shard);
     torc__shard = shard;
+    torc__inspect_add(shard);
     *ret_shard = shard;
     return 0;
 }
@@ -538,6 +538,7 @@ int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,
 
 void torc__shard_finish(struct torc__shard *shard)
 {
+    torc__inspect_remove(shard);
     (void)torc__mailbox_close(shard->mailbox); /* Not done yet if the shard never ran. */
     torc__timer_stop(&shard->timers, &shard->trim);
     if (shard->finish_streams != NULL)

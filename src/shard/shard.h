@@ -39,6 +39,8 @@ struct torc__shard {
     struct torc__trace *trace; /* NULL unless switches are recorded */
     uint64_t round_time_ns;    /* the clock, read once per round */
 
+    struct torc__shard *next_shard; /* of all runtimes, see inspect.c */
+    int thread_id;
     struct torc_fiber loop;  /* the thread's own stack, as a switch sees it */
     struct torc_fiber grave; /* where a fiber that ends is switched away from */
     struct torc__fibers fibers;
@@ -87,6 +89,7 @@ struct torc__shard {
     clockid_t cpu_clock;             /* of the shard's thread */
     uint64_t random;                 /* for torc__random() */
     int main_result;
+    bool check_misuse;      /* See check.c. */
     bool closing;           /* All fibers have ended; only operations are left. */
     struct torc_timer warn; /* names what refuses to end */
     struct torc_timer trim; /* gives back the memory of free stacks */
@@ -121,12 +124,20 @@ static inline struct torc__shard *torc__shard_of_fiber(void)
 
 /* ---- wait.c: suspend, interrupt, wake ---- */
 
+/* A kind of wait for a descriptor: `waits` is what waits_for points to, in `type`, as `fd` is. */
+#define WAIT_KIND_FD(label, function, type, waits, where)                           \
+    {                                                                               \
+        .interrupt = (function), .name = (label), .form = TORC_WAIT_DESCRIPTOR,     \
+        .object = TORC_WAIT_NONE, .owner = TORC_WAIT_NONE, .count = TORC_WAIT_NONE, \
+        .fd = (int16_t)((int)offsetof(type, where) - (int)offsetof(type, waits)),   \
+    }
+
 /*
- * Suspend the running fiber until torc__wake(), and return the result given there. `interrupt`,
- * which may be NULL, is called if the scope gets a reason meanwhile. The caller has made sure that
- * there is none yet.
+ * Suspend the running fiber until torc__wake(), and return the result given there. The function of
+ * its kind, if it has one, is called if the scope gets a reason meanwhile. The caller has made sure
+ * that there is none yet.
  */
-int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *waits_for);
+int torc__wait(struct torc__shard *shard, const struct torc_wait_kind *kind, void *waits_for);
 
 /* Make a waiting fiber ready. */
 void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result);
@@ -274,6 +285,48 @@ int torc__runtime_cpu(const struct torc__shard *shard);
 
 /* Let in again what was blocked when this thread became the shard. */
 void torc__runtime_restore_signals(const struct torc__shard *shard);
+
+/* ---- inspect.c ---- */
+
+/* Let this shard be seen from outside, from now on; and no longer. Its own thread. */
+void torc__inspect_add(struct torc__shard *shard);
+void torc__inspect_remove(struct torc__shard *shard);
+
+/* This is the child of a fork(): there are no shards. */
+void torc__inspect_after_fork(void);
+
+/* Call `visit` for every shard that can be seen; not to take long. */
+void torc__inspect_each(void (*visit)(struct torc__shard *shard));
+
+/* ---- dump.c ---- */
+
+/* Stacks that have been printed, so that each need be only once. */
+struct torc__printed {
+    unsigned count;
+    struct {
+        uint64_t hash;
+        uint32_t fiber;
+    } stacks[64];
+};
+
+/* The descriptor that a waiting fiber waits for; -1 if it is something else. */
+int torc__fiber_descriptor(const struct torc_fiber *fiber);
+
+/* Print a fiber and its stack, as lines of the log. `printed` begins as all zero. */
+void torc__print_fiber(const struct torc__shard *shard, struct torc_fiber *fiber,
+                       struct torc__printed *printed);
+
+/* Let SIGQUIT print all fibers of runtimes that want it, and no longer; counted. */
+void torc__dump_on_quit(void);
+void torc__dump_on_quit_no_more(void);
+
+/* ---- check.c: what is looked for only where that is asked for ---- */
+
+/* Whether `options`, or TORC_CHECK in the environment, ask for it. */
+bool torc__check_wanted(const struct torc_options *options);
+
+/* The running fiber closes a descriptor: report those that wait for it. */
+void torc__check_close(struct torc__shard *shard, int fd);
 
 /* ---- fork.c ---- */
 

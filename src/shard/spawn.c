@@ -11,6 +11,9 @@
 #include "fiber/sanitizer.h"
 #include "shard/loan.h"
 #include <errno.h>
+#include <execinfo.h>
+#include <string.h>
+#include <unistd.h>
 
 /*
  * Make sure that there is a free block, and a stack for one more fiber: reserved here, where its
@@ -49,7 +52,7 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
     fiber->sp = NULL;
     fiber->stack = NULL;
     fiber->saved_errno = 0;
-    fiber->ops_open = 0;
+    fiber->owes = 0;
     fiber->scope = scope;
     fiber->home = scope;
     fiber->body = body;
@@ -72,11 +75,25 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
     return 0;
 }
 
+/* A fiber has ended with something that should be over. Its stack tells nothing any more. */
+static __attribute__((noinline)) void refuse_end(const struct torc_fiber *fiber)
+{
+    const uint32_t ops = fiber->owes % FIBER_OWES_LOCK;
+    void *body;
+
+    torc__log("a fiber must not end so; its body was");
+    memcpy(&body, &fiber->body, sizeof(body));
+    backtrace_symbols_fd(&body, 1, STDERR_FILENO);
+    TORC_REQUIRE(fiber->scope == fiber->home, "a fiber has ended with a scope open");
+    TORC_REQUIRE(ops == 0, "a fiber has ended with operations in flight");
+    TORC_REQUIRE(fiber->owes == 0, "a fiber has ended with a lock held");
+}
+
 /* A fiber's body has returned: it leaves its scope, and its block is free. */
 static void retire(struct torc__shard *shard, struct torc_fiber *fiber, int result)
 {
-    TORC_ASSERT(fiber->scope == fiber->home); /* A scope was left open. */
-    TORC_ASSERT(fiber->ops_open == 0);        /* Operations are in flight, on a stack that ends. */
+    if (unlikely(fiber->scope != fiber->home || fiber->owes != 0))
+        refuse_end(fiber);
     torc__loan_check(fiber->stack);
     torc__scope_leave(fiber, result);
     fiber->state = FIBER_FREE;

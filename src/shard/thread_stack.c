@@ -15,6 +15,10 @@ struct torc__thread_call {
     struct torc_fiber *fiber;
 };
 
+static const struct torc_wait_kind on_thread_stack = {
+    .name = "call on the thread's stack",
+};
+
 int torc_on_thread_stack(int (*fn)(void *arg), void *arg)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -23,7 +27,7 @@ int torc_on_thread_stack(int (*fn)(void *arg), void *arg)
 
     shard->call = &call;
     shard->budget = 0; /* So that the loop is next. */
-    (void)torc__wait(shard, NULL, &call);
+    (void)torc__wait(shard, &on_thread_stack, &call);
     return call.result;
 }
 

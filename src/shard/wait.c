@@ -127,12 +127,13 @@ __attribute__((noinline)) void torc__park(struct torc__shard *shard)
         switch_to(shard, self, next);
 }
 
-int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *waits_for)
+int torc__wait(struct torc__shard *shard, const struct torc_wait_kind *kind, void *waits_for)
 {
     struct torc_fiber *self = shard->running;
 
     self->state = FIBER_WAITING;
-    self->interrupt = interrupt;
+    self->since_ns = shard->round_time_ns;
+    self->wait = kind;
     self->waits_for = waits_for;
     self->refusals = 0;
     torc__park(shard);
@@ -151,10 +152,10 @@ void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result)
 
 void torc__interrupt(struct torc_fiber *fiber, int reason)
 {
-    if (fiber->state != FIBER_WAITING || fiber->interrupt == NULL)
+    if (fiber->state != FIBER_WAITING || fiber->wait->interrupt == NULL)
         return; /* Not suspended, already ending for an earlier reason, or not to be disturbed. */
     fiber->state = FIBER_INTERRUPTED;
-    fiber->interrupt(fiber, reason);
+    fiber->wait->interrupt(fiber, reason);
 }
 
 static void pass_turn(struct torc__shard *shard)

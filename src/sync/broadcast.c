@@ -69,6 +69,9 @@ int torc_broadcast_try_receive(struct torc_broadcast_reader *reader, void *ret_v
     return missed < INT_MAX ? (int)missed : INT_MAX;
 }
 
+static const struct torc_wait_kind receive_kind =
+    WAIT_KIND_QUEUE("broadcast", struct torc_broadcast, _readers);
+
 int torc_broadcast_receive(struct torc_broadcast_reader *reader, void *ret_value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -80,7 +83,8 @@ int torc_broadcast_receive(struct torc_broadcast_reader *reader, void *ret_value
     result = torc_broadcast_try_receive(reader, ret_value);
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &reader->_broadcast->_readers, reader, ret_value);
+    return torc__waiters_wait_for_value(shard, &reader->_broadcast->_readers, reader, ret_value,
+                                        &receive_kind);
 }
 
 void torc_broadcast_close(struct torc_broadcast *broadcast)
@@ -144,6 +148,9 @@ static int look(struct torc_latest *latest, uint64_t *version, void *ret_value)
     return 0;
 }
 
+static const struct torc_wait_kind latest_kind =
+    WAIT_KIND_QUEUE("latest value", struct torc_latest, _waiters);
+
 int torc_latest_wait(struct torc_latest *latest, uint64_t *version, void *ret_value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -155,7 +162,7 @@ int torc_latest_wait(struct torc_latest *latest, uint64_t *version, void *ret_va
     result = look(latest, version, ret_value);
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &latest->_waiters, version, ret_value);
+    return torc__waiters_wait_for_value(shard, &latest->_waiters, version, ret_value, &latest_kind);
 }
 
 void torc_latest_close(struct torc_latest *latest)

@@ -153,6 +153,16 @@ static int call_here(torc_fiber_fn *body, void *arg)
     return result;
 }
 
+static const struct torc_wait_kind call_kind = {
+    .interrupt = interrupt_call,
+    .name = "another shard",
+    .form = TORC_WAIT_SHARD,
+    .object = offsetof(struct call, callee),
+    .owner = TORC_WAIT_NONE,
+    .fd = TORC_WAIT_NONE,
+    .count = TORC_WAIT_NONE,
+};
+
 static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bool is_leaf)
 {
     struct call call = {
@@ -173,7 +183,7 @@ static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bo
         result = torc__mailbox_push(callee, &call.request);
     if (result < 0)
         return refused();
-    (void)torc__parked_wait(&call.caller, interrupt_call);
+    (void)torc__parked_wait(&call.caller, &call_kind);
     if (call.cut_off)
         return refused();
     if (call.was_interrupted && (call.result == -ECANCELED || call.result == -ETIME))

@@ -65,6 +65,8 @@ int torc_channel_try_send(struct torc_channel *channel, const void *value)
 {
     return try_send(channel, value);
 }
+static const struct torc_wait_kind send_kind =
+    WAIT_KIND_QUEUE("channel send", struct torc_channel, _senders);
 
 int torc_channel_send(struct torc_channel *channel, const void *value)
 {
@@ -73,7 +75,8 @@ int torc_channel_send(struct torc_channel *channel, const void *value)
 
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &channel->_senders, NULL, (void *)(uintptr_t)value);
+    return torc__waiters_wait_for_value(shard, &channel->_senders, NULL, (void *)(uintptr_t)value,
+                                        &send_kind);
 }
 
 /* Take what a value is there; what a sender has waited to send takes its place. */
@@ -99,6 +102,8 @@ int torc_channel_try_receive(struct torc_channel *channel, void *ret_value)
 {
     return try_receive(channel, ret_value);
 }
+static const struct torc_wait_kind receive_kind =
+    WAIT_KIND_QUEUE("channel receive", struct torc_channel, _receivers);
 
 int torc_channel_receive(struct torc_channel *channel, void *ret_value)
 {
@@ -111,7 +116,8 @@ int torc_channel_receive(struct torc_channel *channel, void *ret_value)
     result = try_receive(channel, ret_value);
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &channel->_receivers, NULL, ret_value);
+    return torc__waiters_wait_for_value(shard, &channel->_receivers, NULL, ret_value,
+                                        &receive_kind);
 }
 
 void torc_channel_close(struct torc_channel *channel)

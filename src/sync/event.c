@@ -23,12 +23,15 @@ bool torc_event_is_set(const struct torc_event *event)
     return event->_set;
 }
 
+static const struct torc_wait_kind event_kind =
+    WAIT_KIND_QUEUE("event", struct torc_event, _waiters);
+
 int torc_event_wait(struct torc_event *event)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
     if (!event->_set || torc__reason(shard) != 0)
-        return torc__waiters_wait_plainly(shard, &event->_waiters);
+        return torc__waiters_wait_plainly(shard, &event->_waiters, &event_kind);
     return 0;
 }
 
@@ -62,12 +65,15 @@ void torc_wait_group_done(struct torc_wait_group *group)
         torc__waiters_grant_all(&group->_waiters, 0);
 }
 
+static const struct torc_wait_kind group_kind =
+    WAIT_KIND_QUEUE("wait group", struct torc_wait_group, _waiters);
+
 int torc_wait_group_wait(struct torc_wait_group *group)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
     if (group->_count > 0 || torc__reason(shard) != 0)
-        return torc__waiters_wait_plainly(shard, &group->_waiters);
+        return torc__waiters_wait_plainly(shard, &group->_waiters, &group_kind);
     return 0;
 }
 
@@ -84,6 +90,9 @@ bool torc_once_is_done(const struct torc_once *once)
     return once->_done;
 }
 
+static const struct torc_wait_kind once_kind = WAIT_KIND_QUEUE_OF(
+    "once", torc__interrupt_wait, struct torc_once, _waiters, offsetof(struct torc_once, _runner));
+
 int torc_once_run(struct torc_once *once, torc_fiber_fn *body, void *arg)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -93,7 +102,7 @@ int torc_once_run(struct torc_once *once, torc_fiber_fn *body, void *arg)
         return 0;
     TORC_ASSERT(once->_runner != shard->running); /* body needs what it is to do. */
     if (once->_runner != NULL) {
-        result = torc__waiters_wait_plainly(shard, &once->_waiters);
+        result = torc__waiters_wait_plainly(shard, &once->_waiters, &once_kind);
         if (result < 0 || once->_done)
             return result;
     }
@@ -141,6 +150,9 @@ static void interrupt_arrival(struct torc_fiber *fiber, int reason)
     torc__wake(torc__shard, fiber, reason);
 }
 
+static const struct torc_wait_kind barrier_kind =
+    WAIT_KIND_QUEUE_OF("barrier", interrupt_arrival, struct torc_barrier, _waiters, TORC_WAIT_NONE);
+
 int torc_barrier_wait(struct torc_barrier *barrier)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -155,7 +167,7 @@ int torc_barrier_wait(struct torc_barrier *barrier)
         torc__waiters_grant_all(&barrier->_waiters, 0);
         return 1;
     }
-    return torc__waiters_wait(shard, &barrier->_waiters, &arrival.waiter, interrupt_arrival);
+    return torc__waiters_wait(shard, &barrier->_waiters, &arrival.waiter, &barrier_kind);
 }
 
 void torc_barrier_finish(struct torc_barrier *barrier)

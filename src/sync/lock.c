@@ -8,17 +8,36 @@
 #include "sync/waiters.h"
 #include <errno.h>
 
+/* Who has a lock owes its unlock. */
+static void take_lock(struct torc_fiber **owner, struct torc_fiber *fiber)
+{
+    fiber->owes += FIBER_OWES_LOCK;
+    *owner = fiber;
+}
+
+static void drop_lock(struct torc_fiber **owner)
+{
+    (*owner)->owes -= FIBER_OWES_LOCK;
+    *owner = NULL;
+}
+
 /* ---- Mutex ---- */
+
+static const struct torc_wait_kind mutex_kind =
+    WAIT_KIND_QUEUE_OF("mutex", torc__interrupt_wait, struct torc_mutex, _waiters,
+                       offsetof(struct torc_mutex, _owner));
+static const struct torc_wait_kind mutex_kind_shielded = WAIT_KIND_QUEUE_OF(
+    "mutex", NULL, struct torc_mutex, _waiters, offsetof(struct torc_mutex, _owner));
 
 int torc_mutex_lock(struct torc_mutex *mutex)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
     if (unlikely(torc__reason(shard) != 0 || mutex->_owner != NULL)) {
-        TORC_ASSERT(mutex->_owner != shard->running); /* It holds it already. */
-        return torc__waiters_wait_plainly(shard, &mutex->_waiters);
+        TORC_REQUIRE(mutex->_owner != shard->running, "a fiber locks a mutex that it holds");
+        return torc__waiters_wait_plainly(shard, &mutex->_waiters, &mutex_kind);
     }
-    mutex->_owner = shard->running;
+    take_lock(&mutex->_owner, shard->running);
     return 0;
 }
 
@@ -28,18 +47,17 @@ int torc_mutex_try_lock(struct torc_mutex *mutex)
 
     if (mutex->_owner != NULL)
         return -EBUSY;
-    mutex->_owner = shard->running;
+    take_lock(&mutex->_owner, shard->running);
     return 0;
 }
 
 void torc_mutex_unlock(struct torc_mutex *mutex)
 {
-    TORC_ASSERT(torc_mutex_is_mine(mutex));
-    if (likely(torc__waiters_empty(&mutex->_waiters))) {
-        mutex->_owner = NULL;
+    TORC_REQUIRE(torc_mutex_is_mine(mutex), "a mutex is unlocked by who does not hold it");
+    drop_lock(&mutex->_owner);
+    if (likely(torc__waiters_empty(&mutex->_waiters)))
         return;
-    }
-    mutex->_owner = mutex->_waiters._first->_fiber;
+    take_lock(&mutex->_owner, mutex->_waiters._first->_fiber);
     torc__waiter_grant(mutex->_waiters._first, 0);
 }
 
@@ -61,10 +79,13 @@ static void lock_shielded(struct torc__shard *shard, struct torc_mutex *mutex)
     struct torc_waiter waiter;
 
     if (mutex->_owner == NULL)
-        mutex->_owner = shard->running;
+        take_lock(&mutex->_owner, shard->running);
     else
-        (void)torc__waiters_wait(shard, &mutex->_waiters, &waiter, NULL);
+        (void)torc__waiters_wait(shard, &mutex->_waiters, &waiter, &mutex_kind_shielded);
 }
+
+static const struct torc_wait_kind condition_kind =
+    WAIT_KIND_QUEUE("condition", struct torc_condition, _waiters);
 
 int torc_condition_wait(struct torc_condition *condition, struct torc_mutex *mutex)
 {
@@ -77,7 +98,7 @@ int torc_condition_wait(struct torc_condition *condition, struct torc_mutex *mut
     if (reason != 0)
         return torc__refuse(shard, reason);
     torc_mutex_unlock(mutex);
-    result = torc__waiters_wait(shard, &condition->_waiters, &waiter, torc__interrupt_wait);
+    result = torc__waiters_wait(shard, &condition->_waiters, &waiter, &condition_kind);
     lock_shielded(shard, mutex);
     return result;
 }
@@ -125,7 +146,7 @@ static void admit(struct torc_rwlock *lock)
         if (request->writes && lock->_readers > 0)
             return;
         if (request->writes)
-            lock->_writer = request->waiter._fiber;
+            take_lock(&lock->_writer, request->waiter._fiber);
         else
             lock->_readers++;
         torc__waiter_grant(&request->waiter, 0);
@@ -140,6 +161,13 @@ static void interrupt_rwlock(struct torc_fiber *fiber, int reason)
     admit(request->lock); /* Readers may have stood behind this writer. */
 }
 
+static const struct torc_wait_kind read_kind =
+    WAIT_KIND_QUEUE_OF("read lock", interrupt_rwlock, struct torc_rwlock, _waiters,
+                       offsetof(struct torc_rwlock, _writer));
+static const struct torc_wait_kind write_kind =
+    WAIT_KIND_QUEUE_OF("write lock", interrupt_rwlock, struct torc_rwlock, _waiters,
+                       offsetof(struct torc_rwlock, _writer));
+
 static int wait_for_lock(struct torc__shard *shard, struct torc_rwlock *lock, bool writes)
 {
     struct request request = {.lock = lock, .writes = writes};
@@ -147,7 +175,8 @@ static int wait_for_lock(struct torc__shard *shard, struct torc_rwlock *lock, bo
 
     if (reason != 0)
         return torc__refuse(shard, reason);
-    return torc__waiters_wait(shard, &lock->_waiters, &request.waiter, interrupt_rwlock);
+    return torc__waiters_wait(shard, &lock->_waiters, &request.waiter,
+                              writes ? &write_kind : &read_kind);
 }
 
 int torc_rwlock_try_read_lock(struct torc_rwlock *lock)
@@ -164,7 +193,7 @@ int torc_rwlock_try_write_lock(struct torc_rwlock *lock)
 
     if (lock->_writer != NULL || lock->_readers > 0)
         return -EBUSY;
-    lock->_writer = shard->running;
+    take_lock(&lock->_writer, shard->running);
     return 0;
 }
 
@@ -172,7 +201,7 @@ int torc_rwlock_read_lock(struct torc_rwlock *lock)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(lock->_writer != shard->running);
+    TORC_REQUIRE(lock->_writer != shard->running, "a fiber locks what it has locked to write");
     if (torc__reason(shard) != 0 || torc_rwlock_try_read_lock(lock) < 0)
         return wait_for_lock(shard, lock, false);
     return 0;
@@ -182,7 +211,7 @@ int torc_rwlock_write_lock(struct torc_rwlock *lock)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
-    TORC_ASSERT(lock->_writer != shard->running);
+    TORC_REQUIRE(lock->_writer != shard->running, "a fiber locks what it has locked to write");
     if (torc__reason(shard) != 0 || torc_rwlock_try_write_lock(lock) < 0)
         return wait_for_lock(shard, lock, true);
     return 0;
@@ -197,15 +226,17 @@ void torc_rwlock_read_unlock(struct torc_rwlock *lock)
 
 void torc_rwlock_write_unlock(struct torc_rwlock *lock)
 {
-    TORC_ASSERT(lock->_writer == torc__shard_of_fiber()->running);
-    lock->_writer = NULL;
+    TORC_REQUIRE(lock->_writer == torc__shard_of_fiber()->running,
+                 "a lock to write is given up by who does not hold it");
+    drop_lock(&lock->_writer);
     admit(lock);
 }
 
 void torc_rwlock_downgrade(struct torc_rwlock *lock)
 {
-    TORC_ASSERT(lock->_writer == torc__shard_of_fiber()->running);
-    lock->_writer = NULL;
+    TORC_REQUIRE(lock->_writer == torc__shard_of_fiber()->running,
+                 "a lock to write is given up by who does not hold it");
+    drop_lock(&lock->_writer);
     lock->_readers = 1;
     admit(lock);
 }
@@ -251,6 +282,9 @@ int torc_semaphore_try_acquire(struct torc_semaphore *semaphore, uint32_t units)
     return 0;
 }
 
+static const struct torc_wait_kind semaphore_kind = WAIT_KIND_QUEUE_OF(
+    "semaphore", interrupt_semaphore, struct torc_semaphore, _waiters, TORC_WAIT_NONE);
+
 int torc_semaphore_acquire(struct torc_semaphore *semaphore, uint32_t units)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -261,7 +295,7 @@ int torc_semaphore_acquire(struct torc_semaphore *semaphore, uint32_t units)
         return torc__refuse(shard, reason);
     if (torc_semaphore_try_acquire(semaphore, units) == 0)
         return 0;
-    return torc__waiters_wait(shard, &semaphore->_waiters, &request.waiter, interrupt_semaphore);
+    return torc__waiters_wait(shard, &semaphore->_waiters, &request.waiter, &semaphore_kind);
 }
 
 void torc_semaphore_release(struct torc_semaphore *semaphore, uint32_t units)

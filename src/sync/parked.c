@@ -29,10 +29,10 @@ int torc__caller_reason(void)
     return torc__shard != NULL ? torc__reason(torc__shard_of_fiber()) : 0;
 }
 
-int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt)
+int torc__parked_wait(struct torc__parked *parked, const struct torc_wait_kind *kind)
 {
     if (parked->shard != NULL)
-        return torc__wait(parked->shard, interrupt, parked);
+        return torc__wait(parked->shard, kind, parked);
     torc__word_wait(&parked->woken);
     return 0;
 }

@@ -38,10 +38,10 @@ int torc__parked_init(struct torc__parked *parked);
 int torc__caller_reason(void);
 
 /*
- * Wait until woken; the result given there for a fiber, 0 for a thread. `interrupt`, which may be
- * NULL, as torc__wait(); it finds `parked` as what the fiber waits for.
+ * Wait until woken; the result given there for a fiber, 0 for a thread. `kind` as torc__wait();
+ * `parked` is what the fiber waits for.
  */
-int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt);
+int torc__parked_wait(struct torc__parked *parked, const struct torc_wait_kind *kind);
 
 /* Wake it, with the result 0. Any thread, once. */
 void torc__parked_wake(struct torc__parked *parked);

@@ -53,6 +53,9 @@ int torc_queue_try_pop(struct torc_queue *queue, struct torc_queue_node **ret_no
     return 0;
 }
 
+static const struct torc_wait_kind pop_kind =
+    WAIT_KIND_QUEUE("queue", struct torc_queue, _receivers);
+
 int torc_queue_pop(struct torc_queue *queue, struct torc_queue_node **ret_node)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -64,7 +67,7 @@ int torc_queue_pop(struct torc_queue *queue, struct torc_queue_node **ret_node)
     result = torc_queue_try_pop(queue, ret_node);
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &queue->_receivers, NULL, ret_node);
+    return torc__waiters_wait_for_value(shard, &queue->_receivers, NULL, ret_node, &pop_kind);
 }
 
 void torc_queue_close(struct torc_queue *queue)
@@ -148,6 +151,9 @@ int torc_oneshot_try_receive(struct torc_oneshot *oneshot, void *ret_value)
     return 0;
 }
 
+static const struct torc_wait_kind receive_kind =
+    WAIT_KIND_QUEUE("oneshot", struct torc_oneshot, _receivers);
+
 int torc_oneshot_receive(struct torc_oneshot *oneshot, void *ret_value)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -159,7 +165,8 @@ int torc_oneshot_receive(struct torc_oneshot *oneshot, void *ret_value)
     result = torc_oneshot_try_receive(oneshot, ret_value);
     if (result != -EAGAIN)
         return result;
-    return torc__waiters_wait_for_value(shard, &oneshot->_receivers, NULL, ret_value);
+    return torc__waiters_wait_for_value(shard, &oneshot->_receivers, NULL, ret_value,
+                                        &receive_kind);
 }
 
 void torc_oneshot_close(struct torc_oneshot *oneshot)
@@ -177,12 +184,15 @@ bool torc_oneshot_is_closed(const struct torc_oneshot *oneshot)
     return oneshot->_state != EMPTY;
 }
 
+static const struct torc_wait_kind closed_kind =
+    WAIT_KIND_QUEUE("oneshot close", struct torc_oneshot, _watchers);
+
 int torc_oneshot_wait_closed(struct torc_oneshot *oneshot)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
 
     if (oneshot->_state == EMPTY || torc__reason(shard) != 0)
-        return torc__waiters_wait_plainly(shard, &oneshot->_watchers);
+        return torc__waiters_wait_plainly(shard, &oneshot->_watchers, &closed_kind);
     return 0;
 }
 

@@ -223,6 +223,11 @@ void torc__shared_channel_pass_on(struct torc_shared_channel *channel, bool send
         wake_receiver(channel);
 }
 
+static const struct torc_wait_kind send_kind = WAIT_KIND_SHARED(
+    "send to a shared channel", struct torc_shared_channel, senders, TORC_WAIT_NONE);
+static const struct torc_wait_kind receive_kind = WAIT_KIND_SHARED(
+    "receive from a shared channel", struct torc_shared_channel, receivers, TORC_WAIT_NONE);
+
 /* Wait until it is worth to try again. 0, or why not. */
 static int wait_to_try(struct torc_shared_channel *channel, bool sends, bool again)
 {
@@ -231,7 +236,7 @@ static int wait_to_try(struct torc_shared_channel *channel, bool sends, bool aga
 
     if (result < 0 || !stand(channel, sends, &parked, again))
         return result;
-    return torc__shared_wait(&parked);
+    return torc__shared_wait(&parked, sends ? &send_kind : &receive_kind);
 }
 
 int torc_shared_channel_send(struct torc_shared_channel *channel, const void *value)

@@ -30,7 +30,11 @@ static const void *identity(void)
 /* Only who holds the mutex changes the owner; but others may look whether it is they. */
 static void set_owner(struct torc_shared_mutex *mutex, const void *owner)
 {
+    struct torc__shard *shard = torc__shard;
+
     __atomic_store_n(&mutex->_owner, owner, __ATOMIC_RELAXED);
+    if (shard != NULL)
+        shard->running->owes += owner != NULL ? FIBER_OWES_LOCK : -FIBER_OWES_LOCK;
 }
 
 static bool is_mine(struct torc_shared_mutex *mutex)
@@ -78,6 +82,9 @@ static bool take_or_stand(struct torc_shared_mutex *mutex, struct torc__parked *
     return taken;
 }
 
+static const struct torc_wait_kind mutex_kind = WAIT_KIND_SHARED(
+    "shared mutex", struct torc_shared_mutex, _waiters, offsetof(struct torc_shared_mutex, _owner));
+
 /* The mutex is held by somebody else: wait for it. */
 static int lock_slowly(struct torc_shared_mutex *mutex)
 {
@@ -85,7 +92,7 @@ static int lock_slowly(struct torc_shared_mutex *mutex)
     int result = torc__parked_init(&parked);
 
     if (result == 0 && !take_or_stand(mutex, &parked))
-        result = torc__shared_wait(&parked);
+        result = torc__shared_wait(&parked, &mutex_kind);
     return result;
 }
 
@@ -94,7 +101,7 @@ int torc_shared_mutex_lock(struct torc_shared_mutex *mutex)
     int reason = torc__caller_reason();
     int result = 0;
 
-    TORC_ASSERT(!is_mine(mutex));
+    TORC_REQUIRE(!is_mine(mutex), "a shared mutex is locked by who holds it");
     if (unlikely(reason != 0))
         return torc__refuse(torc__shard, reason);
     if (unlikely(!take_free(mutex) && !spin(mutex)))
@@ -131,7 +138,7 @@ void torc_shared_mutex_unlock(struct torc_shared_mutex *mutex)
 {
     unsigned state = LOCKED;
 
-    TORC_ASSERT(is_mine(mutex));
+    TORC_REQUIRE(is_mine(mutex), "a shared mutex is unlocked by who does not hold it");
     set_owner(mutex, NULL);
     if (!atomic_compare_exchange_strong_explicit(torc__atomic(&mutex->_state), &state, 0,
                                                  memory_order_release, memory_order_relaxed))
@@ -186,6 +193,9 @@ int torc_shared_semaphore_try_acquire(struct torc_shared_semaphore *semaphore, u
     return taken ? 0 : -EAGAIN;
 }
 
+static const struct torc_wait_kind semaphore_kind =
+    WAIT_KIND_SHARED("shared semaphore", struct torc_shared_semaphore, _waiters, TORC_WAIT_NONE);
+
 int torc_shared_semaphore_acquire(struct torc_shared_semaphore *semaphore, uint32_t units)
 {
     struct torc__parked parked;
@@ -206,7 +216,7 @@ int torc_shared_semaphore_acquire(struct torc_shared_semaphore *semaphore, uint3
     torc__shared_unlock(&semaphore->_waiters);
     if (taken || result < 0)
         return result;
-    result = torc__shared_wait(&parked);
+    result = torc__shared_wait(&parked, &semaphore_kind);
     if (result < 0)
         torc_shared_semaphore_release(semaphore, 0); /* Smaller requests may have stood behind. */
     return result;
@@ -254,6 +264,9 @@ bool torc_shared_event_is_set(const struct torc_shared_event *event)
     return atomic_load_explicit((const atomic_uint *)&event->_set, memory_order_acquire) != 0;
 }
 
+static const struct torc_wait_kind event_kind =
+    WAIT_KIND_SHARED("shared event", struct torc_shared_event, _waiters, TORC_WAIT_NONE);
+
 int torc_shared_event_wait(struct torc_shared_event *event)
 {
     struct torc__parked parked;
@@ -273,7 +286,7 @@ int torc_shared_event_wait(struct torc_shared_event *event)
     if (!is_set)
         torc__shared_stand(&event->_waiters, &parked, false);
     torc__shared_unlock(&event->_waiters);
-    return is_set ? 0 : torc__shared_wait(&parked);
+    return is_set ? 0 : torc__shared_wait(&parked, &event_kind);
 }
 
 void torc_shared_event_finish(struct torc_shared_event *event)

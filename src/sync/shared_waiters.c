@@ -118,13 +118,13 @@ bool torc__shared_leave(struct torc__parked *parked)
     return stood;
 }
 
-static void interrupt_shared(struct torc_fiber *fiber, int reason)
+void torc__interrupt_shared(struct torc_fiber *fiber, int reason)
 {
     if (torc__shared_leave(fiber->waits_for))
         torc__wake(torc__shard, fiber, reason);
 }
 
-int torc__shared_wait(struct torc__parked *parked)
+int torc__shared_wait(struct torc__parked *parked, const struct torc_wait_kind *kind)
 {
-    return torc__parked_wait(parked, interrupt_shared);
+    return torc__parked_wait(parked, kind);
 }

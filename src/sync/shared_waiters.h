@@ -56,8 +56,19 @@ void torc__shared_wake_one(struct torc_shared_waiters *waiters);
 /* Leave the queue. False if it was taken out before, and so is being woken. */
 bool torc__shared_leave(struct torc__parked *parked);
 
+/* How such a wait is interrupted. */
+torc__interrupt_fn torc__interrupt_shared;
+
+/* A kind of wait in the queue `field` of a `type`. */
+#define WAIT_KIND_SHARED(label, type, field, owner_at)                                  \
+    {                                                                                   \
+        .interrupt = torc__interrupt_shared, .name = (label), .form = TORC_WAIT_OBJECT, \
+        .object = offsetof(struct torc__parked, queue), .base = offsetof(type, field),  \
+        .owner = (owner_at), .fd = TORC_WAIT_NONE, .count = TORC_WAIT_NONE,             \
+    }
+
 /* Having stood in the queue, wait to be woken. 0, or the reason if it has left for that. */
-int torc__shared_wait(struct torc__parked *parked);
+int torc__shared_wait(struct torc__parked *parked, const struct torc_wait_kind *kind);
 
 /* ---- shared_channel.c, for a select ---- */
 

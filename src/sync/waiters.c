@@ -17,26 +17,27 @@ void torc__interrupt_wait(struct torc_fiber *fiber, int reason)
 }
 
 int torc__waiters_wait(struct torc__shard *shard, struct torc_waiters *waiters,
-                       struct torc_waiter *waiter, torc__interrupt_fn *interrupt)
+                       struct torc_waiter *waiter, const struct torc_wait_kind *kind)
 {
     waiter->_fiber = shard->running;
     waiter->_granted = NULL;
     torc__waiters_append(waiters, waiter);
-    return torc__wait(shard, interrupt, waiter);
+    return torc__wait(shard, kind, waiter);
 }
 
-int torc__waiters_wait_plainly(struct torc__shard *shard, struct torc_waiters *waiters)
+int torc__waiters_wait_plainly(struct torc__shard *shard, struct torc_waiters *waiters,
+                               const struct torc_wait_kind *kind)
 {
     struct torc_waiter waiter;
     int reason = torc__reason(shard);
 
     if (unlikely(reason != 0))
         return torc__refuse(shard, reason);
-    return torc__waiters_wait(shard, waiters, &waiter, torc__interrupt_wait);
+    return torc__waiters_wait(shard, waiters, &waiter, kind);
 }
 
 int torc__waiters_wait_for_value(struct torc__shard *shard, struct torc_waiters *waiters,
-                                 void *object, void *value)
+                                 void *object, void *value, const struct torc_wait_kind *kind)
 {
     struct torc_waiter waiter;
     int reason = torc__reason(shard);
@@ -45,7 +46,7 @@ int torc__waiters_wait_for_value(struct torc__shard *shard, struct torc_waiters 
         return torc__refuse(shard, reason);
     waiter._object = object;
     waiter._value = value;
-    return torc__waiters_wait(shard, waiters, &waiter, torc__interrupt_wait);
+    return torc__waiters_wait(shard, waiters, &waiter, kind);
 }
 
 struct torc_case torc__case_of(int (*attempt)(struct torc_case *one), struct torc_waiters *queue,

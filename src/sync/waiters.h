@@ -59,22 +59,33 @@ static inline void torc__waiter_grant(struct torc_waiter *waiter, int result)
 /* Grant the same to all in the queue. */
 void torc__waiters_grant_all(struct torc_waiters *waiters, int result);
 
+/* A kind of wait in the queue `field` of a `type`; and of one that a fiber may have for itself. */
+#define WAIT_KIND_QUEUE_OF(label, function, type, field, owner_at)                     \
+    {                                                                                  \
+        .interrupt = (function), .name = (label), .form = TORC_WAIT_OBJECT,            \
+        .object = offsetof(struct torc_waiter, _queue), .base = offsetof(type, field), \
+        .owner = (owner_at), .fd = TORC_WAIT_NONE, .count = TORC_WAIT_NONE,            \
+    }
+#define WAIT_KIND_QUEUE(label, type, field) \
+    WAIT_KIND_QUEUE_OF(label, torc__interrupt_wait, type, field, TORC_WAIT_NONE)
+
 /* Leave the queue and wake the fiber with the reason: how most waits here are interrupted. */
 void torc__interrupt_wait(struct torc_fiber *fiber, int reason);
 
 /*
  * Wait at the end of the queue until granted. Returns what was granted, or the scope's reason. The
- * caller has seen that there is none yet; `interrupt` as torc__wait().
+ * caller has seen that there is none yet; `kind` as torc__wait(), and waits_for is `waiter`.
  */
 int torc__waiters_wait(struct torc__shard *shard, struct torc_waiters *waiters,
-                       struct torc_waiter *waiter, torc__interrupt_fn *interrupt);
+                       struct torc_waiter *waiter, const struct torc_wait_kind *kind);
 
 /* The plain wait of the running fiber: returns 0 when granted, or the reason, also at the entry. */
-int torc__waiters_wait_plainly(struct torc__shard *shard, struct torc_waiters *waiters);
+int torc__waiters_wait_plainly(struct torc__shard *shard, struct torc_waiters *waiters,
+                               const struct torc_wait_kind *kind);
 
 /* The same for a value: `object` and `value` are for the one who grants. */
 int torc__waiters_wait_for_value(struct torc__shard *shard, struct torc_waiters *waiters,
-                                 void *object, void *value);
+                                 void *object, void *value, const struct torc_wait_kind *kind);
 
 /* A case of a select that waits in `queue`; `attempt` commits it if that needs no waiting. */
 struct torc_case torc__case_of(int (*attempt)(struct torc_case *one), struct torc_waiters *queue,

@@ -50,11 +50,11 @@ look()
     gdb -nx -batch -ex 'set debuginfod enabled off' -ex 'set width 0' -x "$script" "$@" \
         -ex 'torc fibers' -ex 'torc bt all' -ex 'torc bt 0.2' >"$scratch/gdb" 2>&1 </dev/null
     for wanted in \
-        '^ *0 +1  main +WAITING +op +main_fiber' \
-        '^ *0 +2  reader +WAITING +op +reader_body' \
-        '^ *0 +3  sleeper +WAITING +sleep +sleeper_body' \
-        '^ *0 +4  waiter +WAITING +wait +waiter_body' \
-        '^ *1 +1  main +WAITING +sleep +main_fiber' \
+        '^ *0 +1  main +WAITING +recv on [0-9]+, [0-9.]+ s +main_fiber' \
+        '^ *0 +2  reader +WAITING +recv on [0-9]+, [0-9.]+ s +reader_body' \
+        '^ *0 +3  sleeper +WAITING +sleep, [0-9.]+ s +sleeper_body' \
+        '^ *0 +4  waiter +WAITING +event never, [0-9.]+ s +waiter_body' \
+        '^ *1 +1  main +WAITING +sleep, [0-9.]+ s +main_fiber' \
         '^5 fibers' \
         '#[0-9]+ .* in await_bytes \(\)' \
         '#[0-9]+ .* in reader_body \(arg=' \
@@ -79,6 +79,25 @@ look()
     fi
     [ "$failures" = 0 ] || cat "$scratch/gdb"
     echo "$what: looked at"
+}
+
+# Without symbols there are no names of functions, but all else.
+look_stripped()
+{
+    gdb -nx -batch -ex 'set debuginfod enabled off' -ex 'set width 0' -x "$script" "$@" \
+        -ex 'torc fibers' -ex 'torc bt 0.2' >"$scratch/gdb" 2>&1 </dev/null
+    for wanted in \
+        '^ *0 +2  reader +WAITING +recv on [0-9]+, [0-9.]+ s' \
+        '^ *0 +3  sleeper +WAITING +sleep, [0-9.]+ s' \
+        '^5 fibers' \
+        '^  #4 '; do
+        if ! grep -Eq "$wanted" "$scratch/gdb"; then
+            echo "a stripped program: gdb does not show $wanted"
+            failures=$((failures + 1))
+        fi
+    done
+    [ "$failures" = 0 ] || cat "$scratch/gdb"
+    echo "a stripped program: looked at"
 }
 
 start_program TORC_FORBID=
@@ -107,5 +126,14 @@ start_program TORC_FORBID=guard_regions
 gdb -nx -batch -p "$pid" -ex 'set debuginfod enabled off' \
     -ex "generate-core-file $scratch/by-gdb" >"$scratch/gdb" 2>&1 </dev/null
 look "gdb's core file" "$program" "$scratch/by-gdb"
+
+stop_program
+
+if command -v strip >/dev/null; then
+    strip -o "$scratch/stripped" "$program"
+    program=$scratch/stripped
+    start_program TORC_FORBID=
+    look_stripped -p "$pid"
+fi
 
 [ "$failures" = 0 ]

@@ -96,12 +96,12 @@ static bool is_woken_or_cancelled(void *arg)
     return world->woken || world->cancelled;
 }
 
-int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt)
+int torc__parked_wait(struct torc__parked *parked, const struct torc_wait_kind *kind)
 {
     interleave_block_until(is_woken_or_cancelled, NULL);
     if (!world->woken) {
         world->fiber.waits_for = parked;
-        interrupt(&world->fiber, -ECANCELED);
+        kind->interrupt(&world->fiber, -ECANCELED);
     }
     interleave_block_until(is_woken, NULL);
     return 0;

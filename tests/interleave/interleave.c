@@ -235,6 +235,12 @@ _Noreturn void torc__assert_failed(const char *condition, const char *file, int 
     abort(); /* Only setup and check come here. */
 }
 
+_Noreturn void torc__misused(const char *mistake, const char *condition, const char *file, int line)
+{
+    (void)mistake;
+    torc__assert_failed(condition, file, line);
+}
+
 void torc__log(const char *format, ...)
 {
     (void)format;

@@ -79,14 +79,14 @@ static bool is_woken_or_cancelled(void *arg)
     return is_woken(arg) || parked_world->cancelled;
 }
 
-int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt)
+int torc__parked_wait(struct torc__parked *parked, const struct torc_wait_kind *kind)
 {
     if (running == CANCELLED) {
         interleave_block_until(is_woken_or_cancelled, &parked->woken);
         if (parked->woken == 0) {
             parked_world->left = false;
             parked_world->fiber.waits_for = parked;
-            interrupt(&parked_world->fiber, -ECANCELED);
+            kind->interrupt(&parked_world->fiber, -ECANCELED);
             if (parked_world->left) {
                 INTERLEAVE_EXPECT(parked->woken == 0);
                 return -ECANCELED;

@@ -86,9 +86,9 @@ static bool is_woken(void *arg)
 }
 
 /* Of a thread. */
-int torc__parked_wait(struct torc__parked *parked, torc__interrupt_fn *interrupt)
+int torc__parked_wait(struct torc__parked *parked, const struct torc_wait_kind *kind)
 {
-    (void)interrupt;
+    (void)kind;
     interleave_block_until(is_woken, &parked->woken);
     return 0;
 }
@@ -120,9 +120,9 @@ static bool shard_has_something_to_do(void *arg)
 }
 
 /* The fiber waits, and the loop goes on. */
-int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *waits_for)
+int torc__wait(struct torc__shard *shard, const struct torc_wait_kind *kind, void *waits_for)
 {
-    bool may_interrupt = interrupt != NULL;
+    bool may_interrupt = kind->interrupt != NULL;
 
     (void)shard;
     while (!world->woken) {
@@ -134,7 +134,7 @@ int torc__wait(struct torc__shard *shard, torc__interrupt_fn *interrupt, void *w
         } else {
             may_interrupt = false;
             fiber.waits_for = waits_for;
-            interrupt(&fiber, -ECANCELED);
+            kind->interrupt(&fiber, -ECANCELED);
         }
     }
     world->woken = false;

@@ -10,6 +10,7 @@ int command_bench(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_top(int argc, char **argv);
 int command_trace(int argc, char **argv);
+int command_dump(int argc, char **argv);
 int command_demo(int argc, char **argv);
 
 #endif

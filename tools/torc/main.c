@@ -19,6 +19,7 @@ static const struct {
     {"doctor", command_doctor, "what this machine offers to torc, and what is missing"},
     {"top", command_top, "watch the shards and fibers of a running program"},
     {"trace", command_trace, "record what a running program does, as a time line"},
+    {"dump", command_dump, "every fiber of a running process, what it waits for, and its stack"},
     {"demo", command_demo, "echo servers under load: torc beside libuv and epoll"},
 };
 

@@ -97,7 +97,14 @@ static void arrive(struct sim_context *self)
 {
     struct sim_world *world = self->world;
 
-    torc__sanitizer_arrive(self->fake_stack);
+    const void *low = NULL;
+    size_t size = 0;
+
+    torc__sanitizer_arrive_from(self->fake_stack, &low, &size);
+    if (world->running != NULL) {
+        world->running->waits_low = low;
+        world->running->waits_size = size;
+    }
     world->running = self;
     self->state = CONTEXT_RUNNING;
     free_ended(world);
@@ -128,8 +135,11 @@ static void switch_to(struct sim_context *self, struct sim_context *next)
 
     if (ends && self->unclaimed)
         self->world->ended = self;
-    torc__sanitizer_leave(ends ? NULL : &self->fake_stack, next->stack, next->stack_size,
-                          next->tsan);
+#if TORC_TSAN
+    self->waits_tsan = __tsan_get_current_fiber();
+#endif
+    torc__sanitizer_leave(ends ? NULL : &self->fake_stack, next->waits_low, next->waits_size,
+                          next->waits_tsan);
     if (next->sp == NULL) {
         next->sp = next; /* Anything but NULL. */
         torc__context_start(ends ? &unused : &self->sp, next->stack + next->stack_size,
@@ -341,9 +351,11 @@ struct sim_context *torc__sim_context_start(struct sim_host *host, void *(*body)
                                     .state = CONTEXT_WAITING,
                                     .unclaimed = unclaimed,
                                     .stack = stack,
-                                    .stack_size = stack_size};
+                                    .stack_size = stack_size,
+                                    .waits_low = stack,
+                                    .waits_size = stack_size};
 #if TORC_TSAN
-    context->tsan = __tsan_create_fiber(0);
+    context->tsan = context->waits_tsan = __tsan_create_fiber(0);
 #endif
     context->next = host->contexts;
     context->link = &host->contexts;
@@ -377,6 +389,9 @@ void torc__sim_context_kill_all(struct sim_host *host)
         torc__sim_event_clear(world, &context->go_on);
         if (context->key != NULL)
             stop_waiting_on(context);
-        recycle(world, context);
+        if (TORC_ASAN)
+            leave_hosts_list(context); /* It is to find what is named on the stack. */
+        else
+            recycle(world, context);
     }
 }

@@ -30,7 +30,7 @@ enum sim_op_state {
     SIM_OP_TELLING, /* its last completion is on its way */
 };
 
-/* What the driver keeps of an op. A record of its own, since hosts may vanish with all their ops. */
+/* What the driver keeps of an op: a record of its own, since hosts may vanish with all ops. */
 struct sim_op {
     struct sim_event event;  /* it is tried then */
     struct sim_event cancel; /* a cancel arrives then */

@@ -21,8 +21,7 @@
 
 struct event {
     struct event *next;
-    struct inotify_event head; /* its name follows; `len` as it is read */
-    char name[];
+    struct inotify_event head; /* with its name, as it is read */
 };
 
 struct sim_watch {
@@ -60,7 +59,7 @@ static void append(struct sim_watch *instance, const struct inotify_event *head,
 
     event->head = *head;
     if (head->len > 0)
-        memcpy(event->name, name, strlen(name));
+        memcpy(event->head.name, name, strlen(name));
     *instance->last = event;
     instance->last = &event->next;
     instance->newest = event;
@@ -71,7 +70,7 @@ static void append(struct sim_watch *instance, const struct inotify_event *head,
 static bool is_same(const struct event *event, const struct inotify_event *head, const char *name)
 {
     return event != NULL && event->head.wd == head->wd && event->head.mask == head->mask &&
-           event->head.len == head->len && (head->len == 0 || strcmp(event->name, name) == 0);
+           event->head.len == head->len && (head->len == 0 || strcmp(event->head.name, name) == 0);
 }
 
 static void put_event(const struct sim_watch_mark *mark, uint32_t mask, uint32_t cookie,
@@ -202,7 +201,7 @@ static ssize_t read_events(struct sim_file *file, const struct iovec *vector, si
         struct event *event = instance->first;
 
         done += torc__sim_vector_fill(vector, count, done, &event->head, sizeof(event->head));
-        done += torc__sim_vector_fill(vector, count, done, event->name, event->head.len);
+        done += torc__sim_vector_fill(vector, count, done, event->head.name, event->head.len);
         instance->first = event->next;
         instance->count--;
         if (event->head.mask & IN_Q_OVERFLOW)

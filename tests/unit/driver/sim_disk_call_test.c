@@ -613,7 +613,7 @@ static void do_copy(void)
 
 static void do_fsync(void)
 {
-    if (rig_any(20) == 0) /* It takes real time. */
+    if (rig_any(100) == 0) /* It takes real time. */
         compare_slot("fsync", rig_any(2) ? SYS_fsync : SYS_fdatasync, 0, 0, 0);
 }
 
@@ -651,7 +651,7 @@ static void run(void)
 {
     umask(022);
     probe();
-    for (unsigned i = 0; i < harness_scaled(60); i++)
+    for (unsigned i = 0; i < harness_scaled(30); i++)
         run_once(i);
     leave();
 }

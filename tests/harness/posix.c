@@ -18,18 +18,6 @@
 /* The numbers of simulated descriptors begin there: see src/driver/sim/host.h. */
 #define SIMULATED_FIRST (1 << 20)
 
-bool harness_is_simulated(void)
-{
-    static int answer = -1;
-
-    if (answer < 0) {
-        const char *driver = getenv("TORC_DRIVER");
-
-        answer = driver != NULL && strcmp(driver, "sim") == 0;
-    }
-    return answer;
-}
-
 static bool is_simulated(int fd)
 {
     return fd >= SIMULATED_FIRST;

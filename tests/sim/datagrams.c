@@ -146,7 +146,7 @@ static int open_socket(const struct flow *flow, bool receives)
                           : torc_socket(AF_UNIX, SOCK_DGRAM, 0);
         else
             fd = torc_udp_open(&any, NULL);
-    } while (is_passing(fd) && torc_cancelled() == 0);
+    } while (is_chance(fd) && torc_cancelled() == 0);
     TORC_SIM_CHECK(fd >= 0 || torc_cancelled() < 0);
     return fd;
 }

@@ -222,15 +222,22 @@ static void noticed(struct sim_waiter *waiter, uint32_t events)
     torc__sim_event_set(world, &op->event, when_ns, try_again);
 }
 
-/* It waits; but it may also be woken for nothing. */
+/*
+ * It waits; but it may also be woken for nothing. What has moved some of its bytes may find that it
+ * could go on, or that this very attempt has ended the connection: nobody would tell it later.
+ */
 static void wait_for_file(struct sim_op *op)
 {
     struct sim_world *world = op->sim->world;
+    uint32_t ready;
 
     op->state = SIM_OP_WAITING;
     op->seen = 0;
     torc__sim_wait_begin(&op->waiter, op->wait_file, op->wait_events, noticed);
-    if (torc__sim_chance(world, world->chaos.spurious_wake_rate))
+    ready = torc__sim_file_poll(op->wait_file) & (op->wait_events | POLLERR | POLLHUP);
+    if (op->done > 0 && ready != 0)
+        noticed(&op->waiter, ready);
+    else if (torc__sim_chance(world, world->chaos.spurious_wake_rate))
         torc__sim_event_set(world, &op->event,
                             world->now_ns + torc__sim_duration(world, &world->chaos.op_latency),
                             try_again);

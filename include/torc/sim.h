@@ -18,21 +18,22 @@
  *
  *     result = torc_sim_run(seed, NULL, scenario, NULL);
  *
- * All hosts run on the calling thread, a shard, or a thread of a blocking pool, at a time; which one
- * follows from the seed, and so does all that the network, the disks and the clocks do. The clock
- * jumps to the next event when nobody has anything to do. The same program with the same seed does
- * the same, step by step: torc_sim_report.hash is then the same. That is so as long as programs
- * learn of nothing that is not simulated: no clock but torc_now() and that of torc_sim_realtime(),
- * no random numbers but those of torc_sim_random(), no addresses of objects as keys, no other
- * threads, no system calls of their own but by torc_sim_syscall().
+ * All hosts run on the calling thread: one shard, or one thread of a blocking pool, at a time.
+ * Which one follows from the seed, and so does all that the network, the disks and the clocks do.
+ * The clock jumps to the next event when nobody has anything to do. The same program with the same
+ * seed does the same, step by step: torc_sim_report.hash is then the same. That is so as long as
+ * programs learn of nothing that is not simulated: no clock but torc_now() and that of
+ * torc_sim_realtime(), no random numbers but those of torc_sim_random(), no addresses of objects as
+ * keys, no other threads, no system calls of their own but by torc_sim_syscall().
  *
  * A simulated program shares memory with all others. What it keeps in static variables survives its
  * crash, which no real machine does: let it keep its state on its stack, or in `arg`. A program
  * that is killed is not unwound: what it has allocated is lost.
  *
  * Without a scenario: TORC_DRIVER=sim in the environment, or torc_options.driver, makes any
- * torc_run() use a simulated host that the thread has to itself. TORC_SIM_SEED, TORC_SIM_CHAOS
- * ("calm", as without it, "default" or "wild") and TORC_SIM_TRACE=1 shape it.
+ * torc_run() use a simulated host that the process has; its threads are there one at a time.
+ * TORC_SIM_SEED, TORC_SIM_CHAOS ("calm", as without it, "default" or "wild") and TORC_SIM_TRACE=1
+ * shape it.
  *
  * All functions here but torc_sim_run() are for what runs in a simulation; elsewhere they abort.
  */
@@ -72,8 +73,8 @@ struct torc_sim_options {
 };
 
 /*
- * Run `scenario(arg)` as the main fiber of a host called "control", and all that it starts, until it
- * returns; what then still runs is dropped. A thread that is no shard, and in no simulation.
+ * Run `scenario(arg)` as the main fiber of a host called "control", and all that it starts, until
+ * it returns; what then still runs is dropped. A thread that is no shard, and in no simulation.
  * TORC_SIM_SEED in the environment takes the place of `seed`. Returns the scenario's result; one
  * below 0 is a failure, of which stderr tells, with the command that repeats it. Allocates.
  *
@@ -107,6 +108,7 @@ TORC_API struct torc_sim_host *torc_sim_host_find(const char *name);
 /* The host that the caller runs on. */
 TORC_API struct torc_sim_host *torc_sim_host_self(void);
 
+/* Its name. */
 TORC_API const char *torc_sim_host_name(const struct torc_sim_host *host);
 
 /*
@@ -156,12 +158,16 @@ TORC_API void torc_sim_host_shift_clock(struct torc_sim_host *host, int64_t by_n
 
 /* ---- The network ---- */
 
-/* Nothing passes any more between two hosts, or only not from `from` to `to`; nobody is told. */
+/* Nothing passes any more between two hosts; nobody is told. */
 TORC_API void torc_sim_partition(struct torc_sim_host *a, struct torc_sim_host *b);
+
+/* Nothing passes from one host to another, but the other way. */
 TORC_API void torc_sim_cut(struct torc_sim_host *from, struct torc_sim_host *to);
 
-/* Everything passes between them again; or between all. */
+/* Everything passes between them again. */
 TORC_API void torc_sim_heal(struct torc_sim_host *a, struct torc_sim_host *b);
+
+/* Everything passes between all hosts again. */
 TORC_API void torc_sim_heal_all(void);
 
 /* ---- Faults by a plan ---- */
@@ -185,6 +191,7 @@ TORC_API void torc_sim_fail_none(struct torc_sim_host *host);
 
 /* Change what chance does from now on; as torc_sim_options.chaos. */
 TORC_API void torc_sim_set_chaos(const struct torc_sim_chaos *chaos);
+/* What chance does at present. */
 TORC_API void torc_sim_get_chaos(struct torc_sim_chaos *ret_chaos);
 
 /* ---- The world ---- */
@@ -198,8 +205,10 @@ TORC_API uint64_t torc_sim_time(void);
 /* What CLOCK_REALTIME shows on the caller's host. */
 TORC_API uint64_t torc_sim_realtime(void);
 
-/* A random number that follows from the seed; and one below `limit`, which is not 0. */
+/* A random number that follows from the seed. */
 TORC_API uint64_t torc_sim_random(void);
+
+/* One below `limit`, which is not 0. */
 TORC_API uint64_t torc_sim_random_below(uint64_t limit);
 
 /* A line in the trace, "what a b", which counts for the hash as well; `what` is constant. */

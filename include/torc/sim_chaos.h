@@ -37,6 +37,7 @@ struct torc_sim_chaos {
     uint32_t cancel_late_rate;          /* a cancel comes when the operation is done already */
     uint32_t cancel_partial_rate;       /* what is cancelled has moved some of its bytes */
     uint32_t overflow_rate;             /* completions are delayed as by a full queue */
+    uint32_t late_start_rate;           /* an operation begins some time after it was submitted */
     uint32_t spurious_wake_rate;        /* a wait ends although nothing has happened */
 
     /* ---- Network, between hosts; on one host only what says so ---- */

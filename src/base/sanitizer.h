@@ -86,4 +86,15 @@ static inline void torc__sanitizer_arrive(void *saved)
     (void)saved;
 }
 
+/* The same; tells of the stack that was left, as far as AddressSanitizer is there to know. */
+static inline void torc__sanitizer_arrive_from(void *saved, const void **ret_low, size_t *ret_size)
+{
+#if TORC_ASAN
+    __sanitizer_finish_switch_fiber(saved, ret_low, ret_size);
+#endif
+    (void)saved;
+    (void)ret_low;
+    (void)ret_size;
+}
+
 #endif

@@ -207,6 +207,26 @@ void torc__stacks_finish(struct torc__stacks *stacks)
     *stacks = (struct torc__stacks){0};
 }
 
+/*
+ * AddressSanitizer is to find what is still named on them: they stay, and it is told of each by
+ * itself, since it would step on the guards in between.
+ */
+void torc__stacks_abandon(struct torc__stacks *stacks)
+{
+    unsigned left = stacks->touched;
+
+    for (struct torc__slab *slab = stacks->slabs; TORC_ASAN && slab != NULL; slab = slab->next) {
+        torc__sanitizer_remove_stacks(slab->memory, SLAB_SLOTS * stacks->slot_size);
+        for (unsigned i = 0; i < SLAB_SLOTS && left > 0; i++, left--)
+            torc__sanitizer_add_stacks(slab->stacks[i].low,
+                                       (size_t)(slab->stacks[i].top - slab->stacks[i].low));
+    }
+    if (TORC_ASAN)
+        return;
+    stacks->used = 0;
+    torc__stacks_finish(stacks);
+}
+
 /* ---- Taking and giving ---- */
 
 /* A slot that was never used. */

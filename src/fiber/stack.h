@@ -71,6 +71,9 @@ void torc__stacks_init(struct torc__stacks *stacks, size_t size, bool forbid_reg
 /* Unmap all stacks. None may be in use. */
 void torc__stacks_finish(struct torc__stacks *stacks);
 
+/* The same, of stacks on which fibers were that will never run again. */
+void torc__stacks_abandon(struct torc__stacks *stacks);
+
 /*
  * Make sure that `count` stacks can be in use at once, so that taking one cannot fail. Maps address
  * space, not memory. 0 or -ENOMEM.

@@ -207,8 +207,8 @@ int torc__shard_run(struct torc__shard *shard, torc_fiber_fn *main, void *arg,
 void torc__shard_finish(struct torc__shard *shard);
 
 /*
- * Free what a shard has, of whose thread nothing runs any more, although nothing in it has ended: of
- * a simulated process that was killed. What its fibers had is lost.
+ * Free what a shard has, of whose thread nothing runs any more, although nothing in it has ended:
+ * of a simulated process that was killed. What its fibers had is lost.
  */
 void torc__shard_abandon(struct torc__shard *shard);
 

@@ -3,7 +3,9 @@
  * sim_test.c - simulations as a scenario sees them. They are the same on every driver.
  */
 #include "harness/harness.h"
+#include <arpa/inet.h>
 #include <errno.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <torc/torc.h>
@@ -115,4 +117,431 @@ TEST(the_same_seed_gives_the_same_hash_and_another_one_another)
     EXPECT_UINT(second.events, ==, first.events);
     EXPECT_INT(torc_sim_run(8, &options, ask_echo, (void *)&shards), ==, 0);
     EXPECT(second.hash != first.hash);
+}
+
+/* One conversation, whatever goes wrong meanwhile. */
+static int converse(void *arg)
+{
+    struct torc_sim_host *server;
+    unsigned answered = 0;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("server", NULL, echo_server, NULL, &server) == 0);
+    while (answered < 5) {
+        char text[32] = "hello";
+        char answer[32];
+        const int fd = torc_tcp_connect_name("server", PORT, NULL);
+
+        if (fd >= 0 && torc_send_all(fd, text, sizeof(text), NULL) == 0 &&
+            torc_recv_all(fd, answer, sizeof(answer), NULL) == 0) {
+            TORC_SIM_CHECK(memcmp(text, answer, sizeof(text)) == 0);
+            answered++;
+        }
+        if (fd >= 0)
+            (void)torc_close(fd);
+        else
+            TORC_SIM_CHECK(torc_sleep(5 * TORC_MILLISECOND) == 0);
+        if (!torc_sim_host_runs(server)) /* It may have been refused its listener. */
+            TORC_SIM_CHECK(torc_sim_host_restart(server) == 0);
+    }
+    return 0;
+}
+
+static void run_twice(uint64_t seed, enum torc_sim_preset preset)
+{
+    struct torc_sim_chaos chaos;
+    struct torc_sim_report first;
+    struct torc_sim_report second;
+    struct torc_sim_options options = {.chaos = &chaos, .report = &first};
+
+    torc_sim_chaos_init(&chaos, preset);
+    EXPECT_INT(torc_sim_run(seed, &options, converse, NULL), ==, 0);
+    options.report = &second;
+    EXPECT_INT(torc_sim_run(seed, &options, converse, NULL), ==, 0);
+    EXPECT_UINT(first.hash, ==, second.hash);
+}
+
+TEST(chaos_follows_from_the_seed_and_does_not_keep_a_client_from_its_answers)
+{
+    for (uint64_t seed = 1; seed <= harness_scaled(100); seed++) {
+        run_twice(seed, TORC_SIM_DEFAULT);
+        run_twice(seed, TORC_SIM_WILD);
+    }
+}
+
+/* ---- Ends of programs ---- */
+
+static int give_seven(void *arg)
+{
+    (void)arg;
+    return 7;
+}
+
+static int sleep_for_ever(void *arg)
+{
+    (void)arg;
+    return torc_sleep_until(TORC_FOREVER);
+}
+
+static int sleeper(void *arg)
+{
+    (void)arg;
+    return torc_run(sleep_for_ever, NULL, NULL);
+}
+
+static int watch_ends(void *arg)
+{
+    struct torc_sim_host *host;
+    struct torc_sim_host *other;
+    int result;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("seven", NULL, give_seven, NULL, &host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == 0 && result == 7);
+    TORC_SIM_CHECK(!torc_sim_host_runs(host));
+    TORC_SIM_CHECK(torc_sim_host_restart(host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_restart(host) == -EBUSY);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == 0 && result == 7);
+    TORC_SIM_CHECK(torc_sim_host_start("sleeper", NULL, sleeper, NULL, &other) == 0);
+    TORC_SIM_CHECK(torc_sleep(TORC_SECOND) == 0);
+    TORC_SIM_CHECK(torc_sim_host_runs(other));
+    torc_sim_host_kill(other);
+    TORC_SIM_CHECK(torc_sim_host_wait(other, &result) == 0 && result == -EOWNERDEAD);
+    TORC_SIM_CHECK(torc_sim_host_restart(other) == 0);
+    TORC_SIM_CHECK(torc_sleep(TORC_SECOND) == 0);
+    torc_sim_host_crash(other);
+    TORC_SIM_CHECK(!torc_sim_host_runs(other));
+    TORC_SIM_CHECK(torc_sim_host_files(other) == 0);
+    TORC_SIM_CHECK(torc_sim_host_find("sleeper") == other);
+    TORC_SIM_CHECK(torc_sim_host_find("nobody") == NULL);
+    TORC_SIM_CHECK(strcmp(torc_sim_host_name(torc_sim_host_self()), "control") == 0);
+    return 0;
+}
+
+TEST(a_program_is_waited_for_killed_and_started_again)
+{
+    EXPECT_INT(torc_sim_run(1, NULL, watch_ends, NULL), ==, 0);
+}
+
+static int wait_with_a_deadline(void *arg)
+{
+    struct torc_sim_host *host;
+    struct torc_scope scope;
+    int result;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("sleeper", NULL, sleeper, NULL, &host) == 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_SECOND);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == -ETIME);
+    TORC_SIM_CHECK(torc_scope_close(&scope) == -ETIME);
+    torc_sim_host_kill(host);
+    return 0;
+}
+
+TEST(waiting_for_a_program_ends_with_the_scope)
+{
+    EXPECT_INT(torc_sim_run(1, NULL, wait_with_a_deadline, NULL), ==, 0);
+}
+
+/* ---- What peers see ---- */
+
+/* How the connection to a server ends that is killed, or loses its power and comes up again. */
+static int see_it_die(void *arg)
+{
+    const bool *crashes = arg;
+    struct torc_sim_host *server;
+    char byte;
+    ssize_t count;
+    int fd;
+
+    TORC_SIM_CHECK(torc_sim_host_start("server", NULL, echo_server, NULL, &server) == 0);
+    fd = dial("server");
+    TORC_SIM_CHECK(torc_send_all(fd, "x", 1, NULL) == 0);
+    TORC_SIM_CHECK(torc_recv_all(fd, &byte, 1, NULL) == 0);
+    if (*crashes)
+        torc_sim_host_crash(server);
+    else
+        torc_sim_host_kill(server);
+    if (*crashes) {
+        TORC_SIM_CHECK(torc_sleep(TORC_SECOND) == 0);
+        TORC_SIM_CHECK(torc_sim_host_restart(server) == 0);
+        TORC_SIM_CHECK(torc_send_all(fd, "y", 1, NULL) == 0); /* It is answered by a reset. */
+    }
+    count = torc_recv(fd, &byte, 1, 0);
+    TORC_SIM_CHECK(count == (*crashes ? -ECONNRESET : 0));
+    return torc_close(fd);
+}
+
+TEST(the_connections_of_a_killed_program_are_closed_and_those_of_a_crashed_host_reset)
+{
+    const struct torc_sim_options options = {.chaos = calm()};
+    bool crashes = false;
+
+    EXPECT_INT(torc_sim_run(3, &options, see_it_die, &crashes), ==, 0);
+    crashes = true;
+    EXPECT_INT(torc_sim_run(3, &options, see_it_die, &crashes), ==, 0);
+}
+
+static int talk_through_a_partition(void *arg)
+{
+    struct torc_sim_host *server;
+    struct torc_scope scope;
+    char byte;
+    int fd;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("server", NULL, echo_server, NULL, &server) == 0);
+    fd = dial("server");
+    torc_sim_partition(torc_sim_host_self(), server);
+    TORC_SIM_CHECK(torc_send_all(fd, "x", 1, NULL) == 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_SECOND);
+    TORC_SIM_CHECK(torc_recv(fd, &byte, 1, 0) == -ETIME);
+    TORC_SIM_CHECK(torc_scope_close(&scope) == -ETIME);
+    torc_sim_heal(torc_sim_host_self(), server);
+    TORC_SIM_CHECK(torc_recv(fd, &byte, 1, 0) == 1);
+    return torc_close(fd);
+}
+
+TEST(nothing_passes_a_partition_and_what_was_sent_comes_when_it_heals)
+{
+    const struct torc_sim_options options = {.chaos = calm()};
+
+    EXPECT_INT(torc_sim_run(3, &options, talk_through_a_partition, NULL), ==, 0);
+}
+
+/* ---- Disks ---- */
+
+struct writer {
+    unsigned boots;
+    bool kept;
+    bool lost;
+};
+
+static int write_two_files(void *arg)
+{
+    struct writer *writer = arg;
+    char text[8];
+    int fd;
+
+    if (writer->boots++ > 0) {
+        fd = torc_open("kept", O_RDONLY, 0);
+        writer->kept =
+            fd >= 0 && torc_pread_all(fd, text, 4, 0, NULL) == 0 && memcmp(text, "data", 4) == 0;
+        if (fd >= 0)
+            (void)torc_close(fd);
+        fd = torc_open("lost", O_RDONLY, 0);
+        writer->lost = fd == -ENOENT;
+        return fd >= 0 ? torc_close(fd) : 0;
+    }
+    TORC_SIM_CHECK(torc_save_file("kept", "data", 4, 0600) == 0);
+    fd = torc_open("lost", O_WRONLY | O_CREAT, 0600);
+    TORC_SIM_CHECK(fd >= 0);
+    TORC_SIM_CHECK(torc_close(fd) == 0);
+    return torc_sleep_until(TORC_FOREVER);
+}
+
+static int writer_main(void *arg)
+{
+    return torc_run(write_two_files, arg, NULL);
+}
+
+static int crash_a_writer(void *arg)
+{
+    struct torc_sim_host *host;
+    int result;
+
+    TORC_SIM_CHECK(torc_sim_host_start("writer", NULL, writer_main, arg, &host) == 0);
+    TORC_SIM_CHECK(torc_sleep(5 * TORC_SECOND) == 0);
+    torc_sim_host_crash(host);
+    TORC_SIM_CHECK(torc_sim_host_restart(host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == 0 && result == 0);
+    return 0;
+}
+
+TEST(what_was_synchronised_survives_a_crash_and_the_rest_may_not)
+{
+    struct torc_sim_chaos chaos = *calm();
+    const struct torc_sim_options options = {.chaos = &chaos};
+    struct writer writer = {0};
+
+    chaos.crash_lose_rate = 1000000;
+    EXPECT_INT(torc_sim_run(3, &options, crash_a_writer, &writer), ==, 0);
+    EXPECT_UINT(writer.boots, ==, 2);
+    EXPECT(writer.kept);
+    EXPECT(writer.lost);
+}
+
+/* ---- Faults by a plan ---- */
+
+static int meet_planned_failures(void *arg)
+{
+    const struct torc_sim_failure failure = {
+        .opcode = IORING_OP_WRITE, .fd = TORC_SIM_ANY, .error = -EIO, .after = 1, .count = 2};
+    const int fd = torc_open("file", O_RDWR | O_CREAT, 0600);
+
+    (void)arg;
+    TORC_SIM_CHECK(fd >= 0);
+    TORC_SIM_CHECK(torc_sim_fail(torc_sim_host_self(), &failure) == 0);
+    TORC_SIM_CHECK(torc_pwrite(fd, "a", 1, 0) == 1);
+    TORC_SIM_CHECK(torc_pwrite(fd, "b", 1, 1) == -EIO);
+    TORC_SIM_CHECK(torc_pwrite(fd, "b", 1, 1) == -EIO);
+    TORC_SIM_CHECK(torc_pwrite(fd, "b", 1, 1) == 1);
+    TORC_SIM_CHECK(torc_sim_fail(torc_sim_host_self(), &failure) == 0);
+    torc_sim_fail_none(torc_sim_host_self());
+    TORC_SIM_CHECK(torc_pwrite(fd, "b", 1, 1) == 1);
+    TORC_SIM_CHECK(torc_pwrite(fd, "b", 1, 1) == 1);
+    return torc_close(fd);
+}
+
+TEST(operations_fail_as_planned)
+{
+    const struct torc_sim_options options = {.chaos = calm()};
+
+    EXPECT_INT(torc_sim_run(1, &options, meet_planned_failures, NULL), ==, 0);
+}
+
+/* ---- Signals ---- */
+
+static int await_a_signal(void *arg)
+{
+    const int number = SIGTERM;
+    struct torc_signals signals;
+    int result = torc_signals_open(&signals, &number, 1);
+
+    (void)arg;
+    if (result < 0)
+        return result;
+    result = torc_signals_wait(&signals, NULL);
+    torc_signals_close(&signals);
+    return result;
+}
+
+static int signal_watcher(void *arg)
+{
+    return torc_run(await_a_signal, arg, NULL);
+}
+
+static int send_signals(void *arg)
+{
+    struct torc_sim_host *watcher;
+    struct torc_sim_host *other;
+    int result;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("watcher", NULL, signal_watcher, NULL, &watcher) == 0);
+    TORC_SIM_CHECK(torc_sim_host_start("other", NULL, sleeper, NULL, &other) == 0);
+    TORC_SIM_CHECK(torc_sleep(TORC_SECOND) == 0);
+    torc_sim_host_signal(other, SIGCHLD);
+    TORC_SIM_CHECK(torc_sim_host_runs(other));
+    torc_sim_host_signal(other, SIGTERM);
+    TORC_SIM_CHECK(torc_sim_host_wait(other, &result) == 0 && result == -EOWNERDEAD);
+    TORC_SIM_CHECK(torc_sim_host_runs(watcher));
+    torc_sim_host_signal(watcher, SIGTERM);
+    TORC_SIM_CHECK(torc_sim_host_wait(watcher, &result) == 0 && result == 0);
+    TORC_SIM_CHECK(torc_sim_host_restart(watcher) == 0);
+    TORC_SIM_CHECK(torc_sleep(TORC_SECOND) == 0);
+    torc_sim_host_kill(watcher); /* Its watch goes with it. */
+    return 0;
+}
+
+TEST(a_signal_goes_to_the_program_of_one_host)
+{
+    const struct torc_sim_options options = {.chaos = calm()};
+
+    EXPECT_INT(torc_sim_run(1, &options, send_signals, NULL), ==, 0);
+}
+
+/* ---- Names and clocks ---- */
+
+static int look_around(void *arg)
+{
+    const uint64_t begun_ns = torc_now();
+    const uint64_t real_ns = torc_sim_realtime();
+    struct torc_sim_host *host;
+    struct torc_address found[2];
+    char name[TORC_HOST_NAME_SIZE];
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("sleeper", "10.9.8.7", sleeper, NULL, &host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_start("sleeper", NULL, sleeper, NULL, &host) == -EADDRINUSE);
+    TORC_SIM_CHECK(torc_sim_host_start("other", "nonsense", sleeper, NULL, &host) == -EINVAL);
+    TORC_SIM_CHECK(torc_lookup(NULL, "SLEEPER", 80, AF_INET, found, 2) == 1);
+    TORC_SIM_CHECK(found[0].v4.sin_addr.s_addr == htonl(0x0a090807));
+    TORC_SIM_CHECK(torc_lookup_name(&found[0], name, sizeof(name)) == 0);
+    TORC_SIM_CHECK(strcmp(name, "sleeper") == 0);
+    TORC_SIM_CHECK(torc_lookup(NULL, "nobody", 80, 0, found, 2) == -ENXIO);
+    TORC_SIM_CHECK(torc_sleep(36000 * TORC_SECOND) == 0);
+    TORC_SIM_CHECK(torc_now() - begun_ns >= 36000 * TORC_SECOND);
+    TORC_SIM_CHECK(torc_sim_time() >= 36000 * TORC_SECOND);
+    TORC_SIM_CHECK(torc_sim_realtime() - real_ns >= 36000 * TORC_SECOND);
+    torc_sim_host_shift_clock(torc_sim_host_self(), -(int64_t)(40000 * TORC_SECOND));
+    TORC_SIM_CHECK(torc_sim_realtime() < real_ns);
+    TORC_SIM_CHECK(torc_now() > begun_ns);
+    TORC_SIM_CHECK(torc_sim_random_below(10) < 10);
+    return 0;
+}
+
+TEST(hosts_have_names_and_ten_hours_pass_at_once)
+{
+    const struct torc_sim_options options = {.chaos = calm(), .time_max_ns = 40000 * TORC_SECOND};
+
+    EXPECT_INT(torc_sim_run(1, &options, look_around, NULL), ==, 0);
+}
+
+/* ---- Failures ---- */
+
+static int deadlock(void *arg)
+{
+    struct torc_event event = {0};
+
+    (void)arg;
+    return torc_event_wait(&event);
+}
+
+static int go_on_for_ever(void *arg)
+{
+    (void)arg;
+    while (torc_sleep(TORC_SECOND) == 0)
+        continue;
+    return 0;
+}
+
+static int be_wrong(void *arg)
+{
+    TORC_SIM_CHECK(arg == &arg);
+    return 0;
+}
+
+static int run_inside(void *arg)
+{
+    TORC_SIM_CHECK(torc_sim_is_on());
+    TORC_SIM_CHECK(torc_sim_run(1, NULL, give_seven, arg) == -EBUSY);
+    return -ENOTTY;
+}
+
+TEST(a_failure_has_an_error_that_tells_which)
+{
+    const struct torc_sim_options options = {.quiet = true};
+    const struct torc_sim_options short_one = {.quiet = true, .events_max = 1000};
+
+    EXPECT_INT(torc_sim_run(1, &options, deadlock, NULL), ==, -EDEADLK);
+    EXPECT_INT(torc_sim_run(1, &options, go_on_for_ever, NULL), ==, -ETIME);
+    EXPECT_INT(torc_sim_run(1, &short_one, go_on_for_ever, NULL), ==, -ETIME);
+    EXPECT_INT(torc_sim_run(1, &options, be_wrong, NULL), ==, -EBADMSG);
+    EXPECT_INT(torc_sim_run(1, &options, run_inside, NULL), ==, -ENOTTY);
+    EXPECT(!torc_sim_is_on());
+}
+
+static void fail_aloud(void)
+{
+    if (torc_sim_run(12345, NULL, be_wrong, NULL) == -EBADMSG)
+        abort();
+}
+
+TEST(a_failure_tells_its_seed_and_the_command_that_repeats_it)
+{
+    harness_expect_death(fail_aloud, SIGABRT, "TORC_SIM_SEED=12345");
+    harness_expect_death(fail_aloud, SIGABRT, "not true: arg == &arg");
 }

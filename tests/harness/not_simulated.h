@@ -11,6 +11,7 @@
 #define CPUS      "is about the CPUs of this machine"
 #define CHILDREN  "has children, and a simulated host has one process"
 #define MEMORY    "counts memory, of which the simulated kernel takes some, too"
+#define RINGS     "is about rings, and what is used instead"
 #define REAL_FILE "uses a kind of descriptor that is not simulated"
 
 static const struct {
@@ -25,6 +26,10 @@ static const struct {
     {"everything_arrives_once_and_in_order_between_shards_and_threads", THREADS},
     {"wake_ups_survive_a_storm_of_signals", THREADS},
     {"threads_may_call_and_wait", THREADS},
+    {"shards_and_threads_exclude_each_other", THREADS},
+    {"t_27_a_signal_may_hit_any_thread", THREADS},
+    {"in_a_storm_watches_come_and_go_and_every_signal_is_counted_once", THREADS},
+    {"several_runtimes_watch_the_same_signal", THREADS},
     {"calls_from_threads_that_race_with_the_end_are_refused_or_run", THREADS},
     {"a_call_that_has_not_begun_is_withdrawn", SPINS},
     {"a_function_runs_on_another_thread_and_its_result_comes_back", THREADS},
@@ -35,8 +40,14 @@ static const struct {
     {"functions_run_on_all_cpus_though_the_shard_is_pinned", CPUS},
     {"all_cpus_means_those_that_the_process_may_use", CPUS},
     {"several_shards_are_pinned_and_the_calling_thread_is_freed_again", CPUS},
+    {"a_listener_that_was_not_closed_when_all_fibers_have_ended_is_named", THREADS},
+    {"idle_streams_hold_no_memory", MEMORY},
     {"bytes_for_which_there_is_no_memory_are_an_error_and_no_end", MEMORY},
-    {"every_single_feature_can_be_forbidden", "is about what rings have"},
+    {"every_single_feature_can_be_forbidden", RINGS},
+    {"where_io_uring_is_denied_a_run_uses_epoll_and_says_so_once", RINGS},
+    {"where_rings_can_be_made_but_not_entered_a_run_uses_epoll_and_says_so_once", RINGS},
+    {"where_only_registering_is_denied_a_run_uses_rings", RINGS},
+    {"a_run_without_a_free_descriptor_fails_cleanly", RINGS},
     {"a_timerfd_is_ready_when_its_time_has_come", REAL_FILE},
     {"a_signalfd_is_ready_when_a_signal_is_pending", REAL_FILE},
     {"a_terminal_is_read_line_by_line_until_its_end", REAL_FILE},

@@ -18,18 +18,6 @@
 /* The numbers of simulated descriptors begin there: see src/driver/sim/host.h. */
 #define SIMULATED_FIRST (1 << 20)
 
-bool harness_is_simulated(void)
-{
-    static int answer = -1;
-
-    if (answer < 0) {
-        const char *driver = getenv("TORC_DRIVER");
-
-        answer = driver != NULL && strcmp(driver, "sim") == 0;
-    }
-    return answer;
-}
-
 static bool is_simulated(int fd)
 {
     return fd >= SIMULATED_FIRST;
@@ -380,6 +368,12 @@ int harness_clock_gettime(clockid_t clock, struct timespec *time)
 {
     return (int)EITHER(harness_is_simulated(), (SYS_clock_gettime, A(clock), A(time)),
                        clock_gettime(clock, time));
+}
+
+/* A signal to the process may hit any thread, of which only this one is simulated. */
+int harness_kill(pid_t process, int number)
+{
+    return harness_is_simulated() && process == getpid() ? raise(number) : kill(process, number);
 }
 
 time_t harness_time(time_t *ret_time)

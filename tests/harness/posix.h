@@ -72,6 +72,7 @@ int harness_mkostemp(char *path, int flags);
 int harness_fstatat(int fd, const char *path, struct stat *status, int flags);
 time_t harness_time(time_t *ret_time);
 int harness_memfd_create(const char *name, unsigned flags);
+int harness_kill(pid_t process, int number);
 int harness_clock_gettime(clockid_t clock, struct timespec *time);
 int harness_getrlimit(int resource, struct rlimit *limit);
 int harness_setrlimit(int resource, const struct rlimit *limit);
@@ -123,6 +124,7 @@ int harness_setrlimit(int resource, const struct rlimit *limit);
 #define mkostemp(path, flags)            harness_mkostemp(path, flags)
 #define fstatat(fd, path, status, flags) harness_fstatat(fd, path, status, flags)
 #define time(ret_time)                   harness_time(ret_time)
+#define kill(process, number)            harness_kill(process, number)
 #define clock_gettime(clock, time)       harness_clock_gettime(clock, time)
 #define getrlimit(resource, limit)       harness_getrlimit(resource, limit)
 #define setrlimit(resource, limit)       harness_setrlimit(resource, limit)

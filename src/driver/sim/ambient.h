@@ -4,9 +4,9 @@
  * an option, and knows nothing of hosts.
  *
  * The process has one, from the first time until it ends: with one host, whose files, sockets and
- * clock outlive a torc_run(). Its threads are inside one at a time; others wait. In the environment:
- * TORC_SIM_SEED, a number, 1 by default; TORC_SIM_CHAOS, "calm" (the default), "default" or "wild";
- * TORC_SIM_TRACE, what happens is told on stderr if it is not empty.
+ * clock outlive a torc_run(). Its threads are inside one at a time; others wait. In the
+ * environment: TORC_SIM_SEED, a number, 1 by default; TORC_SIM_CHAOS, "calm" (the default),
+ * "default" or "wild"; TORC_SIM_TRACE, what happens is told on stderr if it is not empty.
  */
 #ifndef DRIVER_SIM_AMBIENT_H
 #define DRIVER_SIM_AMBIENT_H
@@ -14,8 +14,8 @@
 #include "driver/sim/world.h"
 
 /*
- * Enter the ambient world, once no other thread is inside; it is made if there is none yet; `local` as in
- * torc__sim_bind_local(). 0; -EINVAL for an environment that says nonsense; -ENOMEM.
+ * Enter the ambient world, once no other thread is inside; it is made if there is none yet. `local`
+ * as in torc__sim_bind_local(). 0; -EINVAL for an environment that says nonsense; -ENOMEM.
  */
 int torc__sim_enter(void **local);
 

@@ -10,7 +10,7 @@
 /* On one host all that is sent has arrived, as on Linux. */
 static const struct torc_sim_chaos calm = {
     .op_latency = {500, 20 * US},
-    .turn_latency = {300, 3 * US},
+    .turn_latency = {2 * US, 20 * US},
     .net_latency = {50 * US, 2 * MS},
     .disk_latency = {20 * US, 2 * MS},
     .disk_flush_latency = {200 * US, 20 * MS},
@@ -21,7 +21,7 @@ static const struct torc_sim_chaos calm = {
 
 static const struct torc_sim_chaos usual = {
     .op_latency = {500, 200 * US},
-    .turn_latency = {300, 10 * US},
+    .turn_latency = {1 * US, 50 * US},
     .short_transfer_rate = 50000,
     .op_error_rate = 500,
     .descriptor_error_rate = 200,
@@ -29,6 +29,7 @@ static const struct torc_sim_chaos usual = {
     .cancel_late_rate = 200000,
     .cancel_partial_rate = 200000,
     .overflow_rate = 1000,
+    .late_start_rate = 20000,
     .spurious_wake_rate = 5000,
     .net_latency = {50 * US, 50 * MS},
     .loopback_latency = {2 * US, 200 * US},
@@ -62,6 +63,7 @@ static const struct torc_sim_chaos wild = {
     .cancel_late_rate = 400000,
     .cancel_partial_rate = 400000,
     .overflow_rate = 50000,
+    .late_start_rate = 300000,
     .spurious_wake_rate = 50000,
     .net_latency = {10 * US, 500 * MS},
     .loopback_latency = {0, 5 * MS},

@@ -97,7 +97,14 @@ static void arrive(struct sim_context *self)
 {
     struct sim_world *world = self->world;
 
-    torc__sanitizer_arrive(self->fake_stack);
+    const void *low = NULL;
+    size_t size = 0;
+
+    torc__sanitizer_arrive_from(self->fake_stack, &low, &size);
+    if (world->running != NULL) {
+        world->running->waits_low = low;
+        world->running->waits_size = size;
+    }
     world->running = self;
     self->state = CONTEXT_RUNNING;
     free_ended(world);
@@ -128,8 +135,11 @@ static void switch_to(struct sim_context *self, struct sim_context *next)
 
     if (ends && self->unclaimed)
         self->world->ended = self;
-    torc__sanitizer_leave(ends ? NULL : &self->fake_stack, next->stack, next->stack_size,
-                          next->tsan);
+#if TORC_TSAN
+    self->waits_tsan = __tsan_get_current_fiber();
+#endif
+    torc__sanitizer_leave(ends ? NULL : &self->fake_stack, next->waits_low, next->waits_size,
+                          next->waits_tsan);
     if (next->sp == NULL) {
         next->sp = next; /* Anything but NULL. */
         torc__context_start(ends ? &unused : &self->sp, next->stack + next->stack_size,
@@ -150,10 +160,9 @@ static void give_up(struct sim_world *world, enum sim_verdict verdict)
     torc__sim_event_set(world, &world->root->go_on, world->now_ns, world->root->go_on.happen);
 }
 
+/* Whether the world has had its time. */
 static enum sim_verdict judge(const struct sim_world *world)
 {
-    if (world->heap_count == 0)
-        return SIM_STUCK;
     if (world->events_max != 0 && world->events_happened >= world->events_max)
         return SIM_TOO_BUSY;
     if (world->time_max_ns != 0 && world->now_ns - SIM_EPOCH_NS >= world->time_max_ns)
@@ -173,7 +182,7 @@ static void schedule(struct sim_world *world)
         *world->local = NULL;
     }
     while (world->next == NULL) {
-        const enum sim_verdict verdict = judge(world);
+        const enum sim_verdict verdict = world->heap_count > 0 ? judge(world) : SIM_STUCK;
 
         if (unlikely(verdict != SIM_GOES_ON) && world->verdict == SIM_GOES_ON)
             give_up(world, verdict);
@@ -210,7 +219,7 @@ void torc__sim_wait(struct sim_world *world, uint64_t until_ns, bool hears)
 {
     struct sim_context *self = world->running;
 
-    if (until_ns < torc__sim_next_ns(world) && judge(world) != SIM_TOO_BUSY) {
+    if (until_ns < torc__sim_next_ns(world) && judge(world) == SIM_GOES_ON) {
         if (until_ns > world->now_ns)
             world->now_ns = until_ns;
         world->events_happened++;
@@ -342,9 +351,11 @@ struct sim_context *torc__sim_context_start(struct sim_host *host, void *(*body)
                                     .state = CONTEXT_WAITING,
                                     .unclaimed = unclaimed,
                                     .stack = stack,
-                                    .stack_size = stack_size};
+                                    .stack_size = stack_size,
+                                    .waits_low = stack,
+                                    .waits_size = stack_size};
 #if TORC_TSAN
-    context->tsan = __tsan_create_fiber(0);
+    context->tsan = context->waits_tsan = __tsan_create_fiber(0);
 #endif
     context->next = host->contexts;
     context->link = &host->contexts;
@@ -378,6 +389,9 @@ void torc__sim_context_kill_all(struct sim_host *host)
         torc__sim_event_clear(world, &context->go_on);
         if (context->key != NULL)
             stop_waiting_on(context);
-        recycle(world, context);
+        if (TORC_ASAN)
+            leave_hosts_list(context); /* It is to find what is named on the stack. */
+        else
+            recycle(world, context);
     }
 }

@@ -44,8 +44,12 @@ struct sim_context {
     int saved_errno;
     char *stack;
     size_t stack_size;
-    void *fake_stack; /* AddressSanitizer's */
+    /* For sanitizers. It may wait on another stack than its own: that of a fiber. */
+    void *fake_stack;
+    const void *waits_low;
+    size_t waits_size;
     void *tsan;
+    void *waits_tsan;
 };
 
 /* Make the calling thread the root context of a new world. 0 or -ENOMEM. */

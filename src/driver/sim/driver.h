@@ -30,7 +30,7 @@ enum sim_op_state {
     SIM_OP_TELLING, /* its last completion is on its way */
 };
 
-/* What the driver keeps of an op. A record of its own, since hosts may vanish with all their ops. */
+/* What the driver keeps of an op: a record of its own, since hosts may vanish with all ops. */
 struct sim_op {
     struct sim_event event;  /* it is tried then */
     struct sim_event cancel; /* a cancel arrives then */
@@ -41,7 +41,7 @@ struct sim_op {
     struct sim_op **link;
     struct sim_op *next_queued;
     struct sim_file *file;      /* what it acts on, kept open; NULL: none, or not known yet */
-    uint64_t told_ns;           /* when its latest completion arrives */
+    uint64_t posted_ns;         /* when its latest completion was made */
     uint64_t due_ns;            /* of a timeout */
     uint32_t wait_events;       /* what an attempt wants to wait for, of ... */
     struct sim_file *wait_file; /* ... this; NULL: `file` */
@@ -88,7 +88,8 @@ struct torc__sim {
     struct sim_completion *arrived_first;
     struct sim_completion **arrived_last;
     struct sim_event wake;
-    unsigned counting; /* timeouts that also count completions */
+    uint64_t arrives_ns; /* when the latest completion arrives */
+    unsigned counting;   /* timeouts that also count completions */
     bool is_woken;
     struct sim_buffers buffers[SIM_BUFFER_RINGS_MAX]; /* by group */
 };

@@ -72,7 +72,7 @@ struct sim_file_ops {
 
     /* What the file is ready for now, of POLLIN, POLLOUT, POLLERR, ...; NULL: always IN and OUT. */
     uint32_t (*poll)(struct sim_file *file);
-    /* What fstat(2) tells, as far as it is the kind's to tell (stx_mode, size, ...). May be NULL. */
+    /* What fstat(2) tells, as far as it is the kind's to tell: stx_mode, stx_size. May be NULL. */
     int (*stat)(struct sim_file *file, struct statx *ret_about);
     /* FIONREAD, SIOCOUTQ, ... and of fcntl(2) F_GETPIPE_SZ and F_SETPIPE_SZ. -ENOTTY. */
     int (*ioctl)(struct sim_file *file, unsigned long request, void *arg);

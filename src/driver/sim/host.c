@@ -113,9 +113,19 @@ struct sim_host *torc__sim_host_by_ipv6(const struct sim_world *world,
 
 /* ---- Descriptors ---- */
 
+/* The lowest place that is free, perhaps behind the end of the table. */
+static unsigned lowest_place(const struct sim_host *host)
+{
+    unsigned place = host->file_lowest;
+
+    while (place < host->file_room && host->files[place] != NULL)
+        place++;
+    return place;
+}
+
 bool torc__sim_fd_is_free(const struct sim_host *host)
 {
-    return host->file_count + SIM_CONSOLES < host->files_max;
+    return lowest_place(host) + SIM_CONSOLES < host->files_max;
 }
 
 static int make_room(struct sim_host *host)
@@ -133,12 +143,10 @@ static int make_room(struct sim_host *host)
 
 int torc__sim_fd_open(struct sim_host *host, struct sim_file *file)
 {
-    unsigned place = host->file_lowest;
+    const unsigned place = lowest_place(host);
 
-    if (!torc__sim_fd_is_free(host))
+    if (place + SIM_CONSOLES >= host->files_max)
         return -EMFILE;
-    while (place < host->file_room && host->files[place] != NULL)
-        place++;
     if (place == host->file_room && make_room(host) < 0)
         return -ENOMEM;
     host->files[place] = file;

@@ -20,7 +20,7 @@ struct sim_plan;
 #define SIM_FD_BASE (1 << 20)
 /* How many a host may have open, if nothing else is said. */
 #define SIM_FILES_MAX   4096u
-#define SIM_FILES_LIMIT (1u << 20)
+#define SIM_FILES_LIMIT ((1u << 20) - 1)
 
 #define SIM_CONSOLES 3
 

@@ -18,8 +18,8 @@ struct sim_addresses {
 };
 
 /*
- * Look up a name, "localhost", or an address that is written as one, from the host that runs; letters of either case are the same.
- * Waits as long as that takes. 0 or -ENXIO.
+ * Look up a name, "localhost", or an address that is written as one, from the host that runs.
+ * Letters of either case are the same. Waits as long as that takes. 0 or -ENXIO.
  */
 int torc__sim_lookup(const char *name, struct sim_addresses *ret_addresses);
 

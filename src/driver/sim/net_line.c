@@ -284,6 +284,21 @@ static uint64_t disorder(struct sim_packet *packet, struct sim_line *line, uint6
     return arrival_ns;
 }
 
+/* Where it goes, host and port; and its length, with the flags of a segment before it. */
+static void trace(const struct sim_packet *packet)
+{
+    static const char *const names[] = {
+        [PACKET_SEGMENT] = "segment",
+        [PACKET_DATAGRAM] = "datagram",
+        [PACKET_UNREACHABLE] = "unreachable",
+    };
+    const unsigned flags = packet->kind == PACKET_SEGMENT ? packet->flags : 0;
+
+    torc__sim_trace(packet->from->world, packet->from, names[packet->kind],
+                    (int64_t)packet->to->index * 100000 + packet->target.port,
+                    (int64_t)flags * 100000 + (int64_t)packet->length);
+}
+
 void torc__sim_packet_send(struct sim_packet *packet, uint64_t *order_ns)
 {
     struct sim_host *from = packet->from;
@@ -305,6 +320,8 @@ void torc__sim_packet_send(struct sim_packet *packet, uint64_t *order_ns)
         arrival_ns = *order_ns;
     if (order_ns != NULL)
         *order_ns = arrival_ns;
+    if (from != packet->to)
+        trace(packet);
     if (from != packet->to || arrival_ns > net->world->now_ns) {
         fly(packet, arrival_ns);
         return;

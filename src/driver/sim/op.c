@@ -125,26 +125,39 @@ static uint64_t latency(struct torc__sim *sim)
     return usual_ns + world->chaos.op_latency.max_ns;
 }
 
-void torc__sim_op_tell(struct sim_op *op, int result, uint32_t flags)
+/*
+ * Put a completion into the queue, which keeps its order: programs rely on that, in counting what
+ * of an incremental buffer is used for one. What varies is when ops are carried out. Several that
+ * an op tells at once arrive together.
+ */
+static void post(struct sim_op *op, int result, uint32_t flags)
 {
     struct torc__sim *sim = op->sim;
     struct sim_completion *completion = take_completion(sim);
-    const uint64_t arrives_ns = sim->world->now_ns + latency(sim);
+    uint64_t arrives_ns = sim->world->now_ns;
 
-    /* Those of one op keep their order. */
-    op->told_ns = arrives_ns > op->told_ns ? arrives_ns : op->told_ns;
+    if (op->posted_ns != arrives_ns || op->state == SIM_OP_TELLING)
+        arrives_ns += latency(sim);
+    if (arrives_ns < sim->arrives_ns)
+        arrives_ns = sim->arrives_ns;
+    sim->arrives_ns = arrives_ns;
+    op->posted_ns = sim->world->now_ns;
     completion->op = op;
     completion->result = result;
-    completion->flags = flags | IORING_CQE_F_MORE;
-    torc__sim_trace(sim->world, sim->host, "op goes on", torc__sim_sqe(op)->opcode, result);
-    torc__sim_event_set(sim->world, &completion->event, op->told_ns, arrived);
+    completion->flags = flags;
+    torc__sim_trace(sim->world, sim->host, flags & IORING_CQE_F_MORE ? "op goes on" : "op ends",
+                    torc__sim_sqe(op)->opcode, result);
+    torc__sim_event_set(sim->world, &completion->event, arrives_ns, arrived);
+}
+
+void torc__sim_op_tell(struct sim_op *op, int result, uint32_t flags)
+{
+    post(op, result, flags | IORING_CQE_F_MORE);
 }
 
 void torc__sim_op_end(struct sim_op *op, int result, uint32_t flags)
 {
     struct torc__sim *sim = op->sim;
-    struct sim_completion *completion = take_completion(sim);
-    const uint64_t arrives_ns = sim->world->now_ns + latency(sim);
 
     TORC_ASSERT(op->state != SIM_OP_TELLING);
     stop_waiting(op);
@@ -153,12 +166,7 @@ void torc__sim_op_end(struct sim_op *op, int result, uint32_t flags)
     op->file = NULL;
     sim->counting -= op->is_counting;
     op->state = SIM_OP_TELLING;
-    op->told_ns = arrives_ns > op->told_ns ? arrives_ns : op->told_ns;
-    completion->op = op;
-    completion->result = result;
-    completion->flags = flags;
-    torc__sim_trace(sim->world, sim->host, "op ends", torc__sim_sqe(op)->opcode, result);
-    torc__sim_event_set(sim->world, &completion->event, op->told_ns, arrived);
+    post(op, result, flags);
 }
 
 int torc__sim_op_deliver(struct torc__sim *sim)
@@ -202,6 +210,11 @@ static void try_again(struct sim_event *event)
     torc__sim_wait_end(&op->waiter);
     op->is_retried = true;
     attempt(op);
+}
+
+static void begin_late(struct sim_event *event)
+{
+    attempt(container_of(event, struct sim_op, event));
 }
 
 /* Something has happened to the file. Those who wait are tried in the order in which they came. */
@@ -272,7 +285,8 @@ static int mishap(struct sim_op *op)
     return errors[torc__sim_below(world, ARRAY_LENGTH(errors))];
 }
 
-static int try_op(struct sim_op *op)
+/* Look an op over, and take hold of its file. 0, or why it fails. */
+static int admit(struct sim_op *op)
 {
     struct io_uring_sqe *sqe = torc__sim_sqe(op);
     const struct sim_opcode *code = torc__sim_opcode(sqe->opcode);
@@ -280,8 +294,6 @@ static int try_op(struct sim_op *op)
 
     if (code == NULL || !torc__driver_has(&op->sim->base, sqe->opcode))
         return -EINVAL;
-    if (op->is_retried)
-        return code->attempt(op, sqe);
     check_ties(sqe);
     if (sqe->flags & IOSQE_FIXED_FILE)
         return -EBADF; /* There are no registered files. */
@@ -293,17 +305,16 @@ static int try_op(struct sim_op *op)
         op->file = torc__sim_file_acquire(file);
     }
     result = torc__sim_plan_look(op->sim->host, sqe->opcode, sqe->fd);
-    if (result == 0 && code->may_fail)
-        result = mishap(op);
-    return result < 0 ? result : code->attempt(op, sqe);
+    return result == 0 && code->may_fail ? mishap(op) : result;
 }
 
 static void attempt(struct sim_op *op)
 {
+    struct io_uring_sqe *sqe = torc__sim_sqe(op);
     int outcome;
 
     op->state = SIM_OP_ACTIVE;
-    outcome = try_op(op);
+    outcome = torc__sim_opcode(sqe->opcode)->attempt(op, sqe);
     if (op->state != SIM_OP_ACTIVE)
         return; /* It was ended by itself: a cancel of all. */
     if (torc__sim_is_result(outcome)) {
@@ -318,6 +329,26 @@ static void attempt(struct sim_op *op)
     }
 }
 
+/* The kernel may leave an op to another of its threads, which begins later. */
+static void start(struct sim_op *op)
+{
+    struct sim_world *world = op->sim->world;
+    const int result = admit(op);
+
+    if (result < 0) {
+        torc__sim_op_end(op, result, 0);
+        return;
+    }
+    if (!torc__sim_fault(world, op->sim->host, "op is punted", world->chaos.late_start_rate)) {
+        attempt(op);
+        return;
+    }
+    op->state = SIM_OP_TIMED;
+    torc__sim_event_set(world, &op->event,
+                        world->now_ns + torc__sim_duration(world, &world->chaos.op_latency),
+                        begin_late);
+}
+
 void torc__sim_op_submit(struct torc__sim *sim)
 {
     struct sim_op *op = sim->queued_first;
@@ -329,7 +360,7 @@ void torc__sim_op_submit(struct torc__sim *sim)
 
         torc__sim_trace(sim->world, sim->host, "op", torc__sim_sqe(op)->opcode,
                         torc__sim_sqe(op)->fd);
-        attempt(op);
+        start(op);
         op = next;
     }
 }

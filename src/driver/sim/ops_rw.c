@@ -91,14 +91,16 @@ static ssize_t move(struct sim_op *op, const struct io_uring_sqe *sqe,
         is_write ? op->file->ops->write : op->file->ops->read;
     const bool is_file = op->file->ops->traits & SIM_SEEKABLE;
     const int access = op->file->flags & O_ACCMODE;
-    const size_t size = torc__sim_vector_size(transfer->vector, transfer->count);
     struct iovec pieces[IOV_MAX];
-    size_t wanted = size < MOVE_MAX ? size : MOVE_MAX;
+    size_t size;
+    size_t wanted;
 
     if ((op->file->flags & O_PATH) || access == (is_write ? O_RDONLY : O_WRONLY))
         return -EBADF;
     if (call == NULL || transfer->count > IOV_MAX)
         return -EINVAL;
+    size = torc__sim_vector_size(transfer->vector, transfer->count);
+    wanted = size < MOVE_MAX ? size : MOVE_MAX;
     wanted = is_file ? size_if_cancelled(op, wanted) : torc__sim_shorten(op, wanted);
     if (wanted == size)
         return call(op->file, transfer->vector, transfer->count, (off_t)sqe->off,

@@ -19,9 +19,10 @@
 
 /* ---- What ops have in common ---- */
 
-static bool may_wait(const struct sim_op *op, const struct io_uring_sqe *sqe)
+/* That its file has O_NONBLOCK means nothing to operations on sockets, as in the kernel. */
+static bool may_wait(const struct io_uring_sqe *sqe)
 {
-    return !(sqe->msg_flags & MSG_DONTWAIT) && !(op->file->flags & O_NONBLOCK);
+    return !(sqe->msg_flags & MSG_DONTWAIT);
 }
 
 /* Urgent data and the error queue have events of their own. */
@@ -48,12 +49,12 @@ static bool goes_on(const struct sim_op *op, const struct io_uring_sqe *sqe)
 static int settle(struct sim_op *op, const struct io_uring_sqe *sqe, ssize_t result, size_t wanted,
                   uint32_t events)
 {
-    if (result == -EAGAIN && may_wait(op, sqe))
+    if (result == -EAGAIN && may_wait(sqe))
         return torc__sim_op_wait(op, events);
     if (result <= 0)
         return op->done > 0 ? (int)op->done : (int)result;
     op->done += (uint32_t)result;
-    if (op->done < wanted && may_wait(op, sqe) && goes_on(op, sqe))
+    if (op->done < wanted && may_wait(sqe) && goes_on(op, sqe))
         return torc__sim_op_wait(op, events);
     return (int)op->done;
 }
@@ -61,7 +62,7 @@ static int settle(struct sim_op *op, const struct io_uring_sqe *sqe, ssize_t res
 /* Whether an op asks to be tried only once its socket is ready. */
 static bool waits_first(const struct sim_op *op, const struct io_uring_sqe *sqe)
 {
-    return (sqe->ioprio & IORING_RECVSEND_POLL_FIRST) && !op->is_retried && may_wait(op, sqe);
+    return (sqe->ioprio & IORING_RECVSEND_POLL_FIRST) && !op->is_retried && may_wait(sqe);
 }
 
 static ssize_t receive(struct sim_op *op, struct msghdr *message, int flags)
@@ -197,7 +198,7 @@ static int recv_chosen(struct sim_op *op, const struct io_uring_sqe *sqe)
     if (sqe->ioprio & IORING_RECV_MULTISHOT)
         return op->sim->base.features & TORC_FEATURE_MULTISHOT ? recv_many(op, sqe) : -EINVAL;
     shoot(op, sqe, &shot);
-    if (shot.result == -EAGAIN && may_wait(op, sqe))
+    if (shot.result == -EAGAIN && may_wait(sqe))
         return torc__sim_op_wait(op, readable(sqe->msg_flags));
     return end_with(op, &shot);
 }
@@ -407,8 +408,7 @@ int torc__sim_try_accept(struct sim_op *op, struct io_uring_sqe *sqe)
     if (sqe->ioprio & IORING_ACCEPT_MULTISHOT)
         return accept_many(op, sqe);
     result = accept_one(op, sqe);
-    if (result == -EAGAIN && !(sqe->ioprio & KERNEL_ACCEPT_DONTWAIT) &&
-        !(op->file->flags & O_NONBLOCK))
+    if (result == -EAGAIN && !(sqe->ioprio & KERNEL_ACCEPT_DONTWAIT))
         return torc__sim_op_wait(op, POLLIN);
     return result;
 }
@@ -427,8 +427,6 @@ int torc__sim_try_connect(struct sim_op *op, struct io_uring_sqe *sqe)
         op->file->ops->connect(op->file, (const void *)(uintptr_t)sqe->addr, (socklen_t)sqe->addr2);
     if (result == -EISCONN && op->has_begun)
         return 0;
-    if (op->file->flags & O_NONBLOCK)
-        return result;
     if (result != -EINPROGRESS && result != -EALREADY && result != -EAGAIN)
         return result;
     op->has_begun = result != -EAGAIN;

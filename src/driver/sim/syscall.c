@@ -23,6 +23,9 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+/* What a call takes: so that a loop of calls comes to an end of what it waits for. */
+#define CALL_NS 200u
+
 typedef int64_t call_fn(struct sim_host *host, const uintptr_t a[6]);
 
 static void *pointer(uintptr_t argument)
@@ -529,7 +532,10 @@ static int64_t do_getrandom(struct sim_host *host, const uintptr_t a[6])
     return (int64_t)a[1];
 }
 
-/* That of descriptors; the disk has one more. */
+/*
+ * The limit of descriptors is one of their numbers, which begin high here: so a high one counts
+ * from there. The disk knows another limit.
+ */
 static int64_t do_prlimit(struct sim_host *host, const uintptr_t a[6])
 {
     const struct rlimit *wanted = pointer(a[2]);
@@ -538,11 +544,15 @@ static int64_t do_prlimit(struct sim_host *host, const uintptr_t a[6])
     if (a[1] != RLIMIT_NOFILE)
         return torc__sim_disk_call(host, SYS_prlimit64, a);
     if (present != NULL)
-        *present = (struct rlimit){host->files_max, SIM_FILES_LIMIT};
-    if (wanted != NULL && wanted->rlim_cur > SIM_FILES_LIMIT)
+        *present = (struct rlimit){SIM_FD_BASE + host->files_max - SIM_CONSOLES,
+                                   SIM_FD_BASE + SIM_FILES_LIMIT};
+    if (wanted == NULL)
+        return 0;
+    if (wanted->rlim_cur > SIM_FD_BASE + SIM_FILES_LIMIT)
         return -EPERM;
-    if (wanted != NULL)
-        host->files_max = (unsigned)wanted->rlim_cur;
+    host->files_max = (unsigned)wanted->rlim_cur;
+    if (host->files_max >= SIM_FD_BASE)
+        host->files_max -= SIM_FD_BASE - SIM_CONSOLES;
     return 0;
 }
 
@@ -595,6 +605,8 @@ int64_t torc__sim_syscall(struct sim_host *host, long number, const uintptr_t ar
 {
     int64_t result = -ENOSYS;
     bool is_known = false;
+
+    host->world->now_ns += CALL_NS;
 
     for (size_t i = 0; i < ARRAY_LENGTH(calls) && !is_known; i++) {
         is_known = calls[i].number == number;

@@ -202,6 +202,20 @@ static inline void rig_pair(struct rig *rig, int from, int to, struct sim_file *
     torc__sim_file_release(listener);
 }
 
+/* What connecting to a port gives in the end. */
+static inline int rig_port_error(struct rig *rig, int from, const char *ip, uint16_t port)
+{
+    struct sim_file *file = rig_socket(rig->hosts[from], AF_INET, SOCK_STREAM);
+    int result = rig_connect(file, ip, port);
+
+    if (result == -EINPROGRESS) {
+        rig_wait(rig, file, POLLOUT);
+        result = rig_connect(file, ip, port);
+    }
+    torc__sim_file_release(file);
+    return result;
+}
+
 static inline void rig_close_pair(struct sim_file *files[2])
 {
     torc__sim_file_release(files[0]);

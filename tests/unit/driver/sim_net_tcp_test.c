@@ -9,19 +9,6 @@
 
 #define SECOND NS_PER_SECOND
 
-static int port_error(struct rig *rig, int from, const char *ip, uint16_t port)
-{
-    struct sim_file *file = rig_socket(rig->hosts[from], AF_INET, SOCK_STREAM);
-    int result = rig_connect(file, ip, port);
-
-    if (result == -EINPROGRESS) {
-        rig_wait(rig, file, POLLOUT);
-        result = rig_connect(file, ip, port);
-    }
-    torc__sim_file_release(file);
-    return result;
-}
-
 /* ---- Connecting ---- */
 
 TEST(within_a_host_a_connection_is_there_at_once)
@@ -91,9 +78,9 @@ TEST(where_nobody_listens_a_connection_is_refused_and_another_may_be_tried)
     struct rig rig;
 
     rig_open(&rig);
-    EXPECT_INT(port_error(&rig, 0, "127.0.0.1", 9), ==, -ECONNREFUSED);
-    EXPECT_INT(port_error(&rig, 0, "10.0.0.2", 9), ==, -ECONNREFUSED);
-    EXPECT_INT(port_error(&rig, 0, "224.0.0.1", 9), ==, -ENETUNREACH);
+    EXPECT_INT(rig_port_error(&rig, 0, "127.0.0.1", 9), ==, -ECONNREFUSED);
+    EXPECT_INT(rig_port_error(&rig, 0, "10.0.0.2", 9), ==, -ECONNREFUSED);
+    EXPECT_INT(rig_port_error(&rig, 0, "224.0.0.1", 9), ==, -ENETUNREACH);
     listener = rig_listen(rig.hosts[1], "10.0.0.2", 16);
     file = rig_socket(rig.hosts[0], AF_INET, SOCK_STREAM);
     EXPECT_INT(rig_connect(file, "10.0.0.2", 9), ==, -EINPROGRESS);
@@ -117,15 +104,15 @@ TEST(nobody_answers_where_a_line_is_cut_or_a_host_is_down_or_there_is_none)
     rig_open(&rig);
     listener = rig_listen(rig.hosts[1], "0.0.0.0", 16);
     start_ns = rig.world->now_ns;
-    EXPECT_INT(port_error(&rig, 0, "10.9.9.9", 9), ==, -ETIMEDOUT);
+    EXPECT_INT(rig_port_error(&rig, 0, "10.9.9.9", 9), ==, -ETIMEDOUT);
     EXPECT_UINT(rig.world->now_ns - start_ns, ==, 127 * SECOND); /* As with Linux' six tries. */
     torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], true);
     EXPECT(torc__sim_net_is_cut(rig.hosts[0], rig.hosts[1]));
-    EXPECT_INT(port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, -ETIMEDOUT);
+    EXPECT_INT(rig_port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, -ETIMEDOUT);
     torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], false);
-    EXPECT_INT(port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, 0);
+    EXPECT_INT(rig_port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, 0);
     rig.hosts[1]->is_up = false;
-    EXPECT_INT(port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, -ETIMEDOUT);
+    EXPECT_INT(rig_port_error(&rig, 0, "10.0.0.2", rig_local_port(listener)), ==, -ETIMEDOUT);
     torc__sim_file_release(listener);
     rig_close(&rig);
 }
@@ -210,7 +197,7 @@ TEST(a_listener_that_is_shut_down_accepts_no_more)
     EXPECT_INT(listener->ops->shutdown(listener, SHUT_RDWR), ==, 0);
     EXPECT_INT(listener->ops->accept(listener, NULL, NULL, 0, &file), ==, -EINVAL);
     EXPECT_UINT(torc__sim_file_poll(listener) & POLLHUP, ==, POLLHUP);
-    EXPECT_INT(port_error(&rig, 0, "127.0.0.1", rig_local_port(listener)), ==, -ECONNREFUSED);
+    EXPECT_INT(rig_port_error(&rig, 0, "127.0.0.1", rig_local_port(listener)), ==, -ECONNREFUSED);
     torc__sim_file_release(listener);
     rig_close(&rig);
 }
@@ -387,132 +374,6 @@ TEST(what_was_written_before_the_close_arrives_whatever_gets_lost)
     rig_close(&rig);
 }
 
-/* ---- Trouble ---- */
-
-TEST(a_connection_survives_a_cut_and_times_out_if_it_lasts)
-{
-    struct sim_file *files[2];
-    struct rig rig;
-    char data[8];
-
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
-    rig_run(&rig, SECOND);
-    torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], true);
-    EXPECT_INT(rig_send(files[0], "late", 4), ==, 4);
-    rig_run(&rig, 60 * SECOND);
-    EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, -EAGAIN);
-    torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], false);
-    rig_wait(&rig, files[1], POLLIN);
-    EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, 4);
-    rig_run(&rig, SECOND);
-    torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], true);
-    EXPECT_INT(rig_send(files[0], "never", 5), ==, 5);
-    rig_run(&rig, 600 * SECOND);
-    EXPECT_UINT(torc__sim_file_poll(files[0]) & POLLERR, ==, 0);
-    rig_run(&rig, 600 * SECOND);
-    EXPECT_INT(rig_recv(files[0], data, sizeof(data), 0), ==, -ETIMEDOUT);
-    EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, -EAGAIN); /* Nobody told this one. */
-    rig_close_pair(files);
-    rig_close(&rig);
-}
-
-TEST(keepalive_finds_out_that_a_silent_peer_is_gone)
-{
-    struct sim_file *files[2];
-    struct rig rig;
-    char byte;
-
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
-    EXPECT_INT(rig_set(files[0], SOL_SOCKET, SO_KEEPALIVE, 1), ==, 0);
-    EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPIDLE, 10), ==, 0);
-    EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPINTVL, 2), ==, 0);
-    EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPCNT, 3), ==, 0);
-    rig_run(&rig, 100 * SECOND);
-    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
-    rig.hosts[1]->is_up = false;
-    torc__sim_file_release(files[1]);
-    rig_run(&rig, 4 * SECOND);
-    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
-    rig_run(&rig, 20 * SECOND);
-    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ETIMEDOUT);
-    torc__sim_file_release(files[0]);
-    rig_close(&rig);
-}
-
-TEST(a_host_that_comes_up_again_knows_nothing_of_its_connections)
-{
-    struct sim_file *files[2];
-    struct rig rig;
-    char byte;
-
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
-    rig.hosts[1]->is_up = false;
-    files[1]->references = 0;
-    files[1]->ops->release(files[1], true);
-    torc__sim_net_host_crash(rig.hosts[1]);
-    EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
-    rig_run(&rig, 10 * SECOND);
-    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
-    rig.hosts[1]->is_up = true;
-    rig_wait(&rig, files[0], POLLIN);
-    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ECONNRESET);
-    torc__sim_file_release(files[0]);
-    rig_close(&rig);
-}
-
-/* It connects again from the port that it had before, and the server does not know that it died. */
-TEST(a_client_that_comes_up_again_gets_through_to_a_server_that_still_has_the_old_connection)
-{
-    struct sim_file *listener;
-    struct sim_file *old;
-    struct sim_file *file;
-    struct rig rig;
-    uint16_t port;
-    char byte;
-
-    rig_open(&rig);
-    listener = rig_listen(rig.hosts[1], "0.0.0.0", 5);
-    port = rig_local_port(listener);
-    file = rig_socket(rig.hosts[0], AF_INET, SOCK_STREAM);
-    EXPECT_INT(rig_bind(file, "10.0.0.1", 1234), ==, 0);
-    EXPECT_INT(rig_connect(file, "10.0.0.2", port), ==, -EINPROGRESS);
-    rig_wait(&rig, listener, POLLIN);
-    old = rig_accept(listener);
-    file->references = 0;
-    file->ops->release(file, true);
-    torc__sim_net_host_crash(rig.hosts[0]);
-    file = rig_socket(rig.hosts[0], AF_INET, SOCK_STREAM);
-    EXPECT_INT(rig_bind(file, "10.0.0.1", 1234), ==, 0);
-    EXPECT_INT(rig_connect(file, "10.0.0.2", port), ==, -EINPROGRESS);
-    rig_wait(&rig, file, POLLOUT);
-    EXPECT_INT(rig_connect(file, "10.0.0.2", port), ==, 0);
-    EXPECT_INT(rig_recv(old, &byte, 1, 0), ==, -ECONNRESET);
-    torc__sim_file_release(old);
-    torc__sim_file_release(file);
-    torc__sim_file_release(listener);
-    rig_close(&rig);
-}
-
-TEST(a_scenario_can_reset_a_connection_at_both_ends)
-{
-    struct sim_file *files[2];
-    struct rig rig;
-    char byte;
-
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
-    EXPECT_INT(torc__sim_net_reset(files[0]), ==, 0);
-    EXPECT_INT(torc__sim_net_reset(files[0]), ==, -ENOTCONN);
-    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ECONNRESET);
-    rig_wait(&rig, files[1], POLLIN);
-    EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, -ECONNRESET);
-    rig_close_pair(files);
-    rig_close(&rig);
-}
-
 /* ---- Ports and options ---- */
 
 TEST(ports_are_shared_only_where_both_sides_have_agreed)
@@ -642,117 +503,4 @@ TEST(a_listener_tells_of_its_queue_and_its_options_are_inherited)
     torc__sim_file_release(client);
     torc__sim_file_release(listener);
     rig_close(&rig);
-}
-
-/* ---- Any order of events ---- */
-
-struct flow {
-    struct sim_file *from;
-    struct sim_file *to;
-    size_t whole;
-    size_t sent;
-    size_t received;
-    bool ended;
-};
-
-static unsigned char byte_at(size_t position)
-{
-    return (unsigned char)(position % 251 + position / 65521);
-}
-
-static void send_some(struct rig *rig, struct flow *flow)
-{
-    unsigned char data[9000];
-    size_t length = (size_t)torc__sim_below(rig->world, sizeof(data)) + 1;
-    ssize_t count;
-
-    if (length > flow->whole - flow->sent)
-        length = flow->whole - flow->sent;
-    for (size_t i = 0; i < length; i++)
-        data[i] = byte_at(flow->sent + i);
-    count = rig_send(flow->from, data, length);
-    EXPECT(count > 0 || count == -EAGAIN);
-    flow->sent += count > 0 ? (size_t)count : 0;
-    if (flow->sent == flow->whole)
-        EXPECT_INT(flow->from->ops->shutdown(flow->from, SHUT_WR), ==, 0);
-}
-
-static void receive_some(struct rig *rig, struct flow *flow)
-{
-    unsigned char data[7000];
-    const ssize_t count =
-        rig_recv(flow->to, data, (size_t)torc__sim_below(rig->world, sizeof(data)) + 1, 0);
-
-    if (count == 0) {
-        EXPECT_UINT(flow->received, ==, flow->whole);
-        flow->ended = true;
-    }
-    EXPECT(count >= 0 || count == -EAGAIN);
-    for (ssize_t i = 0; i < count; i++)
-        EXPECT_INT(data[i], ==, byte_at(flow->received + (size_t)i));
-    flow->received += count > 0 ? (size_t)count : 0;
-}
-
-static void make_buffers_small(struct rig *rig, struct sim_file *files[2])
-{
-    for (int i = 0; i < 2; i++) {
-        const int out = (int)torc__sim_below(rig->world, 40000);
-        const int in = (int)torc__sim_below(rig->world, 40000);
-
-        EXPECT_INT(rig_set(files[i], SOL_SOCKET, SO_SNDBUF, out), ==, 0);
-        EXPECT_INT(rig_set(files[i], SOL_SOCKET, SO_RCVBUF, in), ==, 0);
-    }
-}
-
-/* Both directions at once; returns the hash of all that has happened. */
-static uint64_t exchange(uint64_t seed, uint32_t loss_rate)
-{
-    struct torc_sim_chaos chaos = rig_calm();
-    struct sim_file *files[2];
-    struct flow flows[2];
-    struct rig rig;
-    uint64_t hash;
-
-    chaos.segment_loss_rate = loss_rate;
-    chaos.faults_max = 1000;
-    chaos.net_bytes_per_second = seed % 3 == 0 ? 1000000 : 0;
-    chaos.loopback_latency.max_ns = seed % 5 == 0 ? 100000 : 0;
-    rig_open_with(&rig, seed, &chaos);
-    rig_pair(&rig, 0, seed % 4 == 0 ? 0 : 1, files);
-    make_buffers_small(&rig, files);
-    for (int i = 0; i < 2; i++)
-        flows[i] = (struct flow){.from = files[i],
-                                 .to = files[1 - i],
-                                 .whole = (size_t)torc__sim_below(rig.world, 200000) + 1};
-    while (!flows[0].ended || !flows[1].ended) {
-        struct flow *flow = &flows[torc__sim_below(rig.world, 2)];
-
-        if (flow->sent < flow->whole && torc__sim_below(rig.world, 2) == 0)
-            send_some(&rig, flow);
-        else if (!flow->ended && torc__sim_below(rig.world, 2) == 0)
-            receive_some(&rig, flow);
-        else
-            (void)torc__sim_step(rig.world, UINT64_MAX);
-    }
-    rig_close_pair(files);
-    rig_run(&rig, 3600 * SECOND);
-    EXPECT_UINT(torc__sim_next_ns(rig.world), ==, UINT64_MAX); /* No end is left. */
-    hash = rig.world->trace_hash ^ torc__sim_random(rig.world) ^ rig.world->now_ns;
-    rig_close(&rig);
-    return hash;
-}
-
-TEST(every_byte_arrives_once_and_in_order_whatever_the_seed)
-{
-    const unsigned seeds = harness_scaled(300);
-
-    for (unsigned seed = 0; seed < seeds; seed++)
-        (void)exchange(seed, seed % 2 == 0 ? 0 : 50000);
-}
-
-TEST(the_same_seed_gives_the_same_story)
-{
-    for (unsigned seed = 1000; seed < 1020; seed++)
-        EXPECT_UINT(exchange(seed, 100000), ==, exchange(seed, 100000));
-    EXPECT(exchange(2000, 0) != exchange(2001, 0));
 }

@@ -449,6 +449,23 @@ TEST(a_scenario_can_drop_the_next_ones_and_cut_the_line)
     rig_close(&rig);
 }
 
+TEST(chaos_finds_no_buffers_for_what_leaves_the_host)
+{
+    struct torc_sim_chaos chaos = rig_calm();
+    struct sim_file *file;
+    struct rig rig;
+
+    chaos.faults_max = 1;
+    chaos.send_error_rate = 1000000;
+    rig_open_with(&rig, 1, &chaos);
+    file = open_at(rig.hosts[0], "0.0.0.0");
+    EXPECT_INT(send_to(file, "127.0.0.1", 9, "x", 1), ==, 1);
+    EXPECT_INT(send_to(file, "10.0.0.2", 9, "x", 1), ==, -ENOBUFS);
+    EXPECT_INT(send_to(file, "10.0.0.2", 9, "x", 1), ==, 1); /* No more faults than allowed. */
+    torc__sim_file_release(file);
+    rig_close(&rig);
+}
+
 #define DATAGRAMS 200u
 
 struct tally {

@@ -35,7 +35,7 @@ struct flow {
     struct sender senders[SENDERS];
 };
 
-/* ---- What is in a datagram: who sent it, which it is, and a pattern that follows from both ---- */
+/* ---- A datagram: who sent it, which it is, and a pattern that follows from both ---- */
 
 static size_t length_of(const struct sender *sender, uint64_t number)
 {

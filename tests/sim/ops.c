@@ -126,6 +126,22 @@ static void wait_one_by_one(struct one *ones, unsigned count)
     }
 }
 
+/* Returns the index of the one that is committed, or the scope's reason. */
+static int select_one(struct one *ones, unsigned count)
+{
+    struct torc_case cases[GROUP_MAX + 1];
+    int index;
+
+    for (unsigned i = 0; i < count; i++)
+        cases[i] = torc_case_op(&ones[i].op);
+    cases[count] = torc_case_deadline(torc_deadline(some_time(5 * TORC_MILLISECOND)));
+    index = torc_select(cases, count + 1);
+    TORC_SIM_CHECK(index <= (int)count);
+    if (index >= 0 && index < (int)count)
+        TORC_SIM_CHECK(cases[index].result == torc_op_wait(&ones[index].op));
+    return index == (int)count ? 0 : index;
+}
+
 /* The call's answer has to follow from those of the operations. */
 static void check_join(const int *results, unsigned count, int joined)
 {
@@ -151,7 +167,7 @@ static void check_try_join(const int *results, unsigned count, int joined)
 static void run_group(struct program *program)
 {
     const unsigned count = (unsigned)torc_sim_random_below(GROUP_MAX) + 1;
-    const unsigned way = (unsigned)torc_sim_random_below(4);
+    const unsigned way = (unsigned)torc_sim_random_below(5);
     struct one ones[GROUP_MAX];
     struct torc_op *ops[GROUP_MAX];
     int results[GROUP_MAX];
@@ -167,6 +183,8 @@ static void run_group(struct program *program)
         result = torc_op_try_join(ops, count);
     else if (way == 2)
         result = torc_op_select(ops, count);
+    else if (way == 3)
+        result = select_one(ones, count);
     else
         wait_one_by_one(ones, count);
     for (unsigned i = 0; i < count; i++)
@@ -175,7 +193,7 @@ static void run_group(struct program *program)
         check_join(results, count, result);
     else if (way == 1)
         check_try_join(results, count, result);
-    else if (way == 2)
+    else if (way == 2 || way == 3)
         TORC_SIM_CHECK(result < (int)count && (result >= 0 || result == torc_cancelled()));
 }
 

@@ -1,20 +1,146 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * keys.c - commands on keys. A key that has expired goes when somebody asks for it, and if nobody
- * does, when the fiber that walks through all of them comes along.
+ * keys.c - the keys of a shard: a hash table, and what is done to it. A key that has expired goes
+ * when somebody asks for it, and if nobody does, when the fiber that walks through all of them
+ * comes along.
+ *
+ * The table grows by one bucket at a time, so that no call takes long: linear hashing. With 2^n
+ * buckets or more, but fewer than 2^(n+1), an entry is where n+1 bits of its hash say, or n bits if
+ * there is no such bucket yet. To grow is to split the first that is not split.
  */
 #include "kv.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#define TEND_INTERVAL (100 * TORC_MILLISECOND)
-#define BUCKETS       1024u /* at a time; then others run */
-#define GONE_AGAIN    256u  /* so many that had expired: there are probably more */
+#define TEND_INTERVAL  (100 * TORC_MILLISECOND)
+#define BUCKETS        1024u /* at a time; then others run */
+#define GONE_AGAIN     256u  /* so many that had expired: there are probably more */
+#define NOT_AN_INTEGER "value is not an integer or out of range"
 
-int64_t now_ms(void)
+struct entry {
+    struct entry *next;
+    char *value;
+    uint32_t value_length;
+    int64_t expires_ms; /* of the clock of the world; 0: never */
+    uint32_t hash;
+    uint32_t length;
+    char key[];
+};
+
+/* ---- The table ---- */
+
+/* Nobody who does not know the seed can choose keys that collide. */
+static uint32_t hash_of(const struct table *table, struct slice key)
+{
+    uint64_t hash = table->seed[0] ^ key.length;
+
+    for (size_t count; key.length > 0; key.at += count, key.length -= count) {
+        unsigned __int128 product;
+        uint64_t word = 0;
+
+        count = key.length < 8 ? key.length : 8;
+        memcpy(&word, key.at, count);
+        product = (unsigned __int128)(hash ^ word) * (table->seed[1] | 1);
+        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+    }
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+/* 2^n, of a table that is not empty. */
+static size_t whole_size(const struct table *table)
+{
+    return (size_t)1 << (63 - __builtin_clzll(table->size));
+}
+
+static struct entry **bucket_of(const struct table *table, uint32_t hash)
+{
+    const size_t size = whole_size(table);
+    const size_t index = hash & (2 * size - 1);
+
+    return &table->buckets[index < table->size ? index : index - size];
+}
+
+static struct entry *table_find(const struct table *table, struct slice key)
+{
+    const uint32_t hash = hash_of(table, key);
+    struct entry *entry = table->size > 0 ? *bucket_of(table, hash) : NULL;
+
+    while (entry != NULL && (entry->hash != hash || entry->length != key.length ||
+                             memcmp(entry->key, key.at, key.length) != 0))
+        entry = entry->next;
+    return entry;
+}
+
+static void table_link(struct table *table, struct entry *entry)
+{
+    struct entry **bucket = bucket_of(table, entry->hash);
+
+    entry->next = *bucket;
+    *bucket = entry;
+}
+
+/* Have one bucket more. False without memory. */
+static bool table_grow(struct table *table)
+{
+    const size_t room = table->size > 0 ? 2 * table->size : 1;
+    struct entry **larger = table->buckets;
+    struct entry *split = NULL;
+
+    if ((table->size & (table->size - 1)) == 0) /* The kernel moves large arrays without copying. */
+        larger = realloc(table->buckets, room * sizeof(struct entry *));
+    if (larger == NULL)
+        return false;
+    table->buckets = larger;
+    if (table->size > 0) {
+        struct entry **bucket = &larger[table->size - whole_size(table)];
+
+        split = *bucket;
+        *bucket = NULL;
+    }
+    larger[table->size++] = NULL;
+    while (split != NULL) {
+        struct entry *entry = split;
+
+        split = entry->next;
+        table_link(table, entry);
+    }
+    return true;
+}
+
+/* Returns NULL without memory. */
+static struct entry *table_add(struct table *table, struct slice key)
+{
+    struct entry *entry;
+
+    if (table->count >= table->size && !table_grow(table))
+        return NULL;
+    entry = malloc(sizeof(*entry) + key.length);
+    if (entry == NULL)
+        return NULL;
+    *entry = (struct entry){.hash = hash_of(table, key), .length = (uint32_t)key.length};
+    memcpy(entry->key, key.at, key.length);
+    table_link(table, entry);
+    table->count++;
+    return entry;
+}
+
+static void table_take(struct table *table, struct entry *entry)
+{
+    struct entry **link = bucket_of(table, entry->hash);
+
+    while (*link != entry)
+        link = &(*link)->next;
+    *link = entry->next;
+    table->count--;
+    free(entry->value);
+    free(entry);
+}
+
+/* ---- Keys ---- */
+
+static int64_t now_ms(void)
 {
     struct timespec now;
 
@@ -47,35 +173,21 @@ static struct entry *find(const struct call *call)
     return NULL;
 }
 
-/*
- * Write `tail` behind the first `keep` bytes of the value of `entry`, or of a new one if that is
- * NULL. Returns the entry; NULL without memory, and then nothing has changed.
- */
-static struct entry *put(struct call *call, struct entry *entry, size_t keep, struct slice tail)
+/* Give the key that is asked for, whose entry this is, a value. */
+static void put(struct call *call, struct entry *entry, struct slice value, int64_t expires_ms)
 {
-    const size_t length = keep + tail.length;
-    const size_t room = keep > 0 ? 2 * length : length; /* What grows once does so again. */
     struct entry *to = entry != NULL ? entry : table_add(&call->shard->keys, arg(call, 1));
+    char *bytes = to != NULL ? realloc(to->value, value.length + 1) : NULL;
 
-    if (to != NULL && (to->value == NULL || length > to->value_room ||
-                       (keep == 0 && to->value_room > 2 * length + 64))) {
-        char *value = realloc(to->value, room + 1);
-
-        if (value != NULL) {
-            to->value = value;
-            to->value_room = (uint32_t)room;
-        } else {
-            if (entry == NULL)
-                drop(call->shard, to);
-            to = NULL;
-        }
+    call->reply->failed |= bytes == NULL;
+    if (bytes != NULL) {
+        memcpy(bytes, value.at, value.length);
+        to->value = bytes;
+        to->value_length = (uint32_t)value.length;
+        set_expiry(call->shard, to, expires_ms);
+    } else if (to != entry) {
+        drop(call->shard, to);
     }
-    call->reply->failed |= to == NULL;
-    if (to == NULL)
-        return NULL;
-    memcpy(to->value + keep, tail.at, tail.length);
-    to->value_length = (uint32_t)length;
-    return to;
 }
 
 static const char *answer(const struct call *call, int64_t number)
@@ -84,26 +196,16 @@ static const char *answer(const struct call *call, int64_t number)
     return NULL;
 }
 
-static const char *answer_value(const struct call *call, const struct entry *entry)
-{
-    if (entry == NULL) {
-        reply_null(call->reply);
-    } else {
-        reply_bulk(call->reply, entry->value, entry->value_length);
-    }
-    return NULL;
-}
-
 const char *run_get(struct call *call)
-{
-    return answer_value(call, find(call));
-}
-
-const char *run_length(struct call *call)
 {
     const struct entry *entry = find(call);
 
-    return answer(call, entry != NULL ? entry->value_length : 0);
+    if (entry == NULL) {
+        reply_null(call->reply);
+    } else {
+        reply_bulk(call->reply, (struct slice){entry->value, entry->value_length});
+    }
+    return NULL;
 }
 
 const char *run_exists(struct call *call)
@@ -122,188 +224,105 @@ const char *run_delete(struct call *call)
     return NULL;
 }
 
-const char *run_count(struct call *call)
+/* The time in `number` units from now, by the clock of the world. False if it is out of range. */
+static bool time_after(int64_t number, int64_t unit_ms, int64_t *ret_ms)
 {
-    call->number += (int64_t)call->shard->keys.count;
-    return NULL;
-}
-
-/* ---- Values ---- */
-
-/* Which of the words the argument is, as a bit; 0 if it is none. */
-static unsigned word_at(const struct call *call, unsigned index, const char *const words[])
-{
-    for (unsigned bit = 1; *words != NULL; words++, bit *= 2) {
-        if (arg_is(call, index, *words))
-            return bit;
-    }
-    return 0;
+    return !__builtin_mul_overflow(number, unit_ms, &number) &&
+           !__builtin_add_overflow(number, now_ms(), ret_ms);
 }
 
 const char *run_set(struct call *call)
 {
-    static const char *const words[] = {"NX", "XX",   "GET",  "KEEPTTL", "EX",
-                                        "PX", "EXAT", "PXAT", NULL};
-    enum {
-        NX = 1,
-        XX = 2,
-        GET = 4,
-        KEEPTTL = 8,
-        EX = 16,
-        PX = 32,
-        EXAT = 64,
-        PXAT = 128
-    };
-    const unsigned units = EX | PX | EXAT | PXAT;
-    unsigned options = 0;
+    bool only_new = false;
+    bool only_old = false;
+    int64_t unit_ms = 0; /* of the time that it lives; 0: for ever */
     unsigned unit_at = 0;
+    int64_t number = 0;
     int64_t expires_ms = 0;
     struct entry *entry;
 
     for (unsigned i = 3; i < call->count; i++) {
-        const unsigned option = word_at(call, i, words);
+        const int64_t unit = arg_is(call, i, "EX") ? 1000 : arg_is(call, i, "PX");
 
-        options |= option;
-        if (option & units)
+        if (arg_is(call, i, "NX") && !only_old) {
+            only_new = true;
+        } else if (arg_is(call, i, "XX") && !only_new) {
+            only_old = true;
+        } else if (unit > 0 && (unit_ms == 0 || unit_ms == unit) && i + 1 < call->count) {
+            unit_ms = unit;
             unit_at = ++i;
-        if (option == 0 || i == call->count)
+        } else {
             return "syntax error";
+        }
     }
-    if ((options & NX && options & XX) || __builtin_popcount(options & (units | KEEPTTL)) > 1)
-        return "syntax error";
-    if (unit_at > 0 && !parse_integer(arg(call, unit_at), &expires_ms))
+    if (unit_ms > 0 && !parse_integer(arg(call, unit_at), &number))
         return NOT_AN_INTEGER;
-    if (unit_at > 0 &&
-        (expires_ms <= 0 ||
-         (options & (EX | EXAT) && __builtin_mul_overflow(expires_ms, 1000, &expires_ms)) ||
-         (options & (EX | PX) && __builtin_add_overflow(expires_ms, now_ms(), &expires_ms))))
+    if (unit_ms > 0 && (number <= 0 || !time_after(number, unit_ms, &expires_ms)))
         return "invalid expire time in 'set' command";
     entry = find(call);
-    if (options & GET)
-        (void)answer_value(call, entry);
-    if ((options & NX && entry != NULL) || (options & XX && entry == NULL))
-        return options & GET ? NULL : answer_value(call, NULL);
-    entry = put(call, entry, 0, arg(call, 2));
-    if (entry != NULL && !(options & KEEPTTL))
-        set_expiry(call->shard, entry, expires_ms);
-    return options & GET ? NULL : "+OK";
+    if (entry != NULL ? only_new : only_old) {
+        reply_null(call->reply);
+        return NULL;
+    }
+    put(call, entry, arg(call, 2), expires_ms);
+    return "+OK";
 }
 
 /* One of MSET. */
 const char *run_set_one(struct call *call)
 {
-    struct entry *entry = put(call, find(call), 0, arg(call, 2));
-
-    if (entry != NULL)
-        set_expiry(call->shard, entry, 0);
-    return "+OK";
+    put(call, find(call), arg(call, 2), 0);
+    return NULL;
 }
 
-/* INCR, DECR, INCRBY, DECRBY. */
-const char *run_add(struct call *call)
+const char *run_increment(struct call *call)
 {
     struct entry *entry = find(call);
     char digits[24];
     int64_t number = 0;
-    int64_t by = 1;
-    int length;
 
-    if (call->count > 2 && !parse_integer(arg(call, 2), &by))
-        return NOT_AN_INTEGER;
-    if (by == INT64_MIN && call->command->number < 0)
-        return "decrement would overflow";
     if (entry != NULL && !parse_integer((struct slice){entry->value, entry->value_length}, &number))
         return NOT_AN_INTEGER;
-    if (__builtin_add_overflow(number, by * call->command->number, &number))
+    if (__builtin_add_overflow(number, 1, &number))
         return "increment or decrement would overflow";
-    length = snprintf(digits, sizeof(digits), "%" PRId64, number);
-    (void)put(call, entry, 0, (struct slice){digits, (size_t)length});
+    (void)snprintf(digits, sizeof(digits), "%" PRId64, number);
+    put(call, entry, slice_of(digits), entry != NULL ? entry->expires_ms : 0);
     return answer(call, number);
 }
 
-const char *run_append(struct call *call)
-{
-    struct entry *entry = find(call);
-    const size_t before = entry != NULL ? entry->value_length : 0;
-    const size_t length = before + arg(call, 2).length;
-
-    if (length > (size_t)call->shard->server->value_max)
-        return "string exceeds maximum allowed size (proto-max-bulk-len)";
-    (void)put(call, entry, before, arg(call, 2));
-    return answer(call, (int64_t)length);
-}
-
-/* ---- How long keys live ---- */
-
-/* EXPIRE, PEXPIRE. For its conditions, never is later than any time. */
 const char *run_expire(struct call *call)
 {
-    static const char *const words[] = {"NX", "XX", "GT", "LT", NULL};
-    enum {
-        NX = 1,
-        XX = 2,
-        GT = 4,
-        LT = 8
-    };
-    unsigned conditions = 0;
     struct entry *entry;
-    int64_t before;
-    int64_t when;
+    int64_t seconds;
+    int64_t expires_ms;
 
-    for (unsigned i = 3; i < call->count; i++) {
-        const unsigned condition = word_at(call, i, words);
-
-        if (condition == 0)
-            return reply_error(call->reply, "Unsupported option %.*s", (int)arg(call, i).length,
-                               arg(call, i).at);
-        conditions |= condition;
-    }
-    if (conditions & NX && conditions != NX)
-        return "NX and XX, GT or LT options at the same time are not compatible";
-    if (conditions & GT && conditions & LT)
-        return "GT and LT options at the same time are not compatible";
-    if (!parse_integer(arg(call, 2), &when))
+    if (!parse_integer(arg(call, 2), &seconds))
         return NOT_AN_INTEGER;
-    if (__builtin_mul_overflow(when, call->command->number, &when) ||
-        __builtin_add_overflow(when, now_ms(), &when))
-        return reply_error(call->reply, "invalid expire time in '%s' command", call->command->name);
+    if (!time_after(seconds, 1000, &expires_ms))
+        return "invalid expire time in 'expire' command";
     entry = find(call);
-    before = entry != NULL ? entry->expires_ms : 0;
-    if (entry == NULL || (conditions & NX && before != 0) || (conditions & XX && before == 0) ||
-        (conditions & GT && (before == 0 || when <= before)) ||
-        (conditions & LT && before != 0 && when >= before))
-        return answer(call, 0);
-    set_expiry(call->shard, entry, when);
-    if (when <= now_ms())
+    if (entry != NULL && seconds > 0) {
+        set_expiry(call->shard, entry, expires_ms);
+    } else if (entry != NULL) {
         drop(call->shard, entry);
-    return answer(call, 1);
+    }
+    return answer(call, entry != NULL);
 }
 
 const char *run_ttl(struct call *call)
 {
     const struct entry *entry = find(call);
-    const int unit_ms = call->command->number;
 
     if (entry == NULL || entry->expires_ms == 0)
         return answer(call, entry == NULL ? -2 : -1);
-    return answer(call, (entry->expires_ms - now_ms() + unit_ms / 2) / unit_ms);
+    return answer(call, (entry->expires_ms - now_ms() + 500) / 1000);
 }
 
-const char *run_persist(struct call *call)
-{
-    struct entry *entry = find(call);
-    const bool was_mortal = entry != NULL && entry->expires_ms != 0;
-
-    if (was_mortal)
-        set_expiry(call->shard, entry, 0);
-    return answer(call, was_mortal);
-}
-
-/* Look at some keys. Whether so many had expired that it should go on. */
-static bool sweep(struct shard *shard)
+/* Look at the keys of some buckets. Returns how many had expired. */
+static unsigned sweep(struct shard *shard)
 {
     const int64_t now = now_ms();
-    const uint64_t before = shard->expired;
+    unsigned gone = 0;
 
     for (unsigned i = 0; i < BUCKETS && shard->mortal_count > 0; i++) {
         struct entry *next;
@@ -311,13 +330,14 @@ static bool sweep(struct shard *shard)
         shard->cursor = shard->cursor < shard->keys.size ? shard->cursor : 0;
         for (struct entry *entry = shard->keys.buckets[shard->cursor++]; entry; entry = next) {
             next = entry->next;
-            if (entry->expires_ms == 0 || now <= entry->expires_ms)
-                continue;
-            drop(shard, entry);
-            shard->expired++;
+            if (entry->expires_ms != 0 && now > entry->expires_ms) {
+                drop(shard, entry);
+                gone++;
+            }
         }
     }
-    return shard->expired - before >= GONE_AGAIN;
+    shard->expired += gone;
+    return gone;
 }
 
 int keys_tend(void *arg)
@@ -326,16 +346,15 @@ int keys_tend(void *arg)
 
     torc_fiber_set_name("chores");
     while (result == 0)
-        result = sweep(arg) ? torc_yield() : torc_sleep(TEND_INTERVAL);
+        result = sweep(arg) >= GONE_AGAIN ? torc_yield() : torc_sleep(TEND_INTERVAL);
     return result;
 }
 
-const char *run_flush(struct call *call)
+void keys_finish(struct shard *shard)
 {
-    if (call->count > 2 ||
-        (call->count == 2 && !arg_is(call, 1, "ASYNC") && !arg_is(call, 1, "SYNC")))
-        return "syntax error";
-    table_clear(&call->shard->keys);
-    call->shard->mortal_count = 0;
-    return "+OK";
+    for (size_t i = 0; i < shard->keys.size; i++) {
+        while (shard->keys.buckets[i] != NULL)
+            drop(shard, shard->keys.buckets[i]);
+    }
+    free(shard->keys.buckets);
 }

@@ -6,9 +6,8 @@
  *     client.c     a fiber for each client: read requests, have them done, write the answers
  *     route.c      requests to the shards that own their keys, and the answers in order
  *     commands.c   the table of commands, and those about the client and the server
- *     keys.c       commands on keys
+ *     keys.c       the keys of a shard: a hash table, and what is done to it
  *     pubsub.c     channels
- *     table.c      a hash table
  *     reply.c      answers
  *
  * A key belongs to one shard, by its slot as in a Redis Cluster. All that is done to it happens
@@ -18,39 +17,26 @@
 #ifndef KV_H
 #define KV_H
 
+#include <string.h>
 #include <torc/torc.h>
+
+#define KEY_MAX            ((size_t)64 << 10) /* bytes */
+#define VALUE_MAX          ((size_t)16 << 20) /* bytes of a value, or of any other argument */
+#define ARGUMENTS_MAX      (1 << 20)          /* of a request */
+#define SUBSCRIPTION_LISTS 1024u
 
 struct slice { /* Somebody else's bytes. */
     const char *at;
     size_t length;
 };
 
-/* ---- Tables ---- */
+static inline struct slice slice_of(const char *text)
+{
+    return (struct slice){text, strlen(text)};
+}
 
-struct entry {
-    struct entry *next;
-    char *value; /* of a key */
-    uint32_t value_length;
-    uint32_t value_room;
-    struct subscription *subscribers; /* of a channel: the first of them */
-    int64_t expires_ms;               /* of the clock of the world; 0: never */
-    uint32_t hash;
-    uint32_t length;
-    char key[];
-};
-
-struct table { /* Zeroed but for the seed is empty, and ready. */
-    struct entry **buckets;
-    size_t size;  /* buckets in use ... */
-    size_t mask;  /* ... of mask + 1, a power of two */
-    size_t count; /* entries */
-    uint64_t seed[2];
-};
-
-struct entry *table_find(const struct table *table, struct slice key); /* NULL: not there */
-struct entry *table_add(struct table *table, struct slice key);        /* NULL: no memory */
-void table_take(struct table *table, struct entry *entry);             /* out, and free it */
-void table_clear(struct table *table);
+/* A whole number, written as Redis writes it: no blanks, no plus, no needless zeros. */
+bool parse_integer(struct slice text, int64_t *ret_number);
 
 /* ---- Answers ---- */
 
@@ -63,32 +49,32 @@ struct reply {
     bool failed;
 };
 
-void reply_raw(struct reply *reply, const void *bytes, size_t count);
-void reply_string(struct reply *reply, const char *protocol_text);
-void reply_printf(struct reply *reply, const char *format, ...)
+void reply_bytes(struct reply *reply, const void *bytes, size_t count);
+void reply_printf(struct reply *reply, const char *format, ...) /* at most 1 KiB */
     __attribute__((format(printf, 2, 3)));
 /* "-ERR ", and the text with its line ends as blanks. Returns NULL, as a command_fn does then. */
 const char *reply_error(struct reply *reply, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void reply_line(struct reply *reply, const char *line);            /* that a command_fn returned */
 void reply_number(struct reply *reply, char mark, int64_t number); /* ':', or the mark of a head */
 void reply_map(struct reply *reply, int64_t pairs);
-void reply_bulk(struct reply *reply, const void *bytes, size_t length);
+void reply_bulk(struct reply *reply, struct slice bytes);
 void reply_null(struct reply *reply);
-void reply_push(struct reply *reply, const char *kind, struct slice channel); /* one is missing */
-void reply_text(struct reply *reply, struct reply *text); /* for people; it is finished */
 void reply_reset(struct reply *reply);
 void reply_finish(struct reply *reply);
 
 /* ---- Shards ---- */
 
+struct table { /* Zeroed but for the seed is empty, and ready. */
+    struct entry **buckets;
+    size_t size;  /* buckets */
+    size_t count; /* entries */
+    uint64_t seed[2];
+};
+
 struct server {
     struct torc_address address; /* where it listens */
     int64_t shard_count;
-    int64_t clients_max;
-    int64_t arguments_max; /* of one request */
-    int64_t key_max;       /* bytes */
-    int64_t value_max;     /* and of any other argument */
-    int64_t started_ms;
     struct shard *shards;
 };
 
@@ -97,8 +83,7 @@ struct shard {
     struct table keys;
     size_t mortal_count; /* keys that expire */
     size_t cursor;       /* how far the fiber is that looks for those that have */
-    struct table channels;
-    struct client *clients;
+    struct subscription *subscriptions[SUBSCRIPTION_LISTS]; /* of its clients, by channel */
     uint64_t client_count;
     uint64_t clients_ever;
     uint64_t requests;
@@ -125,37 +110,9 @@ struct call {
     struct client *client;
     struct shard *shard;
     struct reply *reply;
-    int64_t number;   /* that is added to those of the other parts */
-    const char *said; /* what the command returned */
+    int64_t number; /* that is added to those of the other parts */
     bool is_done;
 };
-
-/*
- * Do it. Returns NULL if it has answered; else the line to answer: one that begins with '+' or '-',
- * or an error without its "-ERR ". Of several parts' lines the first is answered.
- */
-typedef const char *command_fn(struct call *call);
-
-enum command_place {
-    BY_CLIENT,   /* by the client's fiber; nothing else of it is under way, so it may suspend */
-    BY_KEY,      /* by the shard that owns the key, the first argument */
-    BY_EACH_KEY, /* by the shard of each key, on its own */
-    BY_ALL,      /* by every shard */
-};
-
-struct command {
-    const char *name; /* a subcommand is "command|subcommand" */
-    int arity;        /* arguments with the name; negative: at least */
-    command_fn *run;  /* NULL: it has subcommands only */
-    enum command_place place;
-    char answer; /* of several parts: '*' a list, ':' a sum, '$' a text; else what the parts say */
-    int number;  /* BY_EACH_KEY: arguments for each key; BY_KEY: what the command needs */
-    const char *flag; /* what COMMAND says */
-};
-
-/* The command that is called; NULL if there is none, or if it wants other arguments. */
-const struct command *command_find(const struct call *call);
-void command_refuse(struct call *call); /* Say why there is none. */
 
 static inline struct slice arg(const struct call *call, unsigned index)
 {
@@ -164,17 +121,31 @@ static inline struct slice arg(const struct call *call, unsigned index)
 
 bool arg_is(const struct call *call, unsigned index, const char *word); /* in any case */
 
-/* A whole number, written as Redis writes it: no blanks, no plus, no needless zeros. */
-bool parse_integer(struct slice text, int64_t *ret_number);
+/* Do it. Returns NULL, or a line to answer: "+...", "-...", or an error without its "-ERR ". */
+typedef const char *command_fn(struct call *call);
 
-#define NOT_AN_INTEGER "value is not an integer or out of range"
+struct command {
+    const char *name;
+    int arity; /* arguments with the name; negative: at least */
+    command_fn *run;
+    enum {
+        BY_CLIENT, /* by the client's fiber; nothing else of it is under way, so it may suspend */
+        BY_KEY,    /* by the shard that owns the key */
+        BY_ALL,    /* by every shard */
+    } place;
+    unsigned step;    /* arguments for each of several keys; 0: there is one, the first argument */
+    char kind;        /* of several parts: '*' a list, ':' their numbers' sum, '+' OK */
+    const char *flag; /* what COMMAND says */
+};
 
-command_fn run_get, run_set, run_set_one, run_delete, run_exists, run_add, run_append, run_length;
-command_fn run_expire, run_ttl, run_persist, run_count, run_flush;
-command_fn run_publish, run_subscribe, run_unsubscribe;
+/* What is to be done: if it is not what the client asked for, then it is to say why. */
+const struct command *command_find(const struct call *call);
 
-int64_t now_ms(void);
+command_fn run_get, run_set, run_set_one, run_delete, run_exists, run_increment, run_expire;
+command_fn run_ttl, run_publish, run_subscribe, run_unsubscribe;
+
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
+void keys_finish(struct shard *shard);
 
 /* ---- Clients ---- */
 
@@ -182,8 +153,6 @@ struct client {
     struct shard *shard;
     struct torc_stream stream;
     struct torc_scope scope; /* of the fibers that serve it */
-    struct client *next;
-    struct client **link;
     uint64_t id;
     char *name;
     bool is_closing; /* after this answer */
@@ -198,30 +167,24 @@ struct client {
     uint32_t span_room;
     uint32_t first; /* ... begin here, */
     uint32_t count; /* and are so many */
-    char *words;    /* of a line */
     /* A batch: requests that wait for others to go to other shards. */
     struct batch *batch;
     unsigned call_count;
     unsigned answered;
-    /* Of the parts of a request, so far. */
-    int64_t sum;
-    const char *said;
-    struct reply text;
+    int64_t sum; /* of the parts of a request, so far */
     /* Channels. */
-    struct subscription *subscriptions;
     unsigned subscription_count;
     bool has_pusher;
     struct reply pushes; /* messages that came */
     struct torc_event pushed;
 };
 
-int client_main(
-    void *arg); /* A fiber that serves, and then frees, a zeroed client with a stream. */
+int client_main(void *arg); /* A fiber that serves a zeroed client with a stream, and frees it. */
 int client_write(struct client *client); /* Write what is in the reply. Suspends. */
 
-/* Do what was asked, or let it wait for more of the batch. Suspends. */
-int route_request(struct client *client, const char *base);
-int route_batch(struct client *client); /* Have all answers in the reply. Suspends. */
+unsigned slot_of(struct slice key);       /* Of a key with a {tag} only that counts. */
+int route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */
+int route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
 void route_finish(struct client *client);
 void pubsub_leave(struct client *client); /* Leave all channels. */
 

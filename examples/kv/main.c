@@ -12,11 +12,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
+#define SHARDS_MAX   1024
 #define ACCEPT_PAUSE (10 * TORC_MILLISECOND)
 
 static void start_client(struct server *server, int fd)
@@ -68,8 +66,6 @@ static int listen_and_accept(struct server *server)
     (void)fflush(stdout);
     result = accept_all(server, &listener);
     (void)torc_listener_close(&listener);
-    if (server->address.any.sa_family == AF_UNIX)
-        (void)unlink(server->address.local.sun_path);
     return result;
 }
 
@@ -101,98 +97,48 @@ static int shard_main(void *arg)
     return result < 0 ? result : listen_and_accept(server);
 }
 
-/* ---- Options ---- */
-
-static const char usage[] =
-    "usage: kv [options]\n"
-    "  --listen ADDR:PORT     where to listen (default 127.0.0.1:6379; port 0: any free one),\n"
-    "                         or the path of a Unix socket\n"
-    "  --shards N             threads, each with a part of the keys (default 1)\n"
-    "  --max-clients N        connections at the same time (default 10000)\n"
-    "  --max-arguments N      of one request (default 1048576)\n"
-    "  --max-key BYTES        (default 65536)\n"
-    "  --max-value BYTES      and any other argument (default 16777216, at most 536870912)\n";
-
-static bool read_option(struct server *server, const char *name, const char *text)
-{
-    const struct {
-        const char *name;
-        int64_t *number;
-        int64_t most;
-    } known[] = {
-        {"--shards", &server->shard_count, 1024},
-        {"--max-clients", &server->clients_max, 1000000},
-        {"--max-arguments", &server->arguments_max, 1 << 24},
-        {"--max-key", &server->key_max, 1 << 29},
-        {"--max-value", &server->value_max, 1 << 29},
-    };
-
-    if (text != NULL && strcmp(name, "--listen") == 0)
-        return torc_address_parse(text, &server->address) == 0;
-    for (unsigned i = 0; text != NULL && i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(name, known[i].name) == 0)
-            return parse_integer((struct slice){text, strlen(text)}, known[i].number) &&
-                   *known[i].number >= 1 && *known[i].number <= known[i].most;
-    }
-    return false;
-}
-
-/* Every client is a descriptor. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int run(struct server *server)
 {
     const struct torc_options options = {.shards = (int)server->shard_count};
-    const size_t size = (size_t)server->shard_count * sizeof(struct shard);
-    struct shard *shards = aligned_alloc(_Alignof(struct shard), size);
-    int result = 0;
+    const unsigned count = (unsigned)server->shard_count;
+    struct shard *shards = aligned_alloc(_Alignof(struct shard), count * sizeof(*shards));
+    uint64_t seed[2];
+    int result;
 
-    if (shards == NULL)
-        return -ENOMEM;
-    memset(shards, 0, size);
+    if (shards == NULL || getrandom(seed, sizeof(seed), 0) < 0) {
+        free(shards);
+        return -errno;
+    }
+    for (unsigned i = 0; i < count; i++)
+        shards[i] = (struct shard){.server = server, .index = i, .keys.seed = {seed[0], seed[1]}};
     server->shards = shards;
-    for (unsigned i = 0; i < server->shard_count; i++) {
-        shards[i].server = server;
-        shards[i].index = i;
-        if (getrandom(shards[i].keys.seed, sizeof(shards[i].keys.seed), 0) < 0 ||
-            getrandom(shards[i].channels.seed, sizeof(shards[i].channels.seed), 0) < 0)
-            result = -errno;
-    }
-    if (result == 0)
-        result = torc_run(shard_main, server, &options);
-    for (unsigned i = 0; i < server->shard_count; i++) {
-        table_clear(&shards[i].keys);
-        table_clear(&shards[i].channels);
-    }
+    result = torc_run(shard_main, server, &options);
+    for (unsigned i = 0; i < count; i++)
+        keys_finish(&shards[i]);
     free(shards);
     return result;
 }
 
+static bool read_option(struct server *server, const char *name, const char *text)
+{
+    if (text != NULL && strcmp(name, "--listen") == 0)
+        return torc_address_parse(text, &server->address) == 0;
+    return text != NULL && strcmp(name, "--shards") == 0 &&
+           parse_integer(slice_of(text), &server->shard_count) && server->shard_count >= 1 &&
+           server->shard_count <= SHARDS_MAX;
+}
+
 int main(int argc, char **argv)
 {
-    struct server server = {.shard_count = 1,
-                            .clients_max = 10000,
-                            .arguments_max = 1 << 20,
-                            .key_max = 64 << 10,
-                            .value_max = 16 << 20,
-                            .started_ms = now_ms()};
+    struct server server = {.shard_count = 1};
     int result = torc_address_parse("127.0.0.1:6379", &server.address);
 
     for (int i = 1; i < argc; i += 2) {
         if (!read_option(&server, argv[i], argv[i + 1])) {
-            fputs(usage, stderr);
+            fprintf(stderr, "usage: kv [--shards N] [--listen ADDRESS:PORT]\n");
             return 2;
         }
     }
-    raise_file_limit();
     if (result == 0)
         result = run(&server);
     if (result < 0)

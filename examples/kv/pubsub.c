@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pubsub.c - channels. Every shard knows the subscribers among its own clients, so a message is
- * given to all shards, and each gives it to its own.
+ * pubsub.c - channels. Every shard knows the subscriptions of its own clients, in lists by the slot
+ * of the channel. So a message is given to all shards, and each gives it to its own.
  *
  * A message may come while the client's fiber waits for requests. So it is noted, and a second
  * fiber of the client writes it as soon as no answer is being written.
@@ -12,29 +12,48 @@
 #define SUBSCRIPTIONS_MAX 1024u                     /* of a client */
 #define PUSHES_MAX        ((size_t)8 * 1024 * 1024) /* bytes for a client that does not read them */
 
-struct subscription { /* Of a client to a channel: in a list of each. */
-    struct client *client;
-    struct entry *channel;
+struct subscription { /* Of a client to a channel. */
     struct subscription *next;
-    struct subscription *next_of_channel;
-    struct subscription **link_of_channel;
+    struct client *client;
+    size_t length;
+    char channel[];
 };
+
+static struct subscription **list_of(struct shard *shard, struct slice channel)
+{
+    return &shard->subscriptions[slot_of(channel) % SUBSCRIPTION_LISTS];
+}
+
+static bool is_to(const struct subscription *subscription, struct slice channel)
+{
+    return subscription->length == channel.length &&
+           memcmp(subscription->channel, channel.at, channel.length) == 0;
+}
+
+/* What is told about a channel, but for the last part. */
+static void tell(struct reply *reply, const char *kind, struct slice channel)
+{
+    reply_number(reply, reply->protocol == 2 ? '*' : '>', 3);
+    reply_bulk(reply, slice_of(kind));
+    reply_bulk(reply, channel);
+}
 
 const char *run_publish(struct call *call)
 {
-    const struct entry *channel = table_find(&call->shard->channels, arg(call, 1));
-    struct subscription *subscription = channel != NULL ? channel->subscribers : NULL;
+    struct subscription *subscription = *list_of(call->shard, arg(call, 1));
 
-    for (; subscription != NULL; subscription = subscription->next_of_channel) {
+    for (; subscription != NULL; subscription = subscription->next) {
         struct client *client = subscription->client;
 
+        if (!is_to(subscription, arg(call, 1)))
+            continue;
         call->number++;
         if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
             torc_scope_cancel(&client->scope);
             continue;
         }
-        reply_push(&client->pushes, "message", arg(call, 1));
-        reply_bulk(&client->pushes, arg(call, 2).at, arg(call, 2).length);
+        tell(&client->pushes, "message", arg(call, 1));
+        reply_bulk(&client->pushes, arg(call, 2));
         torc_event_set(&client->pushed);
     }
     return NULL;
@@ -62,60 +81,53 @@ static int push(void *arg)
     return result; /* Which cancels the scope, and so sends the client away. */
 }
 
-/* What points to the subscription; to NULL at the end if there is none. */
-static struct subscription **find(struct client *client, struct slice name)
+/* What points to the client's subscription; to NULL, at the end of the list, if it has none. */
+static struct subscription **find(struct client *client, struct slice channel)
 {
-    const struct entry *channel = table_find(&client->shard->channels, name);
-    struct subscription **link = &client->subscriptions;
+    struct subscription **link = list_of(client->shard, channel);
 
-    while (*link != NULL && (*link)->channel != channel)
+    while (*link != NULL && ((*link)->client != client || !is_to(*link, channel)))
         link = &(*link)->next;
     return link;
 }
 
-/* Join a channel; *link is the end of the client's list. False without memory. */
-static bool join(struct client *client, struct subscription **link, struct slice name)
+/* What points to any of its subscriptions: it has some. */
+static struct subscription **find_any(const struct client *client)
 {
-    struct table *channels = &client->shard->channels;
-    struct entry *channel = table_find(channels, name);
-    struct subscription *joined = malloc(sizeof(*joined));
+    struct subscription **list = client->shard->subscriptions;
+    struct subscription **link = list;
 
-    if (joined != NULL && channel == NULL)
-        channel = table_add(channels, name);
-    if (joined == NULL || channel == NULL) {
-        free(joined);
+    while (*link == NULL || (*link)->client != client)
+        link = *link != NULL ? &(*link)->next : ++list;
+    return link;
+}
+
+static bool join(struct client *client, struct subscription **link, struct slice channel)
+{
+    struct subscription *joined = malloc(sizeof(*joined) + channel.length);
+
+    if (joined == NULL)
         return false;
-    }
-    *joined = (struct subscription){.client = client,
-                                    .channel = channel,
-                                    .next_of_channel = channel->subscribers,
-                                    .link_of_channel = &channel->subscribers};
-    if (channel->subscribers != NULL)
-        channel->subscribers->link_of_channel = &joined->next_of_channel;
-    channel->subscribers = *link = joined;
+    *joined = (struct subscription){.client = client, .length = channel.length};
+    memcpy(joined->channel, channel.at, channel.length);
+    *link = joined;
     client->subscription_count++;
     return true;
 }
 
-/* Leave the channel that `link` points to. */
 static void leave(struct client *client, struct subscription **link)
 {
     struct subscription *left = *link;
 
     *link = left->next;
-    *left->link_of_channel = left->next_of_channel;
-    if (left->next_of_channel != NULL)
-        left->next_of_channel->link_of_channel = left->link_of_channel;
-    if (left->channel->subscribers == NULL)
-        table_take(&client->shard->channels, left->channel);
     free(left);
     client->subscription_count--;
 }
 
 void pubsub_leave(struct client *client)
 {
-    while (client->subscriptions != NULL)
-        leave(client, &client->subscriptions);
+    while (client->subscription_count > 0)
+        leave(client, find_any(client));
 }
 
 const char *run_subscribe(struct call *call)
@@ -131,7 +143,7 @@ const char *run_subscribe(struct call *call)
         if (*link == NULL && client->subscription_count == SUBSCRIPTIONS_MAX)
             return "too many subscriptions";
         call->reply->failed |= *link == NULL && !join(client, link, arg(call, i));
-        reply_push(call->reply, "subscribe", arg(call, i));
+        tell(call->reply, "subscribe", arg(call, i));
         reply_number(call->reply, ':', client->subscription_count);
     }
     return NULL;
@@ -139,20 +151,18 @@ const char *run_subscribe(struct call *call)
 
 const char *run_unsubscribe(struct call *call)
 {
+    const bool from_all = call->count == 1;
     struct client *client = call->client;
-    struct subscription **link = &client->subscriptions;
 
-    if (call->count == 1 && *link == NULL)
-        reply_printf(call->reply, call->reply->protocol == 2
-                                      ? "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"
-                                      : ">3\r\n$11\r\nunsubscribe\r\n_\r\n:0\r\n");
-    for (unsigned i = 1; i < call->count || (call->count == 1 && *link != NULL); i++) {
-        if (call->count > 1)
-            link = find(client, arg(call, i));
-        reply_push(call->reply, "unsubscribe",
-                   call->count > 1
-                       ? arg(call, i)
-                       : (struct slice){(*link)->channel->key, (*link)->channel->length});
+    if (from_all && client->subscription_count == 0)
+        reply_printf(call->reply, "%c3\r\n$11\r\nunsubscribe\r\n%s\r\n:0\r\n",
+                     call->reply->protocol == 2 ? '*' : '>',
+                     call->reply->protocol == 2 ? "$-1" : "_");
+    for (unsigned i = 1; from_all ? client->subscription_count > 0 : i < call->count; i++) {
+        struct subscription **link = from_all ? find_any(client) : find(client, arg(call, i));
+
+        tell(call->reply, "unsubscribe",
+             from_all ? (struct slice){(*link)->channel, (*link)->length} : arg(call, i));
         if (*link != NULL)
             leave(client, link);
         reply_number(call->reply, ':', client->subscription_count);

@@ -6,10 +6,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define ROOM_LEAST ((size_t)512)
 #define ROOM_KEPT  ((size_t)16 * 1024)
+#define PRINT_MAX  ((size_t)1024)
 
 void reply_finish(struct reply *reply)
 {
@@ -32,10 +32,9 @@ static bool grow(struct reply *reply, size_t count)
     while (room < reply->used + count)
         room *= 2;
     larger = realloc(reply->bytes, room);
-    if (larger == NULL) {
-        reply->failed = true;
+    reply->failed |= larger == NULL;
+    if (larger == NULL)
         return false;
-    }
     reply->bytes = larger;
     reply->room = room;
     return true;
@@ -47,7 +46,7 @@ static inline bool reserve(struct reply *reply, size_t count)
     return reply->room - reply->used >= count || grow(reply, count);
 }
 
-void reply_raw(struct reply *reply, const void *bytes, size_t count)
+void reply_bytes(struct reply *reply, const void *bytes, size_t count)
 {
     if (count == 0 || !reserve(reply, count))
         return;
@@ -55,66 +54,57 @@ void reply_raw(struct reply *reply, const void *bytes, size_t count)
     reply->used += count;
 }
 
-void reply_string(struct reply *reply, const char *protocol_text)
-{
-    reply_raw(reply, protocol_text, strlen(protocol_text));
-}
-
-static void vprint(struct reply *reply, const char *format, va_list arguments)
-{
-    va_list again;
-    int length;
-
-    va_copy(again, arguments);
-    length = vsnprintf(NULL, 0, format, again);
-    va_end(again);
-    if (!reserve(reply, (size_t)length + 1))
-        return;
-    (void)vsnprintf(reply->bytes + reply->used, (size_t)length + 1, format, arguments);
-    reply->used += (size_t)length;
-}
-
 void reply_printf(struct reply *reply, const char *format, ...)
 {
     va_list arguments;
+    int length;
 
+    if (!reserve(reply, PRINT_MAX))
+        return;
     va_start(arguments, format);
-    vprint(reply, format, arguments);
+    length = vsnprintf(reply->bytes + reply->used, PRINT_MAX, format, arguments);
     va_end(arguments);
+    reply->used += (size_t)length < PRINT_MAX ? (size_t)length : PRINT_MAX - 1;
 }
 
 const char *reply_error(struct reply *reply, const char *format, ...)
 {
+    char text[PRINT_MAX - 8]; /* with room for what is around it */
     va_list arguments;
-    size_t from;
 
-    reply_string(reply, "-ERR ");
-    from = reply->used;
     va_start(arguments, format);
-    vprint(reply, format, arguments);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    for (; from < reply->used; from++) {
-        if (reply->bytes[from] == '\r' || reply->bytes[from] == '\n')
-            reply->bytes[from] = ' ';
-    }
-    reply_string(reply, "\r\n");
+    for (char *at = text; (at = strpbrk(at, "\r\n")) != NULL;)
+        *at = ' ';
+    reply_printf(reply, "-ERR %s\r\n", text);
     return NULL;
+}
+
+void reply_line(struct reply *reply, const char *line)
+{
+    if (line != NULL && (line[0] == '+' || line[0] == '-')) {
+        reply_bytes(reply, line, strlen(line));
+        reply_bytes(reply, "\r\n", 2);
+    } else if (line != NULL) {
+        (void)reply_error(reply, "%s", line);
+    }
 }
 
 void reply_number(struct reply *reply, char mark, int64_t number)
 {
     uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
-    char text[24] = {mark};
-    char *end = text + 1;
+    char text[24];
+    char *from = text + sizeof(text) - 2;
 
+    memcpy(from, "\r\n", 2);
+    do {
+        *--from = (char)('0' + rest % 10);
+    } while ((rest /= 10) > 0);
     if (number < 0)
-        *end++ = '-';
-    for (uint64_t tens = rest; (tens /= 10) > 0;)
-        end++;
-    for (char *digit = end++; digit == end - 1 || rest > 0; rest /= 10)
-        *digit-- = (char)('0' + rest % 10);
-    memcpy(end, "\r\n", 2);
-    reply_raw(reply, text, (size_t)(end + 2 - text));
+        *--from = '-';
+    *--from = mark;
+    reply_bytes(reply, from, (size_t)(text + sizeof(text) - from));
 }
 
 void reply_map(struct reply *reply, int64_t pairs)
@@ -124,33 +114,15 @@ void reply_map(struct reply *reply, int64_t pairs)
 
 void reply_null(struct reply *reply)
 {
-    reply_string(reply, reply->protocol == 2 ? "$-1\r\n" : "_\r\n");
+    reply_bytes(reply, reply->protocol == 2 ? "$-1\r\n" : "_\r\n", reply->protocol == 2 ? 5 : 3);
 }
 
-void reply_bulk(struct reply *reply, const void *bytes, size_t length)
+void reply_bulk(struct reply *reply, struct slice bytes)
 {
-    reply_number(reply, '$', (int64_t)length);
-    if (!reserve(reply, length + 2))
+    reply_number(reply, '$', (int64_t)bytes.length);
+    if (!reserve(reply, bytes.length + 2))
         return;
-    memcpy(reply->bytes + reply->used, bytes, length);
-    memcpy(reply->bytes + reply->used + length, "\r\n", 2);
-    reply->used += length + 2;
-}
-
-void reply_push(struct reply *reply, const char *kind, struct slice channel)
-{
-    reply_number(reply, reply->protocol == 2 ? '*' : '>', 3);
-    reply_bulk(reply, kind, strlen(kind));
-    reply_bulk(reply, channel.at, channel.length);
-}
-
-void reply_text(struct reply *reply, struct reply *text)
-{
-    reply_number(reply, reply->protocol == 2 ? '$' : '=',
-                 (int64_t)text->used + (reply->protocol == 2 ? 0 : 4));
-    reply_string(reply, reply->protocol == 2 ? "" : "txt:");
-    reply_raw(reply, text->bytes, text->used);
-    reply_string(reply, "\r\n");
-    reply->failed |= text->failed;
-    reply_finish(text);
+    memcpy(reply->bytes + reply->used, bytes.at, bytes.length);
+    memcpy(reply->bytes + reply->used + bytes.length, "\r\n", 2);
+    reply->used += bytes.length + 2;
 }

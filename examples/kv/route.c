@@ -18,7 +18,6 @@
 #include "kv.h"
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define SLOT_COUNT 16384u
 #define BATCH_MAX  256u                /* calls */
@@ -30,39 +29,35 @@ struct batch {
     struct reply replies[BATCH_MAX];
 };
 
-/* ---- Whose key it is ---- */
-
-/* CRC-16/XMODEM, four bits at a time. */
-static unsigned crc16(struct slice bytes)
+static unsigned crc16(struct slice bytes) /* CRC-16/XMODEM */
 {
-    static const uint16_t table[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5,
-                                       0x60c6, 0x70e7, 0x8108, 0x9129, 0xa14a, 0xb16b,
-                                       0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
-    unsigned crc = 0;
+    uint16_t crc = 0;
 
     for (size_t i = 0; i < bytes.length; i++) {
-        const unsigned byte = (unsigned char)bytes.at[i];
+        unsigned byte = crc >> 8 ^ (unsigned char)bytes.at[i];
 
-        crc = (crc << 4 ^ table[(crc >> 12 ^ byte >> 4) & 15]) & 0xffff;
-        crc = (crc << 4 ^ table[(crc >> 12 ^ byte) & 15]) & 0xffff;
+        byte ^= byte >> 4;
+        crc = (uint16_t)(crc << 8 ^ byte << 12 ^ byte << 5 ^ byte);
     }
     return crc;
 }
 
-/* Of a key with a {tag} only that counts, so that one may put keys on the same shard. */
-static unsigned owner_of(const struct server *server, struct slice key)
+unsigned slot_of(struct slice key)
 {
     const char *const end = key.at + key.length;
-    const char *open;
-    const char *close;
+    const char *open = memchr(key.at, '{', key.length);
+    const char *close = open != NULL ? memchr(open, '}', (size_t)(end - open)) : NULL;
 
-    if (server->shard_count == 1)
-        return 0;
-    open = memchr(key.at, '{', key.length);
-    close = open != NULL ? memchr(open, '}', (size_t)(end - open)) : NULL;
     if (close != NULL && close > open + 1)
         key = (struct slice){open + 1, (size_t)(close - open - 1)};
-    return crc16(key) % SLOT_COUNT * (unsigned)server->shard_count / SLOT_COUNT;
+    return crc16(key) % SLOT_COUNT;
+}
+
+static unsigned owner_of(const struct server *server, struct slice key)
+{
+    if (server->shard_count == 1)
+        return 0;
+    return slot_of(key) * (unsigned)server->shard_count / SLOT_COUNT;
 }
 
 /* ---- Calls ---- */
@@ -71,50 +66,41 @@ static inline void run(struct call *call, struct shard *shard)
 {
     call->shard = shard;
     call->number = 0;
-    call->said = call->command->run(call);
+    reply_line(call->reply, call->command->run(call));
 }
 
-/* What all parts of a request say together. */
-static void conclude(struct client *client, char kind)
-{
-    struct reply *reply = &client->reply;
-    const char *said = client->said;
-
-    if (said != NULL && (said[0] == '+' || said[0] == '-')) {
-        reply_string(reply, said);
-        reply_string(reply, "\r\n");
-    } else if (said != NULL) {
-        (void)reply_error(reply, "%s", said);
-    } else if (kind == ':') {
-        reply_number(reply, ':', client->sum);
-    } else if (kind == '$') {
-        reply_text(reply, &client->text);
-    }
-    client->said = NULL;
-    client->sum = 0;
-}
-
-/* A call on the own shard, or the answer of another; all is written if it is much. */
+/* Do what the own shard is asked, or take another's answer; all is written if it is much. */
 static int answer(struct client *client, struct call *call)
 {
-    const char kind = call->command->answer;
-    struct reply *reply = kind == '$' ? &client->text : &client->reply;
+    struct reply *reply = &client->reply;
+    const char kind = call->command->kind;
 
     if (kind == '*' && call->part == 0)
         reply_number(reply, '*', call->parts);
     if (call->is_done) {
-        reply_raw(reply, call->reply->bytes, call->reply->used);
+        reply_bytes(reply, call->reply->bytes, call->reply->used);
         reply->failed |= call->reply->failed;
         reply_reset(call->reply);
     } else {
         call->reply = reply;
         run(call, client->shard);
     }
-    client->said = client->said != NULL ? client->said : call->said;
-    client->sum += call->number;
-    if (call->part + 1 == call->parts)
-        conclude(client, kind);
-    return client->reply.used < LARGE ? 0 : client_write(client);
+    client->sum = call->number + (call->part > 0 ? client->sum : 0);
+    if (kind == ':' && call->part + 1 == call->parts)
+        reply_number(reply, ':', client->sum);
+    if (kind == '+' && call->part + 1 == call->parts)
+        reply_line(reply, "+OK");
+    return reply->used < LARGE ? 0 : client_write(client);
+}
+
+/* ---- Errands ---- */
+
+/* The first call from this one on that waits for the shard; `end` if there is none. */
+static struct call *next_for(struct call *call, const struct call *end, unsigned owner)
+{
+    while (call < end && (call->owner != owner || call->is_done))
+        call++;
+    return call;
 }
 
 /* On another shard: do what waits for it, from this call on. When that is much, not all. */
@@ -126,9 +112,7 @@ static int run_errand(void *arg)
     const unsigned owner = call->owner;
     size_t said = 0;
 
-    for (; call < end && said < LARGE; call++) {
-        if (call->owner != owner || call->is_done)
-            continue;
+    for (; call < end && said < LARGE; call = next_for(call, end, owner)) {
         run(call, &client->shard->server->shards[owner]);
         call->is_done = true;
         said += call->reply->used;
@@ -144,19 +128,17 @@ static int send_errand(void *arg)
 /* Have other shards do what waits for them, all at the same time. */
 static int run_errands(struct client *client)
 {
+    struct call *end = client->batch->calls + client->call_count;
     struct torc_scope scope;
     int result = 0;
     int closed;
 
     torc_scope_open(&scope, 0);
     for (unsigned shard = 0; shard < client->shard->server->shard_count && result == 0; shard++) {
-        unsigned i = client->answered;
+        struct call *call = next_for(client->batch->calls + client->answered, end, shard);
 
-        while (i < client->call_count &&
-               (client->batch->calls[i].owner != shard || client->batch->calls[i].is_done))
-            i++;
-        if (shard != client->shard->index && i < client->call_count)
-            result = torc_scope_spawn(&scope, send_errand, &client->batch->calls[i]);
+        if (shard != client->shard->index && call < end)
+            result = torc_scope_spawn(&scope, send_errand, call);
     }
     closed = torc_scope_close(&scope);
     return result < 0 ? result : closed;
@@ -167,15 +149,13 @@ int route_batch(struct client *client)
     int result = 0;
 
     while (result == 0 && client->answered < client->call_count) {
-        result = run_errands(client);
-        while (result == 0 && client->answered < client->call_count) {
-            struct call *call = &client->batch->calls[client->answered];
+        struct call *call = &client->batch->calls[client->answered];
 
-            if (!call->is_done && call->owner != client->shard->index)
-                break; /* There was too much to say. */
+        if (!call->is_done && call->owner != client->shard->index)
+            result = run_errands(client); /* Once more, if there was too much to say. */
+        if (result == 0)
             result = answer(client, call);
-            client->answered++;
-        }
+        client->answered++;
     }
     client->answered = client->call_count = 0;
     return result;
@@ -206,67 +186,34 @@ static int route_call(struct client *client, struct call *call)
     return result;
 }
 
-/* With version 2 of the protocol, who has subscribed may do little else. */
-static bool is_refused(const struct client *client, const struct command *command)
-{
-    return client->subscription_count > 0 && client->reply.protocol == 2 &&
-           command->run != run_subscribe && command->run != run_unsubscribe &&
-           strcmp(command->name, "ping") != 0 && strcmp(command->name, "quit") != 0;
-}
-
-/* What the client's fiber does by itself, or refuses. All before it is answered first. */
-static int run_by_client(struct client *client, struct call *call)
-{
-    const struct command *command = call->command;
-    int result = route_batch(client);
-
-    call->reply = &client->reply;
-    if (result < 0)
-        return result;
-    if (command == NULL) {
-        command_refuse(call);
-    } else if (is_refused(client, command)) {
-        (void)reply_error(&client->reply,
-                          "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
-                          "QUIT / RESET are allowed in this context",
-                          command->name);
-    } else if (command->place != BY_CLIENT) {
-        (void)reply_error(&client->reply, "key exceeds maximum allowed size (%zu bytes)",
-                          (size_t)client->shard->server->key_max);
-    } else {
-        return answer(client, call);
-    }
-    return 0;
-}
-
-int route_request(struct client *client, const char *base)
+int route_request(struct client *client)
 {
     const struct server *server = client->shard->server;
-    struct call call = {.base = base,
+    struct call call = {.base = client->input + client->used,
                         .spans = client->spans + client->first,
                         .count = client->count,
                         .parts = 1,
-                        .client = client};
+                        .client = client,
+                        .owner = client->shard->index};
     const struct command *command = call.command = command_find(&call);
-    const bool has_keys = command != NULL && command->place != BY_ALL;
-    unsigned step;
+    unsigned step = 0; /* arguments of each part */
     int result = 0;
 
     client->shard->requests++;
-    if (command == NULL || command->place == BY_CLIENT || is_refused(client, command))
-        return run_by_client(client, &call);
-    step = command->place == BY_EACH_KEY ? (unsigned)command->number : call.count - 1;
-    for (unsigned i = 1; has_keys && i < call.count; i += step) {
-        if (arg(&call, i).length > (size_t)server->key_max)
-            return run_by_client(client, &call);
+    if (command->place == BY_CLIENT) {
+        result = route_batch(client);
+        return result < 0 ? result : answer(client, &call);
     }
-    call.parts = has_keys ? (call.count - 1) / step : (unsigned)server->shard_count;
-    for (call.count = has_keys ? step + 1 : call.count; call.part < call.parts; call.part++) {
-        call.owner = has_keys ? owner_of(server, arg(&call, 1)) : call.part;
+    if (command->place == BY_KEY) {
+        step = command->step > 0 ? command->step : call.count - 1;
+        call.parts = (call.count - 1) / step;
+        call.count = step + 1;
+    } else {
+        call.parts = (unsigned)server->shard_count;
+    }
+    for (; result == 0 && call.part < call.parts; call.part++, call.spans += step) {
+        call.owner = step > 0 ? owner_of(server, arg(&call, 1)) : call.part;
         result = route_call(client, &call);
-        if (result < 0)
-            break;
-        call.spans += has_keys ? step : 0;
     }
     return result;
 }

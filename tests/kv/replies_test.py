@@ -3,13 +3,10 @@
 """replies_test.py - what kv answers is, byte for byte, what Redis 7.0 answers.
 
 What differs on purpose, and so is not asked here:
-  - INFO, COMMAND, CLIENT LIST, and CONFIG GET of most things: another server has other
-    things to say;
+  - INFO, COMMAND, and CONFIG GET of most things: another server has other things to say;
   - HELLO's id, and CLIENT ID: numbers of connections;
-  - CLIENT SETINFO, which came with Redis 7.2;
-  - SELECT of another database than 0, of which there is none;
-  - keys longer than 64 KiB, and more than 1,048,576 arguments, which kv refuses;
-  - commands, and help for them, that kv does not have;
+  - what kv does not have: commands, options, subcommands, help, quotes in lines of words;
+  - keys longer than 64 KiB, which kv refuses;
   - the order in which UNSUBSCRIBE without arguments leaves channels: by a hash in Redis.
 """
 import random
@@ -23,52 +20,30 @@ SCRIPT = """
 PING | PING hello | PING a b | ECHO hi | ECHO | ECHO a b | PiNg
 GET none | SET k v | GET k | get k | GET | GET a b | SET k | SET
 SET k v2 NX | SET k v3 XX | GET k | SET n v NX | SET x v XX | GET x | SET k v NX XX
-SET k v XX NX
-SET k old | SET k new GET | SET fresh new GET | SET k v NX GET | SET k v XX GET | GET k
-SET k v EX 100000 | TTL k | SET k w KEEPTTL | TTL k | SET k w | TTL k | PTTL k | TTL none
-PTTL none
-SET k v PX 100000000 | TTL k | SET k v EXAT 99999999999 | PERSIST k | PERSIST k | PERSIST none
-SET k v PXAT 99999999999999 | PERSIST k | SET k v EXAT 1 | GET k | SET k v PXAT 1 | EXISTS k
+SET k v XX NX | SET k v nx | SET k v NX NX | SET k v bogus
+SET k v EX 100000 | TTL k | SET k w XX Ex 200000 | TTL k | SET k w | TTL k | TTL none
+SET k v PX 100000000 | TTL k | SET k v PX 100000000 XX | TTL k | DEL k | SET k v px 1000000 NX
 SET k v EX 0 | SET k v EX -1 | SET k v PX 0 | SET k v EX abc | SET k v EX | SET k v EX 1.5
 SET k v EX 9223372036854775807 | SET k v PX 9223372036854775807 | SET k v EX 9223372036854775
-SET k v EX 9223372036854775808 | SET k v EXAT 9223372036854775807
-SET k v EX 10000 PX 10000000 | SET k v EX 10000 KEEPTTL | SET k v KEEPTTL EX 10000
-SET k v EX 10000 EX 20000 | TTL k
-SET k v KEEPTTL KEEPTTL | SET k v bogus | SET k v GET GET | SET k v NX NX | SET k v PERSIST
-SET k v EX 10000 EXAT 20 | SET k v nx | SET k v Ex 100000 gEt | TTL k
-DEL k | DEL k | SET a 1 | SET b 2 | DEL a b c a | DEL | UNLINK a | EXISTS a | EXISTS
+SET k v EX 9223372036854775808 | SET k v EX 10000 PX 10000000 | SET k v EX 10000 EX 20000 | TTL k
+DEL k | DEL k | SET a 1 | SET b 2 | DEL a b c a | DEL | EXISTS a | EXISTS
 MSET a 1 b 2 c 3 | MGET a b c d | MGET d | MGET | MSET a | MSET a 1 b | MSET | EXISTS a b c d a
 MSET a 1 a 2 | GET a | MGET a a a | MSET {t}a 1 {t}b 2 | MGET {t}a {t}b {}a {t
-INCR i | INCR i | DECR i | INCRBY i 10 | INCRBY i -3 | DECRBY i 5 | GET i | INCRBY i
-INCRBY i x
-INCRBY i 1.5 | DECRBY i abc | INCR | DECR a b | SET i 9223372036854775807 | INCR i | GET i
-SET i -9223372036854775808 | DECR i | DECRBY i 1 | DECRBY i -9223372036854775808 | GET i
-INCRBY i 9223372036854775807 | SET i 007 | INCR i | SET i +5 | INCR i | SET i abc | DECR i
+INCR i | INCR i | GET i | INCR | INCR a b | SET i 9223372036854775807 | INCR i | GET i
+SET i -9223372036854775808 | INCR i | SET i 007 | INCR i | SET i +5 | INCR i | SET i abc | INCR i
 SET i 0 | INCR i | SET i -0 | INCR i | SET i - | INCR i | SET i 1x | INCR i | SET i -7 | INCR i
-INCRBY i 9223372036854775808 | INCRBY i 00 | INCRBY i 99999999999999999999999
+SET i 9223372036854775808 | INCR i | SET i 99999999999999999999999 | INCR i
 SET i 5 EX 1000000 | INCR i | TTL i
-APPEND ap one | APPEND ap two | GET ap | STRLEN ap | STRLEN none | APPEND ap | APPEND a b c
-STRLEN
-EXPIRE none 10000 | SET e v | EXPIRE e 100000 | TTL e | EXPIRE e 200000 NX
-EXPIRE e 200000 XX | TTL e
-EXPIRE e 100000 GT | EXPIRE e 300000 GT | TTL e | EXPIRE e 400000 LT | EXPIRE e 50000 LT | TTL e
-PERSIST e | EXPIRE e 10000 GT | EXPIRE e 10000 XX | EXPIRE e 10000 LT | TTL e
-EXPIRE e 10000 NX XX
-EXPIRE e 10000 GT LT | EXPIRE e 10000 NX GT | EXPIRE e 10000 bogus | EXPIRE e abc
-EXPIRE e abc bogus
+EXPIRE none 10000 | SET e v | EXPIRE e 100000 | TTL e | EXPIRE e 200000 | TTL e | EXPIRE e abc
 EXPIRE e 9223372036854775807 | EXPIRE e -9223372036854775807 | EXPIRE e 9223372036854775
-PEXPIRE e 9223372036854775807 | PEXPIRE e 100000000 | TTL e | EXPIRE e -1 | EXISTS e | SET e v
-PEXPIRE e 0 | GET e | EXPIRE e | EXPIRE | PEXPIRE e x | EXPIRE none 9223372036854775807 XX XX
-SET e v | EXPIRE e 10000 XX GT | EXPIRE e 10000 LT XX | PEXPIRE e -1 NX | EXISTS e
-foo | FOO bar baz | foo "a b" | get\\x00 x | CLIENT | CLIENT foo | client SETNAME | CLIENT ID x
+EXPIRE e -1 | EXISTS e | SET e v | EXPIRE e 0 | GET e | EXPIRE e | EXPIRE
+EXPIRE none 9223372036854775807
+foo | FOO bar baz | foo "a b" | get\\x00 x | CLIENT | client SETNAME me
 CLIENT GETNAME | CLIENT SETNAME me | CLIENT GETNAME | CLIENT SETNAME "" | CLIENT GETNAME
-CLIENT SETNAME "a b" | CONFIG | CONFIG GET | CONFIG nothing | CONFIG GET save
-CONFIG GET appendonly | CONFIG GET SAVE | CONFIG GET nonsense | CONFIG GET proto-max-bulk-len
-COMMAND nothing | HELLO x | HELLO 1 | HELLO 4 | HELLO 2 bogus | HELLO 3 AUTH | HELLO 2 SETNAME
-HELLO 3 AUTH nobody x | HELLO 2 SETNAME "a b" | SELECT 0 | SELECT x | SELECT
+CLIENT SETNAME "a b" | CONFIG | CONFIG GET save
+CONFIG GET appendonly | CONFIG GET SAVE | CONFIG GET nonsense
+HELLO x | HELLO 1 | HELLO 4 | HELLO 2 bogus | HELLO 3 bogus
 PUBLISH c m | PUBLISH c | UNSUBSCRIBE | UNSUBSCRIBE c d
-FLUSHALL bogus | FLUSHALL SYNC x | SET z 1 | FLUSHALL | DBSIZE | MSET a 1 b 2 c 3 | DBSIZE
-DBSIZE x | FLUSHALL SYNC | FLUSHDB ASYNC | DBSIZE | GET z
 """
 
 # What ends the connection; the answer is all that comes until then.
@@ -77,7 +52,7 @@ BROKEN = [
     b"*1\r\n:1\r\n", b"*99999999999\r\n", b"* 1\r\n", b"*1\r\n$\r\n", b"*01\r\n", b"*\r\n",
     b"*2\r\n$3\r\nGET\r\n$16777217\r\n", b"*1\r\n$99999999999999999999\r\n",
     b"*1\r\n$04\r\n",
-    b'GET "abc\r\n', b"GET 'abc\r\n", b'GET "a"b\r\n', b"PING\r\nGET 'a'b\r\nPING\r\n",
+    b'GET "abc\r\n', b"GET 'abc\r\n", b"PING\r\nGET 'a'b\r\nPING\r\n", b"ECHO it's\r\n",
     b"*1\r\n$4\r\nPING\r\n*x\r\n*1\r\n$4\r\nPING\r\n", b"QUIT\r\n", b"*1\r\n$4\r\nquit\r\n",
     b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\nv\r\n", b"SET k v\r\nQUIT\r\nGET k\r\n", b"QUIT now\r\n",
     b"*" + b"1" * 70000, b"*1\r\n$" + b"1" * 70000, b"x" * 70000,
@@ -86,11 +61,8 @@ BROKEN = [
 # Lines, and requests that are odd but none of them an error.
 ODD = [
     b"PING\r\n", b"PING\n", b"\r\n\r\nPING\r\n", b"  PING  \r\n", b"*0\r\nPING\r\n",
-    b"*-1\r\nPING\r\n", b"*-10\r\nPING\r\n", b"SET k \"a\\x41\\n\\\"b\"\r\nGET k\r\n",
-    b"SET k 'it\\'s \\n'\r\nGET k\r\n", b"SET k \"\"\r\nGET k\r\n",
-    b"set k \"\\xzz\\q\\a\"\r\nget k\r\n",
-    b"config|get x save\r\nclient|id x\r\n",
-    b"ECHO a\"b c\"\r\n", b"\t ECHO \t x\r\n", b"ECHO \"\\\\\"\r\n", b"ECHO caf\xc3\xa9\r\n",
+    b"*-1\r\nPING\r\n", b"*-10\r\nPING\r\n", b"SET k a\\x41\r\nGET k\r\n",
+    b"\t ECHO \t x\r\n", b"ECHO \\\\\r\n", b"ECHO caf\xc3\xa9\r\n",
     b"*2\r\n$4\r\nECHO\r\n$5\r\na\r\nb\0\r\n", b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n",
     b"*1\r\n$0\r\n\r\nPING\r\n", b"*2\r\n$4\r\nECHO\r\n$1\r\nxyzPING\r\n",
 ]
@@ -116,13 +88,11 @@ def random_request(choose):
 
     return choose.choice((
         lambda: ("GET", key()), lambda: ("SET", key(), value()), lambda: ("INCR", key()),
-        lambda: ("SET", key(), value(), "NX"), lambda: ("SET", key(), value(), "XX", "GET"),
-        lambda: ("SET", key(), value(), "EX", 500000, "GET"), lambda: ("TTL", key()),
-        lambda: ("APPEND", key(), value()), lambda: ("STRLEN", key()), lambda: ("PERSIST", key()),
+        lambda: ("SET", key(), value(), "NX"), lambda: ("SET", key(), value(), "XX"),
+        lambda: ("SET", key(), value(), "EX", 500000), lambda: ("TTL", key()),
         lambda: ("DEL", key(), key()), lambda: ("EXISTS", key(), key(), key()),
         lambda: ("MGET", key(), key(), key()), lambda: ("MSET", key(), value(), key(), value()),
-        lambda: ("DECRBY", key(), choose.randint(-9, 9)), lambda: ("EXPIRE", key(), 500000),
-        lambda: ("ECHO", value()), lambda: ("DBSIZE",), lambda: ("bogus", key()),
+        lambda: ("EXPIRE", key(), 500000), lambda: ("ECHO", value()), lambda: ("bogus", key()),
         lambda: ("EXPIRE", key(), -1), lambda: ("PUBLISH", key(), value()),
     ))()
 
@@ -162,8 +132,7 @@ class Replies(unittest.TestCase):
 
     def test_hello_says_the_same_but_for_the_number_of_the_connection(self):
         with self.both() as server, server.connect() as mine, self.redis.connect() as model:
-            for words in (("HELLO",), ("HELLO", 3), ("HELLO",), ("HELLO", 2, "SETNAME", "me"),
-                          ("HELLO", 3, "AUTH", "default", "x")):
+            for words in (("HELLO",), ("HELLO", 3), ("HELLO",), ("HELLO", 2)):
                 answers = [client.ask(*words).split(b"\r\n") for client in (mine, model)]
                 for answer in answers:
                     answer[answer.index(b"id") + 1] = b"?"
@@ -231,9 +200,8 @@ class Replies(unittest.TestCase):
         with self.both("--shards", 2) as server, server.connect() as mine, \
                 self.redis.connect() as model:
             largest = b"v" * (16 << 20)
-            for words in (("SET", "k", largest), ("APPEND", "k", "x"), ("STRLEN", "k"),
-                          ("GET", "k"), ("SET", "k", "x", "GET"), ("ECHO", largest),
-                          ("APPEND", "k", largest[1:]), ("APPEND", "k", "x"), ("GET", "k")):
+            for words in (("SET", "k", largest), ("GET", "k"), ("MSET", "k", "x", "l", largest),
+                          ("MGET", "k", "l", "k"), ("ECHO", largest)):
                 self.assertTrue(mine.ask(*words) == model.ask(*words), words[0])
 
 

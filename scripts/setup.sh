@@ -120,5 +120,5 @@ fi
 mapfile -t missing < <(print_missing "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ]; then
     install_packages "${missing[@]}" ||
-        complain "going on without: probes, stacks in torc dump, some tests or peers will be missing"
+        complain "going on without: probes, stacks in torc dump, some tests or peers are missing"
 fi

@@ -188,6 +188,9 @@ NO_UNIT_TEST = {
     "src/shard/trace.c": "needs shards: tests/api/trace_test.c",
     "src/shard/trace_json.c": "needs shards: tests/api/trace_test.c, tests/tool/trace_test.py",
     "src/shard/view.c": "needs a process that runs: tests/api/view_test.c",
+    "src/search/main.c": "tests/unit/search/search_test.c: the whole of a search",
+    "src/search/run.c": "tests/unit/search/search_test.c: the whole of a search",
+    "src/search/shrink.c": "tests/unit/search/search_test.c: the whole of a search",
     "src/shard/loan.c": "it ends the process: tests/api/unclosed_test.c looks at how",
     "src/shard/inspect.c": "is for other processes: tests/tool/dump_test.py looks by it",
     "src/shard/report.c": "counters and features of a shard: tests/api/run_test.c",
@@ -213,7 +216,7 @@ NO_UNIT_TEST = {
 }
 
 # Examples of several files, of any length.
-LONG_EXAMPLES = ("examples/kv/",)
+LONG_EXAMPLES = ("examples/kv/", "examples/sim/")
 
 COLUMNS_MAX = 100
 FUNCTION_LINES_MAX = 70

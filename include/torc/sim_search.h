@@ -8,8 +8,8 @@
  *         return torc_sim_main(argc, argv, scenario, NULL, NULL);
  *     }
  *
- * is a program that runs a thousand seeds on all CPUs, and whose options (--help) choose others, run
- * one of them, and trace it. Part of the library torc_search (torc::search), since it makes
+ * is a program that runs a thousand seeds on all CPUs; its options (--help) choose others, run one
+ * of them, and trace it. Part of the library torc_search (torc::search), since it makes
  * processes, and prints.
  */
 #ifndef TORC_SIM_SEARCH_H

@@ -4,6 +4,7 @@
  */
 #include "fiber/sanitizer.h"
 #include "io/transfer.h"
+#include "shard/diagnose.h"
 #include <errno.h>
 #include <torc/io.h>
 

@@ -91,7 +91,7 @@ static int drop_faults(struct shrinking *shrinking)
     } while (result > 0 && chaos.faults_max > 0);
     if (result < 0)
         return result;
-    /* Between what is too few and what is enough it is near the lower end, or not worth the time. */
+    /* Between too few and enough it is near the lower end, or not worth the time. */
     for (unsigned i = 0; i < 4 && chaos.faults_max + 1 < shrinking->finding->chaos.faults_max;
          i++) {
         chaos.faults_max++;

@@ -2,7 +2,7 @@
 /*
  * check.c - mistakes that take time to find, and so are looked for only where that is asked for.
  */
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <stdlib.h>
 #include <string.h>
 

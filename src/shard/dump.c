@@ -13,7 +13,7 @@
  */
 #include "arch/context.h"
 #include "base/clock.h"
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <errno.h>
 #include <execinfo.h>
 #include <inttypes.h>

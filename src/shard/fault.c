@@ -6,7 +6,7 @@
  * fiber and its stack; put back what was there before, and return, so that the fault happens again
  * and is dealt with as if torc had never been there: core dump, another handler, a debugger.
  */
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>

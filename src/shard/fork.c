@@ -6,7 +6,7 @@
  * alone, nor the other shards' threads. So its one thread is no shard: it may exec, _exit, or run a
  * runtime of its own; any other call aborts, and says why.
  */
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <pthread.h>
 #include <stdio.h>
 

@@ -7,7 +7,7 @@
  * see torc/inspect.h.
  */
 #include "arch/context.h"
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <pthread.h>
 #include <signal.h>
 #include <torc/inspect.h>

@@ -3,6 +3,7 @@
  * loan.c - things on a fiber's stack that are in use although no fiber waits for them.
  */
 #include "shard/loan.h"
+#include "shard/diagnose.h"
 #include <stdlib.h>
 
 void torc__loan_place(struct torc_op *op, enum torc__loan kind)

@@ -8,9 +8,9 @@
  * another may still put a wake-up into it.
  */
 #include "driver/thread.h"
+#include "shard/diagnose.h"
 #include "shard/observer.h"
 #include "shard/placement.h"
-#include "shard/shard.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

@@ -7,11 +7,11 @@
  * starves, however busy the fibers are; and completions come before timers, so that data which
  * has arrived beats a deadline which passed at the same time.
  */
-#include "shard/shard.h"
 #include "base/clock.h"
-#include "driver/thread.h"
 #include "base/trace.h"
+#include "driver/thread.h"
 #include "fiber/sanitizer.h"
+#include "shard/diagnose.h"
 #include "shard/observer.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -556,6 +556,7 @@ void torc__shard_finish(struct torc__shard *shard)
 
 void torc__shard_abandon(struct torc__shard *shard)
 {
+    torc__inspect_remove(shard);
     torc__stacks_abandon(&shard->stacks);
     if (TORC_ASAN)
         return; /* What its fibers had allocated is found on its stacks, and what it has itself. */

@@ -9,7 +9,7 @@
 #include "base/probe.h"
 #include "base/trace.h"
 #include "fiber/sanitizer.h"
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <torc/error.h>
 
 /* A fiber may ask so often in a row whether its reason has gone. It has not. */
@@ -99,9 +99,8 @@ static inline void switch_to(struct torc__shard *shard, struct torc_fiber *self,
 }
 
 /* Apart, and ending in jumps as well: so who is not recorded needs no frame. */
-static __attribute__((noinline)) void switch_recorded(struct torc__shard *shard,
-                                                      struct torc_fiber *self,
-                                                      struct torc_fiber *next)
+static __attribute__((noinline)) void
+switch_recorded(struct torc__shard *shard, struct torc_fiber *self, struct torc_fiber *next)
 {
     torc__trace_switch(shard, self, next);
     switch_to(shard, self, next);

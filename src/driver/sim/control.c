@@ -180,6 +180,8 @@ static int file_request(struct sim_host *host, struct sim_file *file, struct tor
         return send_many(file, request);
     case CONTROL_RECEIVE:
         return receive_many(file, request);
+    case CONTROL_READY:
+        return (int)(torc__sim_file_poll(file) & ((uint32_t)request->a | POLLERR | POLLHUP));
     case CONTROL_CLOSE:
         return torc__sim_fd_close(host, request->fd);
     case CONTROL_BIND_PATH:

@@ -218,7 +218,9 @@ TORC_API void torc_sim_trace(const char *what, int64_t a, int64_t b);
 #define TORC_SIM_CHECK(condition) \
     ((condition) ? (void)0 : torc_sim_check_failed(__FILE__, __LINE__, #condition))
 
-_Noreturn TORC_API void torc_sim_check_failed(const char *file, int line, const char *condition);
+/* What TORC_SIM_CHECK() does if its condition does not hold. */
+TORC_API void torc_sim_check_failed(const char *file, int line, const char *condition)
+    __attribute__((noreturn));
 
 /*
  * A system call of the caller's simulated process, for code that makes some itself: `number` is a

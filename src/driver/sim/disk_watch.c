@@ -21,7 +21,10 @@
 
 struct event {
     struct event *next;
-    struct inotify_event head; /* its name follows; `len` as it is read */
+    int number;
+    uint32_t mask;
+    uint32_t length;                         /* of the name, padded */
+    char head[sizeof(struct inotify_event)]; /* all that, as it is read */
     char name[];
 };
 
@@ -51,14 +54,17 @@ struct sim_watch_mark {
 
 static size_t size_of(const struct event *event)
 {
-    return sizeof(event->head) + event->head.len;
+    return sizeof(event->head) + event->length;
 }
 
 static void append(struct sim_watch *instance, const struct inotify_event *head, const char *name)
 {
     struct event *event = torc__sim_allocate(sizeof(*event) + head->len + 1);
 
-    event->head = *head;
+    memcpy(event->head, head, sizeof(*head));
+    event->number = head->wd;
+    event->mask = head->mask;
+    event->length = head->len;
     if (head->len > 0)
         memcpy(event->name, name, strlen(name));
     *instance->last = event;
@@ -70,8 +76,8 @@ static void append(struct sim_watch *instance, const struct inotify_event *head,
 
 static bool is_same(const struct event *event, const struct inotify_event *head, const char *name)
 {
-    return event != NULL && event->head.wd == head->wd && event->head.mask == head->mask &&
-           event->head.len == head->len && (head->len == 0 || strcmp(event->name, name) == 0);
+    return event != NULL && event->number == head->wd && event->mask == head->mask &&
+           event->length == head->len && (head->len == 0 || strcmp(event->name, name) == 0);
 }
 
 static void put_event(const struct sim_watch_mark *mark, uint32_t mask, uint32_t cookie,
@@ -201,11 +207,11 @@ static ssize_t read_events(struct sim_file *file, const struct iovec *vector, si
     while (instance->first != NULL && size_of(instance->first) <= size - done) {
         struct event *event = instance->first;
 
-        done += torc__sim_vector_fill(vector, count, done, &event->head, sizeof(event->head));
-        done += torc__sim_vector_fill(vector, count, done, event->name, event->head.len);
+        done += torc__sim_vector_fill(vector, count, done, event->head, sizeof(event->head));
+        done += torc__sim_vector_fill(vector, count, done, event->name, event->length);
         instance->first = event->next;
         instance->count--;
-        if (event->head.mask & IN_Q_OVERFLOW)
+        if (event->mask & IN_Q_OVERFLOW)
             instance->has_overflowed = false;
         if (instance->first == NULL) {
             instance->last = &instance->first;

@@ -121,7 +121,7 @@ static void read_piece(const struct model *model)
 
 static void check_path(const struct model *model, const char *path)
 {
-    uint8_t bytes[FILE_MAX];
+    static uint8_t bytes[FILE_MAX]; /* More than a fiber's stack should hold. */
     int64_t result;
 
     do

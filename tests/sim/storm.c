@@ -76,7 +76,7 @@ static void accept_by_listener(struct server *server, int listening, struct torc
     struct torc_listener listener;
 
     torc_listener_adopt(&listener, listening);
-    while (!server->is_over) {
+    while (!server->is_over && !one_in(15)) {
         struct peril peril;
         int fd;
 
@@ -95,7 +95,7 @@ static void accept_by_listener(struct server *server, int listening, struct torc
 
 static void accept_one_by_one(struct server *server, int listening, struct torc_scope *guests)
 {
-    while (!server->is_over) {
+    while (!server->is_over && !one_in(15)) {
         struct torc_address peer;
         struct peril peril;
         int fd;
@@ -127,18 +127,22 @@ static int listen_somewhere(const struct server *server)
     return fd;
 }
 
+/* It stops listening now and then, while others connect. */
 static int serve(void *arg)
 {
     struct server *server = arg;
-    const int listening = listen_somewhere(server);
     struct torc_scope guests;
 
-    server->is_ready = true;
     torc_scope_open(&guests, 0);
-    if (server->by_listener)
-        accept_by_listener(server, listening, &guests);
-    else
-        accept_one_by_one(server, listening, &guests);
+    while (!server->is_over) {
+        const int listening = listen_somewhere(server);
+
+        server->is_ready = true;
+        if (server->by_listener)
+            accept_by_listener(server, listening, &guests);
+        else
+            accept_one_by_one(server, listening, &guests);
+    }
     TORC_SIM_CHECK(torc_scope_close(&guests) == 0);
     TORC_SIM_CHECK(server->at_once == 0);
     return 0;

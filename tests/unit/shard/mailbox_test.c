@@ -127,6 +127,21 @@ TEST(a_mailbox_refuses_before_it_is_opened_and_after_it_is_closed)
     torc__mailbox_release(NULL);
 }
 
+TEST(what_is_in_an_abandoned_mailbox_is_not_looked_at)
+{
+    struct counting_driver driver;
+    struct torc__mailbox *mailbox = torc__mailbox_acquire(open_mailbox(&driver));
+    struct torc_message messages[3];
+
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[0]), ==, 0);
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[1]), ==, 0);
+    memset(messages, 0xff, sizeof(messages)); /* Its senders have gone. */
+    torc__mailbox_abandon(mailbox);
+    EXPECT_INT(torc__mailbox_push(mailbox, &messages[2]), ==, -ESHUTDOWN);
+    EXPECT(!torc__mailbox_is_open(mailbox));
+    torc__mailbox_release(mailbox);
+}
+
 TEST(only_a_shard_that_sleeps_is_woken_and_once)
 {
     struct counting_driver driver;

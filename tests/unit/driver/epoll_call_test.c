@@ -2,7 +2,7 @@
 /*
  * epoll_call_test.c - calls made non-blocking for the moment, and parts of vectors.
  */
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include "unit/driver/epoll_rig.h"
 #include <fcntl.h>
 #include <signal.h>

@@ -46,6 +46,13 @@ static void note(struct side *side, int64_t result)
         side->is_broken = true;
 }
 
+/* The other side is told, or it would wait for what does not come; so is our own other fiber. */
+static void give_up(const struct side *side)
+{
+    if (side->is_broken)
+        (void)torc_shutdown(side->fd, SHUT_RDWR);
+}
+
 /* ---- Sending ---- */
 
 static int64_t send_vector(int fd, uint8_t *bytes, size_t count)
@@ -108,6 +115,7 @@ static int send_all(void *arg)
         if (result == 0)
             break;
     }
+    give_up(side);
     return 0;
 }
 
@@ -183,6 +191,7 @@ static int receive_all(void *arg)
             TORC_SIM_CHECK(side->received <= side->peer->sent + PIECE_MAX); /* In one call. */
         }
     }
+    give_up(side);
     return 0;
 }
 

@@ -141,7 +141,8 @@ def check(compile_command, mark, code, scratch):
     with open(source, "w", encoding="ascii") as stream:
         stream.write(complete(mark, code))
     output = ["-o", program] if is_program else ["-fsyntax-only"]
-    library = compile_command[1:2] if is_program else []
+    linking = [flag for flag in compile_command[2:] if flag.startswith("-l")]
+    library = [compile_command[1], *linking] if is_program else []
     quiet = [] if is_program else ["-Wno-unused-function"]
     done = subprocess.run([compile_command[0], *WARNINGS, *quiet, *compile_command[2:], "-I",
                            os.path.join(ROOT, "include"), source, *library, *output],

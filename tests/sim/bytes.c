@@ -14,6 +14,7 @@
 
 #define PORT      7000
 #define PIECE_MAX 6000u
+#define TALK_NS   (2000 * TORC_SECOND) /* longer than TCP tries */
 
 /* So long the server waits for its client. */
 #define PATIENCE_NS (60 * TORC_SECOND)
@@ -44,6 +45,13 @@ static void note(struct side *side, int64_t result)
     if (result < 0 &&
         (!is_passing(result) || (side->by_stream && result != -ECANCELED && result != -ETIME)))
         side->is_broken = true;
+}
+
+/* The other side is told, or it would wait for what does not come; so is our own other fiber. */
+static void give_up(const struct side *side)
+{
+    if (side->is_broken)
+        (void)torc_shutdown(side->fd, SHUT_RDWR);
 }
 
 /* ---- Sending ---- */
@@ -90,7 +98,7 @@ static int send_all(void *arg)
     struct side *side = arg;
     uint8_t bytes[PIECE_MAX];
 
-    while (side->sent < side->to_send && !side->is_broken) {
+    while (side->sent < side->to_send && !side->is_broken && torc_cancelled() == 0) {
         size_t count = some_size();
         struct peril peril;
 
@@ -100,7 +108,7 @@ static int send_all(void *arg)
         side->sent += send_piece(side, bytes, count);
         peril_close(&peril);
     }
-    while (!side->is_broken) {
+    while (!side->is_broken && torc_cancelled() == 0) {
         const int result = side->by_stream ? torc_stream_shutdown(&side->stream)
                                            : torc_shutdown(side->fd, SHUT_WR);
 
@@ -108,6 +116,7 @@ static int send_all(void *arg)
         if (result == 0)
             break;
     }
+    give_up(side);
     return 0;
 }
 
@@ -166,7 +175,7 @@ static int receive_all(void *arg)
     struct side *side = arg;
     uint8_t bytes[PIECE_MAX];
 
-    while (!side->is_broken && !side->has_ended) {
+    while (!side->is_broken && !side->has_ended && torc_cancelled() == 0) {
         const size_t size = some_size();
         struct peril peril;
         int64_t result;
@@ -183,6 +192,7 @@ static int receive_all(void *arg)
             TORC_SIM_CHECK(side->received <= side->peer->sent + PIECE_MAX); /* In one call. */
         }
     }
+    give_up(side);
     return 0;
 }
 
@@ -192,6 +202,7 @@ static int talk(struct side *side)
 {
     struct torc_scope scope;
     struct torc_stats stats;
+    int closed;
 
     const int room = (int)torc_sim_random_below(100000);
 
@@ -200,9 +211,13 @@ static int talk(struct side *side)
     if (side->by_stream)
         torc_stream_open(&side->stream, side->fd);
     torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TALK_NS);
     TORC_SIM_CHECK(torc_scope_spawn(&scope, send_all, side) == 0);
     TORC_SIM_CHECK(torc_scope_spawn(&scope, receive_all, side) == 0);
-    TORC_SIM_CHECK(torc_scope_close(&scope) == 0);
+    closed = torc_scope_close(&scope);
+    TORC_SIM_CHECK(closed == 0 || closed == -ETIME);
+    if (closed < 0)
+        side->is_broken = true; /* A reset that got lost leaves one alone who only listens. */
     if (side->by_stream)
         (void)torc_stream_close(&side->stream);
     else

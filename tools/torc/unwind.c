@@ -455,13 +455,25 @@ static void find_call(Dwarf_Die *unit, Dwarf_Die *inlined, struct unwind_source 
         source->file = dwarf_filesrc(files, (size_t)file, NULL, NULL);
 }
 
-/* The functions that the compiler has put into the one at a pc: each is called in the next. */
-static void find_inlined(Dwfl_Module *module, uint64_t pc, struct unwind_place *place)
+/* The compilation unit of a pc. clang makes no table of their addresses, so all may be asked. */
+static Dwarf_Die *find_unit(Dwfl_Module *module, uint64_t pc, Dwarf_Addr *ret_bias)
 {
-    Dwarf_Addr bias;
-    Dwarf_Die *unit = dwfl_module_addrdie(module, pc, &bias);
+    Dwarf_Die *unit = dwfl_module_addrdie(module, pc, ret_bias);
+
+    if (unit != NULL)
+        return unit;
+    while ((unit = dwfl_module_nextcu(module, unit, ret_bias)) != NULL) {
+        if (dwarf_haspc(unit, pc - *ret_bias) > 0)
+            break;
+    }
+    return unit;
+}
+
+/* The functions that the compiler has put into the one at a pc: each is called in the next. */
+static void find_inlined(Dwarf_Die *unit, uint64_t pc, struct unwind_place *place)
+{
     Dwarf_Die *scopes = NULL;
-    const int count = unit != NULL ? dwarf_getscopes(unit, pc - bias, &scopes) : 0;
+    const int count = dwarf_getscopes(unit, pc, &scopes);
 
     for (int i = 0; i < count && dwarf_tag(&scopes[i]) != DW_TAG_subprogram; i++) {
         struct unwind_source *inlined = &place->inlined[place->inlined_count];
@@ -482,13 +494,16 @@ static void find_lines(struct unwinder *unwinder, uint64_t pc, struct unwind_pla
 {
     const char *function = place->at.function;
     Dwfl_Module *module = dwfl_addrmodule(unwinder->dwfl, pc);
-    Dwfl_Line *line = module != NULL ? dwfl_module_getsrc(module, pc) : NULL;
+    Dwarf_Addr bias;
+    Dwarf_Die *unit = module != NULL ? find_unit(module, pc, &bias) : NULL;
+    Dwarf_Line *line = unit != NULL ? dwarf_getsrc_die(unit, pc - bias) : NULL;
 
     place->has_lines = true;
     if (line == NULL)
         return;
-    place->at.file = dwfl_lineinfo(line, NULL, &place->at.line, NULL, NULL, NULL);
-    find_inlined(module, pc, place);
+    place->at.file = dwarf_linesrc(line, NULL, NULL);
+    (void)dwarf_lineno(line, &place->at.line);
+    find_inlined(unit, pc - bias, place);
     place->at.function = function;
 }
 

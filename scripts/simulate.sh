@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# simulate.sh - search seeds of all simulated scenarios of the release build, 46,000 of them in one
-# to three minutes on two cores; ends at the first that fails, and tells how to repeat it. Takes
+# simulate.sh - search seeds of all simulated scenarios of the release build, 46,000 of them, in
+# about a minute on two cores; ends at the first that fails, and tells how to repeat it. Takes
 # options of such a program: simulate.sh --first 1000000 searches others.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -98,30 +98,22 @@ static int read_line(struct client *client, const char *too_long, struct slice *
 
 /* ---- Requests ---- */
 
-static int extend_spans(struct client *client)
-{
-    const uint32_t room = client->span_room > 0 ? 2 * client->span_room : SPANS_LEAST;
-    int result = route_batch(client); /* Whose spans are about to move. */
-    struct span *larger = result == 0 ? realloc(client->spans, room * sizeof(*larger)) : NULL;
-
-    if (larger == NULL)
-        return result < 0 ? result : -ENOMEM;
-    client->spans = larger;
-    client->span_room = room;
-    return 0;
-}
-
 /* The next argument is there. */
 static inline int add_argument(struct client *client, size_t at, size_t length)
 {
-    int result = 0;
+    if (client->first + client->count == client->span_room) {
+        const uint32_t room = client->span_room > 0 ? 2 * client->span_room : SPANS_LEAST;
+        int result = route_batch(client); /* Whose spans are about to move. */
+        struct span *larger = result == 0 ? realloc(client->spans, room * sizeof(*larger)) : NULL;
 
-    if (client->first + client->count == client->span_room)
-        result = extend_spans(client);
-    if (result == 0)
-        client->spans[client->first + client->count++] =
-            (struct span){(uint32_t)(at - client->used), (uint32_t)length};
-    return result;
+        if (larger == NULL)
+            return result < 0 ? result : -ENOMEM;
+        client->spans = larger;
+        client->span_room = room;
+    }
+    client->spans[client->first + client->count++] =
+        (struct span){(uint32_t)(at - client->used), (uint32_t)length};
+    return 0;
 }
 
 /* A line that consists of a mark and a number, however it comes and whatever is wrong. */

@@ -59,18 +59,11 @@ void reply_line(struct reply *reply, const char *line);            /* that a com
 void reply_number(struct reply *reply, char mark, int64_t number); /* ':', or the mark of a head */
 void reply_map(struct reply *reply, int64_t pairs);
 void reply_bulk(struct reply *reply, struct slice bytes);
-void reply_null(struct reply *reply);
+const char *reply_null(struct reply *reply); /* Returns NULL. */
 void reply_reset(struct reply *reply);
 void reply_finish(struct reply *reply);
 
 /* ---- Shards ---- */
-
-struct table { /* Zeroed but for the seed is empty, and ready. */
-    struct entry **buckets;
-    size_t size;  /* buckets */
-    size_t count; /* entries */
-    uint64_t seed[2];
-};
 
 struct server {
     struct torc_address address; /* where it listens */
@@ -80,7 +73,10 @@ struct server {
 
 struct shard {
     struct server *server;
-    struct table keys;
+    struct entry **buckets; /* of keys */
+    size_t bucket_count;
+    uint64_t seed[2]; /* of their hashes */
+    size_t key_count;
     size_t mortal_count; /* keys that expire */
     size_t cursor;       /* how far the fiber is that looks for those that have */
     struct subscription *subscriptions[SUBSCRIPTION_LISTS]; /* of its clients, by channel */
@@ -144,6 +140,7 @@ const struct command *command_find(const struct call *call);
 command_fn run_get, run_set, run_set_one, run_delete, run_exists, run_increment, run_expire;
 command_fn run_ttl, run_publish, run_subscribe, run_unsubscribe;
 
+int keys_init(struct shard *shard);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
 void keys_finish(struct shard *shard);
 

@@ -102,19 +102,6 @@ static struct subscription **find_any(const struct client *client)
     return link;
 }
 
-static bool join(struct client *client, struct subscription **link, struct slice channel)
-{
-    struct subscription *joined = malloc(sizeof(*joined) + channel.length);
-
-    if (joined == NULL)
-        return false;
-    *joined = (struct subscription){.client = client, .length = channel.length};
-    memcpy(joined->channel, channel.at, channel.length);
-    *link = joined;
-    client->subscription_count++;
-    return true;
-}
-
 static void leave(struct client *client, struct subscription **link)
 {
     struct subscription *left = *link;
@@ -130,6 +117,19 @@ void pubsub_leave(struct client *client)
         leave(client, find_any(client));
 }
 
+static void join(struct client *client, struct subscription **link, struct slice channel)
+{
+    struct subscription *joined = malloc(sizeof(*joined) + channel.length);
+
+    client->reply.failed |= joined == NULL;
+    if (joined == NULL)
+        return;
+    *joined = (struct subscription){.client = client, .length = channel.length};
+    memcpy(joined->channel, channel.at, channel.length);
+    *link = joined;
+    client->subscription_count++;
+}
+
 const char *run_subscribe(struct call *call)
 {
     struct client *client = call->client;
@@ -142,7 +142,8 @@ const char *run_subscribe(struct call *call)
 
         if (*link == NULL && client->subscription_count == SUBSCRIPTIONS_MAX)
             return "too many subscriptions";
-        call->reply->failed |= *link == NULL && !join(client, link, arg(call, i));
+        if (*link == NULL)
+            join(client, link, arg(call, i));
         tell(call->reply, "subscribe", arg(call, i));
         reply_number(call->reply, ':', client->subscription_count);
     }

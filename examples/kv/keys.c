@@ -250,6 +250,7 @@ static bool time_after(int64_t number, int64_t unit_ms, int64_t *ret_ms)
            !__builtin_add_overflow(number, now_ms(), ret_ms);
 }
 
+/* SET, and one of MSET. */
 const char *run_set(struct call *call)
 {
     bool only_new = false;
@@ -283,13 +284,6 @@ const char *run_set(struct call *call)
         return reply_null(call->reply);
     put(call, link, arg(call, 2), expires_ms);
     return "+OK";
-}
-
-/* One of MSET. */
-const char *run_set_one(struct call *call)
-{
-    put(call, find(call), arg(call, 2), 0);
-    return NULL;
 }
 
 const char *run_increment(struct call *call)

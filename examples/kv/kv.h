@@ -130,14 +130,14 @@ struct command {
         BY_ALL,    /* by every shard */
     } place;
     unsigned step;    /* arguments for each of several keys; 0: there is one, the first argument */
-    char kind;        /* of several parts: '*' a list, ':' their numbers' sum, '+' OK */
+    char kind;        /* of several parts: '*' a list, ':' a sum, '+' what the last one says */
     const char *flag; /* what COMMAND says */
 };
 
 /* What is to be done: if it is not what the client asked for, then it is to say why. */
 const struct command *command_find(const struct call *call);
 
-command_fn run_get, run_set, run_set_one, run_delete, run_exists, run_increment, run_expire;
+command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire;
 command_fn run_ttl, run_publish, run_subscribe, run_unsubscribe;
 
 int keys_init(struct shard *shard);

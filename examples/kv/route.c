@@ -56,9 +56,13 @@ unsigned slot_of(struct slice key)
 
 static inline void run(struct call *call, struct shard *shard)
 {
+    const char *line;
+
     call->shard = shard;
     call->number = 0;
-    reply_line(call->reply, call->command->run(call));
+    line = call->command->run(call);
+    if (call->command->kind != '+' || call->part + 1 == call->parts)
+        reply_line(call->reply, line);
 }
 
 /* Do what the own shard is asked, or take another's answer; all is written if it is much. */
@@ -80,8 +84,6 @@ static int answer(struct client *client, struct call *call)
     client->sum = call->number + (call->part > 0 ? client->sum : 0);
     if (kind == ':' && call->part + 1 == call->parts)
         reply_number(reply, ':', client->sum);
-    if (kind == '+' && call->part + 1 == call->parts)
-        reply_line(reply, "+OK");
     return reply->used < LARGE ? 0 : client_write(client);
 }
 

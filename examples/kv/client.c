@@ -40,10 +40,25 @@ static int fail(struct client *client, const char *error)
     return -EPROTO;
 }
 
-/*
- * Wait for `count` bytes of this request. Before, all other requests are answered, and their bytes
- * given back.
- */
+/* Write messages, and wait for input, again and again if there are messages meanwhile. */
+static ssize_t write_and_peek(struct client *client, size_t count, const void **ret_data)
+{
+    ssize_t length;
+
+    do {
+        length = pubsub_write(client);
+        if (length < 0)
+            break;
+        torc_scope_open(&client->wait, 0);
+        client->is_waiting = true;
+        length = torc_stream_peek_at_least(&client->stream, count, ret_data);
+        client->is_waiting = false;
+        (void)torc_scope_close(&client->wait);
+    } while (length == -ECANCELED && client->pushes.used > 0);
+    return length;
+}
+
+/* Wait for `count` bytes of this request. Before, all others are answered and given back. */
 static int wait_for(struct client *client, size_t count)
 {
     const void *data;
@@ -55,18 +70,17 @@ static int wait_for(struct client *client, size_t count)
     result = route_batch(client);
     if (result == 0)
         result = client_write(client);
-    torc_mutex_unlock(&client->output);
     if (result < 0)
         return result;
     torc_stream_consume(&client->stream, client->used);
     client->at -= client->used;
     client->used = client->length = 0;
-    length = torc_stream_peek_at_least(&client->stream, count, &data);
+    length = write_and_peek(client, count, &data);
     if (length < (ssize_t)count)
         return length < 0 ? (int)length : -ENODATA;
     client->input = data;
     client->length = (size_t)length;
-    return torc_mutex_lock(&client->output);
+    return 0;
 }
 
 /* Have `count` bytes of this request. */
@@ -205,7 +219,7 @@ static int read_words(struct client *client)
 /* Serve until the client goes, or is sent away. Returns 0, or what went wrong. */
 static int serve(struct client *client)
 {
-    int result = torc_mutex_lock(&client->output);
+    int result = 0;
 
     while (result == 0 && !client->is_closing) {
         client->first = client->call_count > 0 ? client->first + client->count : 0;

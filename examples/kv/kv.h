@@ -149,12 +149,13 @@ void keys_finish(struct shard *shard);
 struct client {
     struct shard *shard;
     struct torc_stream stream;
-    struct torc_scope scope; /* of the fibers that serve it */
+    struct torc_scope scope; /* its life */
+    struct torc_scope wait;  /* for input, while it `is_waiting` */
+    bool is_waiting;
     uint64_t id;
     char *name;
     bool is_closing; /* after this answer */
     struct reply reply;
-    struct torc_mutex output; /* held from a request to the end of its answer */
     /* Input: `length` bytes are there; the request begins at `used`, the parser is at `at`. */
     const char *input;
     size_t length;
@@ -171,9 +172,7 @@ struct client {
     int64_t sum; /* of the parts of a request, so far */
     /* Channels. */
     unsigned subscription_count;
-    bool has_pusher;
     struct reply pushes; /* messages that came */
-    struct torc_event pushed;
 };
 
 int client_main(void *arg); /* A fiber that serves a zeroed client with a stream, and frees it. */
@@ -183,6 +182,7 @@ unsigned slot_of(struct slice key);       /* Of a key with a {tag} only that cou
 int route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */
 int route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
 void route_finish(struct client *client);
+int pubsub_write(struct client *client);  /* Write messages that came. Suspends. */
 void pubsub_leave(struct client *client); /* Leave all channels. */
 
 #endif

@@ -3,10 +3,11 @@
  * pubsub.c - channels. Every shard knows the subscriptions of its own clients, in lists by the slot
  * of the channel. So a message is given to all shards, and each gives it to its own.
  *
- * A message may come while the client's fiber waits for requests. So it is noted, and a second
- * fiber of the client writes it as soon as no answer is being written.
+ * A message may come at any time, also in the middle of an answer. So it is noted, and written by
+ * the client's fiber before it waits for input. If it waits already, that is cancelled.
  */
 #include "kv.h"
+#include <errno.h>
 #include <stdlib.h>
 
 #define SUBSCRIPTIONS_MAX 1024u                     /* of a client */
@@ -54,31 +55,22 @@ const char *run_publish(struct call *call)
         }
         tell(&client->pushes, "message", arg(call, 1));
         reply_bulk(&client->pushes, arg(call, 2));
-        torc_event_set(&client->pushed);
+        if (client->is_waiting)
+            torc_scope_cancel(&client->wait);
     }
     return NULL;
 }
 
-/* Write messages as they come. More may come meanwhile, so what is written is taken away first. */
-static int push(void *arg)
+int pubsub_write(struct client *client)
 {
-    struct client *client = arg;
-    int result = 0;
+    struct reply pushes = client->pushes;
+    int result = pushes.failed ? -ENOMEM : 0;
 
-    torc_fiber_set_name("messages");
-    while (result == 0) {
-        struct reply pushes;
-
-        if (torc_event_wait(&client->pushed) < 0 || torc_mutex_lock(&client->output) < 0)
-            return 0;
-        torc_event_clear(&client->pushed);
-        pushes = client->pushes;
-        client->pushes = (struct reply){.protocol = pushes.protocol};
+    client->pushes = (struct reply){.protocol = pushes.protocol}; /* More may come meanwhile. */
+    if (result == 0 && pushes.used > 0)
         result = torc_stream_write(&client->stream, pushes.bytes, pushes.used, NULL);
-        reply_finish(&pushes);
-        torc_mutex_unlock(&client->output);
-    }
-    return result; /* Which cancels the scope, and so sends the client away. */
+    reply_finish(&pushes);
+    return result;
 }
 
 /* What points to the client's subscription; to NULL, at the end of the list, if it has none. */
@@ -134,9 +126,6 @@ const char *run_subscribe(struct call *call)
 {
     struct client *client = call->client;
 
-    if (!client->has_pusher)
-        client->has_pusher = torc_scope_spawn_daemon(&client->scope, push, client) == 0;
-    call->reply->failed |= !client->has_pusher;
     for (unsigned i = 1; i < call->count; i++) {
         struct subscription **link = find(client, arg(call, i));
 

@@ -13,7 +13,7 @@
 #define LINE_MAX_LENGTH ((size_t)64 * 1024)
 #define GOODBYE_TIME    (2 * TORC_SECOND)
 #define GOODBYE_MAX     ((size_t)1024 * 1024) /* bytes that are read to no purpose */
-#define SPANS_LEAST     64u
+#define ARGS_LEAST      64u
 
 int client_write(struct client *client)
 {
@@ -61,6 +61,7 @@ static ssize_t write_and_peek(struct client *client, size_t count, const void **
 /* Wait for `count` bytes of this request. Before, all others are answered and given back. */
 static int wait_for(struct client *client, size_t count)
 {
+    const char *begin = client->input + client->used; /* which may move */
     const void *data;
     ssize_t length;
     int result;
@@ -78,6 +79,8 @@ static int wait_for(struct client *client, size_t count)
     length = write_and_peek(client, count, &data);
     if (length < (ssize_t)count)
         return length < 0 ? (int)length : -ENODATA;
+    for (unsigned i = client->first; i < client->first + client->count; i++)
+        client->args[i].at = (const char *)data + (client->args[i].at - begin);
     client->input = data;
     client->length = (size_t)length;
     return 0;
@@ -113,20 +116,19 @@ static int read_line(struct client *client, const char *too_long, struct slice *
 /* ---- Requests ---- */
 
 /* The next argument is there. */
-static inline int add_argument(struct client *client, size_t at, size_t length)
+static inline int add_argument(struct client *client, const char *at, size_t length)
 {
-    if (client->first + client->count == client->span_room) {
-        const uint32_t room = client->span_room > 0 ? 2 * client->span_room : SPANS_LEAST;
-        int result = route_batch(client); /* Whose spans are about to move. */
-        struct span *larger = result == 0 ? realloc(client->spans, room * sizeof(*larger)) : NULL;
+    if (client->first + client->count == client->arg_room) {
+        const unsigned room = client->arg_room > 0 ? 2 * client->arg_room : ARGS_LEAST;
+        int result = route_batch(client); /* Whose arguments are about to move. */
+        struct slice *larger = result == 0 ? realloc(client->args, room * sizeof(*larger)) : NULL;
 
         if (larger == NULL)
             return result < 0 ? result : -ENOMEM;
-        client->spans = larger;
-        client->span_room = room;
+        client->args = larger;
+        client->arg_room = room;
     }
-    client->spans[client->first + client->count++] =
-        (struct span){(uint32_t)(at - client->used), (uint32_t)length};
+    client->args[client->first + client->count++] = (struct slice){at, length};
     return 0;
 }
 
@@ -179,7 +181,7 @@ static inline int read_bulk(struct client *client)
         return fail(client, "invalid bulk length");
     result = want(client, client->at - client->used + (size_t)length + 2);
     if (result == 0)
-        result = add_argument(client, client->at, (size_t)length);
+        result = add_argument(client, client->input + client->at, (size_t)length);
     client->at += (size_t)length + 2;
     return result;
 }
@@ -209,7 +211,7 @@ static int read_words(struct client *client)
         for (end = at; end < line.length && !isspace((unsigned char)line.at[end]);)
             end++;
         if (end > at)
-            result = add_argument(client, (size_t)(line.at - client->input) + at, end - at);
+            result = add_argument(client, line.at + at, end - at);
     }
     return result;
 }
@@ -276,7 +278,7 @@ int client_main(void *arg)
     route_finish(client);
     reply_finish(&client->reply);
     reply_finish(&client->pushes);
-    free(client->spans);
+    free(client->args);
     free(client->name);
     free(client);
     return 0;

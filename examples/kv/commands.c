@@ -50,7 +50,7 @@ static bool is_word(struct slice slice, const char *word)
 
 bool arg_is(const struct call *call, unsigned index, const char *word)
 {
-    return is_word(arg(call, index), word);
+    return is_word(call->args[index], word);
 }
 
 static const struct command *find(struct slice name)
@@ -71,7 +71,7 @@ static int printable(struct slice word, int most)
 static const char *refuse_subcommand(struct call *call)
 {
     return reply_error(call->reply, "unknown subcommand '%.*s', or wrong number of arguments",
-                       printable(arg(call, 1), WORDS_MAX), arg(call, 1).at);
+                       printable(call->args[1], WORDS_MAX), call->args[1].at);
 }
 
 static const char *refuse_unknown(struct call *call)
@@ -81,9 +81,9 @@ static const char *refuse_unknown(struct call *call)
 
     for (unsigned i = 1; i < call->count && used < WORDS_MAX; i++)
         used += snprintf(words + used, sizeof(words) - (size_t)used, "'%.*s' ",
-                         printable(arg(call, i), WORDS_MAX - used), arg(call, i).at);
+                         printable(call->args[i], WORDS_MAX - used), call->args[i].at);
     return reply_error(call->reply, "unknown command '%.*s', with args beginning with: %s",
-                       printable(arg(call, 0), WORDS_MAX), arg(call, 0).at, words);
+                       printable(call->args[0], WORDS_MAX), call->args[0].at, words);
 }
 
 /* Why this command cannot be run: a text in which its name may be missing; or NULL. */
@@ -102,7 +102,7 @@ static const char *refusal(const struct command *command, const struct call *cal
         return "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
                "are allowed in this context";
     for (unsigned i = 1; command->place == BY_KEY && i < call->count; i += step) {
-        if (arg(call, i).length > KEY_MAX)
+        if (call->args[i].length > KEY_MAX)
             return "key of '%s' exceeds maximum allowed size (65536 bytes)";
     }
     return NULL;
@@ -110,7 +110,7 @@ static const char *refusal(const struct command *command, const struct call *cal
 
 static const char *refuse(struct call *call)
 {
-    const struct command *command = find(arg(call, 0));
+    const struct command *command = find(call->args[0]);
 
     if (command == NULL)
         return refuse_unknown(call);
@@ -120,7 +120,7 @@ static const char *refuse(struct call *call)
 const struct command *command_find(const struct call *call)
 {
     static const struct command refused = {.run = refuse};
-    const struct command *command = find(arg(call, 0));
+    const struct command *command = find(call->args[0]);
 
     return command != NULL && refusal(command, call) == NULL ? command : &refused;
 }
@@ -155,13 +155,13 @@ static const char *run_ping(struct call *call)
     } else if (call->count == 1) {
         return "+PONG";
     }
-    reply_bulk(call->reply, call->count > 1 ? arg(call, 1) : slice_of(""));
+    reply_bulk(call->reply, call->count > 1 ? call->args[1] : slice_of(""));
     return NULL;
 }
 
 static const char *run_echo(struct call *call)
 {
-    reply_bulk(call->reply, arg(call, 1));
+    reply_bulk(call->reply, call->args[1]);
     return NULL;
 }
 
@@ -187,7 +187,7 @@ static const char *run_client(struct call *call)
     struct client *client = call->client;
 
     if (arg_is(call, 1, "SETNAME") && call->count == 3)
-        return set_name(client, arg(call, 2));
+        return set_name(client, call->args[2]);
     if (arg_is(call, 1, "ID") && call->count == 2) {
         reply_number(call->reply, ':', (int64_t)client->id);
         return NULL;
@@ -204,13 +204,13 @@ static const char *run_hello(struct call *call)
 {
     int64_t protocol = call->reply->protocol;
 
-    if (call->count > 1 && !parse_integer(arg(call, 1), &protocol))
+    if (call->count > 1 && !parse_integer(call->args[1], &protocol))
         return "Protocol version is not an integer or out of range";
     if (protocol < 2 || protocol > 3)
         return "-NOPROTO unsupported protocol version";
     if (call->count > 2)
         return reply_error(call->reply, "Syntax error in HELLO option '%.*s'",
-                           printable(arg(call, 2), WORDS_MAX), arg(call, 2).at);
+                           printable(call->args[2], WORDS_MAX), call->args[2].at);
     call->reply->protocol = call->client->pushes.protocol = (int)protocol;
     reply_map(call->reply, 7);
     reply_printf(call->reply,
@@ -287,7 +287,7 @@ static const char *run_config(struct call *call)
     if (!arg_is(call, 1, "GET") || call->count > 3)
         return refuse_subcommand(call);
     reply_map(call->reply, 1);
-    reply_bulk(call->reply, arg(call, 2));
+    reply_bulk(call->reply, call->args[2]);
     reply_bulk(call->reply, slice_of(arg_is(call, 2, "appendonly") ? "no" : ""));
     return NULL;
 }

@@ -115,7 +115,7 @@ static void drop(struct shard *shard, struct entry **link)
 /* What points to the entry of the key that is asked for; to NULL if there is none. */
 static struct entry **find(const struct call *call)
 {
-    const struct slice key = arg(call, 1);
+    const struct slice key = call->args[1];
     const uint32_t hash = hash_of(call->shard, key);
     struct entry **link = bucket_of(call->shard, hash);
 
@@ -133,7 +133,7 @@ static struct entry **find(const struct call *call)
 static void put(struct call *call, struct entry **link, struct slice value, int64_t expires_ms)
 {
     struct shard *shard = call->shard;
-    const struct slice key = arg(call, 1);
+    const struct slice key = call->args[1];
     const bool is_new = *link == NULL;
     struct entry *entry = realloc(*link, sizeof(*entry) + key.length + value.length);
 
@@ -275,14 +275,14 @@ const char *run_set(struct call *call)
             return "syntax error";
         }
     }
-    if (unit_ms > 0 && !parse_integer(arg(call, unit_at), &number))
+    if (unit_ms > 0 && !parse_integer(call->args[unit_at], &number))
         return NOT_AN_INTEGER;
     if (unit_ms > 0 && (number <= 0 || !time_after(number, unit_ms, &expires_ms)))
         return "invalid expire time in 'set' command";
     link = find(call);
     if (*link != NULL ? only_new : only_old)
         return reply_null(call->reply);
-    put(call, link, arg(call, 2), expires_ms);
+    put(call, link, call->args[2], expires_ms);
     return "+OK";
 }
 
@@ -307,7 +307,7 @@ const char *run_expire(struct call *call)
     int64_t seconds;
     int64_t expires_ms;
 
-    if (!parse_integer(arg(call, 2), &seconds))
+    if (!parse_integer(call->args[2], &seconds))
         return NOT_AN_INTEGER;
     if (!time_after(seconds, 1000, &expires_ms))
         return "invalid expire time in 'expire' command";

@@ -89,16 +89,10 @@ struct shard {
 
 /* ---- Commands ---- */
 
-struct span { /* A piece of a request, from its first byte on. */
-    uint32_t from;
-    uint32_t length;
-};
-
 /* A command with its arguments; or what one key of it, or one shard, is asked. */
 struct call {
     const struct command *command;
-    const char *base; /* of the spans */
-    const struct span *spans;
+    const struct slice *args; /* the first is the name */
     unsigned count;
     unsigned part;  /* it is this one ... */
     unsigned parts; /* ... of so many that the request was split in */
@@ -109,11 +103,6 @@ struct call {
     int64_t number; /* that is added to those of the other parts */
     bool is_done;
 };
-
-static inline struct slice arg(const struct call *call, unsigned index)
-{
-    return (struct slice){call->base + call->spans[index].from, call->spans[index].length};
-}
 
 bool arg_is(const struct call *call, unsigned index, const char *word); /* in any case */
 
@@ -161,10 +150,10 @@ struct client {
     size_t length;
     size_t used;
     size_t at;
-    struct span *spans; /* of the requests of a batch; those of this one ... */
-    uint32_t span_room;
-    uint32_t first; /* ... begin here, */
-    uint32_t count; /* and are so many */
+    struct slice *args; /* of the requests of a batch; those of this one ... */
+    unsigned arg_room;
+    unsigned first; /* ... begin here, */
+    unsigned count; /* and are so many */
     /* A batch: requests that wait for others to go to other shards. */
     struct batch *batch;
     unsigned call_count;

@@ -41,20 +41,20 @@ static void tell(struct reply *reply, const char *kind, struct slice channel)
 
 const char *run_publish(struct call *call)
 {
-    struct subscription *subscription = *list_of(call->shard, arg(call, 1));
+    struct subscription *subscription = *list_of(call->shard, call->args[1]);
 
     for (; subscription != NULL; subscription = subscription->next) {
         struct client *client = subscription->client;
 
-        if (!is_to(subscription, arg(call, 1)))
+        if (!is_to(subscription, call->args[1]))
             continue;
         call->number++;
         if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
             torc_scope_cancel(&client->scope);
             continue;
         }
-        tell(&client->pushes, "message", arg(call, 1));
-        reply_bulk(&client->pushes, arg(call, 2));
+        tell(&client->pushes, "message", call->args[1]);
+        reply_bulk(&client->pushes, call->args[2]);
         if (client->is_waiting)
             torc_scope_cancel(&client->wait);
     }
@@ -127,13 +127,13 @@ const char *run_subscribe(struct call *call)
     struct client *client = call->client;
 
     for (unsigned i = 1; i < call->count; i++) {
-        struct subscription **link = find(client, arg(call, i));
+        struct subscription **link = find(client, call->args[i]);
 
         if (*link == NULL && client->subscription_count == SUBSCRIPTIONS_MAX)
             return "too many subscriptions";
         if (*link == NULL)
-            join(client, link, arg(call, i));
-        tell(call->reply, "subscribe", arg(call, i));
+            join(client, link, call->args[i]);
+        tell(call->reply, "subscribe", call->args[i]);
         reply_number(call->reply, ':', client->subscription_count);
     }
     return NULL;
@@ -149,10 +149,10 @@ const char *run_unsubscribe(struct call *call)
                      call->reply->protocol == 2 ? '*' : '>',
                      call->reply->protocol == 2 ? "$-1" : "_");
     for (unsigned i = 1; from_all ? client->subscription_count > 0 : i < call->count; i++) {
-        struct subscription **link = from_all ? find_any(client) : find(client, arg(call, i));
+        struct subscription **link = from_all ? find_any(client) : find(client, call->args[i]);
 
         tell(call->reply, "unsubscribe",
-             from_all ? (struct slice){(*link)->channel, (*link)->length} : arg(call, i));
+             from_all ? (struct slice){(*link)->channel, (*link)->length} : call->args[i]);
         if (*link != NULL)
             leave(client, link);
         reply_number(call->reply, ':', client->subscription_count);

@@ -183,11 +183,8 @@ static int route_call(struct client *client, struct call *call)
 int route_request(struct client *client)
 {
     const unsigned shard_count = (unsigned)client->shard->server->shard_count;
-    struct call call = {.base = client->input + client->used,
-                        .spans = client->spans + client->first,
-                        .count = client->count,
-                        .parts = 1,
-                        .client = client};
+    struct call call = {
+        .args = client->args + client->first, .count = client->count, .parts = 1, .client = client};
     const struct command *command = call.command = command_find(&call);
     unsigned step = command->step; /* arguments of each part */
     int result = 0;
@@ -203,10 +200,10 @@ int route_request(struct client *client)
         call.parts = (call.count - 1) / step;
         call.count = step + 1;
     }
-    for (; result == 0 && call.part < call.parts; call.part++, call.spans += step) {
+    for (; result == 0 && call.part < call.parts; call.part++, call.args += step) {
         call.owner = call.part;
         if (command->place == BY_KEY)
-            call.owner = shard_count == 1 ? 0 : slot_of(arg(&call, 1)) * shard_count / SLOT_COUNT;
+            call.owner = shard_count == 1 ? 0 : slot_of(call.args[1]) * shard_count / SLOT_COUNT;
         result = route_call(client, &call);
     }
     return result;

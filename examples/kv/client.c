@@ -40,13 +40,28 @@ static int fail(struct client *client, const char *error)
     return -EPROTO;
 }
 
-/* Write messages, and wait for input, again and again if there are messages meanwhile. */
+/* Write answers, then messages, of which more may come meanwhile. */
+static int write_all(struct client *client)
+{
+    int result = client_write(client);
+
+    while (result == 0 && client->pushes.used > 0) {
+        const struct reply written = client->reply;
+
+        client->reply = client->pushes;
+        client->pushes = written;
+        result = client_write(client);
+    }
+    return result;
+}
+
+/* Write all, and wait for input; again, if it is a message that comes. */
 static ssize_t write_and_peek(struct client *client, size_t count, const void **ret_data)
 {
     ssize_t length;
 
     do {
-        length = pubsub_write(client);
+        length = write_all(client);
         if (length < 0)
             break;
         torc_scope_open(&client->wait, 0);
@@ -69,8 +84,6 @@ static int wait_for(struct client *client, size_t count)
     if (count > REQUEST_MAX)
         return fail(client, "request too large");
     result = route_batch(client);
-    if (result == 0)
-        result = client_write(client);
     if (result < 0)
         return result;
     torc_stream_consume(&client->stream, client->used);

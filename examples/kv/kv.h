@@ -171,7 +171,6 @@ unsigned slot_of(struct slice key);       /* Of a key with a {tag} only that cou
 int route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */
 int route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
 void route_finish(struct client *client);
-int pubsub_write(struct client *client);  /* Write messages that came. Suspends. */
 void pubsub_leave(struct client *client); /* Leave all channels. */
 
 #endif

@@ -7,7 +7,6 @@
  * the client's fiber before it waits for input. If it waits already, that is cancelled.
  */
 #include "kv.h"
-#include <errno.h>
 #include <stdlib.h>
 
 #define SUBSCRIPTIONS_MAX 1024u                     /* of a client */
@@ -59,18 +58,6 @@ const char *run_publish(struct call *call)
             torc_scope_cancel(&client->wait);
     }
     return NULL;
-}
-
-int pubsub_write(struct client *client)
-{
-    struct reply pushes = client->pushes;
-    int result = pushes.failed ? -ENOMEM : 0;
-
-    client->pushes = (struct reply){.protocol = pushes.protocol}; /* More may come meanwhile. */
-    if (result == 0 && pushes.used > 0)
-        result = torc_stream_write(&client->stream, pushes.bytes, pushes.used, NULL);
-    reply_finish(&pushes);
-    return result;
 }
 
 /* What points to the client's subscription; to NULL, at the end of the list, if it has none. */

@@ -13,7 +13,7 @@
 #define LINE_MAX_LENGTH ((size_t)64 * 1024)
 #define GOODBYE_TIME    (2 * TORC_SECOND)
 #define GOODBYE_MAX     ((size_t)1024 * 1024) /* bytes that are read to no purpose */
-#define SPANS_LEAST     64u
+#define ARGS_LEAST      64u
 
 int client_write(struct client *client)
 {
@@ -40,12 +40,43 @@ static int fail(struct client *client, const char *error)
     return -EPROTO;
 }
 
-/*
- * Wait for `count` bytes of this request. Before, all other requests are answered, and their bytes
- * given back.
- */
+/* Write answers, then messages, of which more may come meanwhile. */
+static int write_all(struct client *client)
+{
+    int result = client_write(client);
+
+    while (result == 0 && client->pushes.used > 0) {
+        const struct reply written = client->reply;
+
+        client->reply = client->pushes;
+        client->pushes = written;
+        result = client_write(client);
+    }
+    return result;
+}
+
+/* Write all, and wait for input; again, if it is a message that comes. */
+static ssize_t write_and_peek(struct client *client, size_t count, const void **ret_data)
+{
+    ssize_t length;
+
+    do {
+        length = write_all(client);
+        if (length < 0)
+            break;
+        torc_scope_open(&client->wait, 0);
+        client->is_waiting = true;
+        length = torc_stream_peek_at_least(&client->stream, count, ret_data);
+        client->is_waiting = false;
+        (void)torc_scope_close(&client->wait);
+    } while (length == -ECANCELED && client->pushes.used > 0);
+    return length;
+}
+
+/* Wait for `count` bytes of this request. Before, all others are answered and given back. */
 static int wait_for(struct client *client, size_t count)
 {
+    const char *begin = client->input + client->used; /* which may move */
     const void *data;
     ssize_t length;
     int result;
@@ -53,20 +84,19 @@ static int wait_for(struct client *client, size_t count)
     if (count > REQUEST_MAX)
         return fail(client, "request too large");
     result = route_batch(client);
-    if (result == 0)
-        result = client_write(client);
-    torc_mutex_unlock(&client->output);
     if (result < 0)
         return result;
     torc_stream_consume(&client->stream, client->used);
     client->at -= client->used;
     client->used = client->length = 0;
-    length = torc_stream_peek_at_least(&client->stream, count, &data);
+    length = write_and_peek(client, count, &data);
     if (length < (ssize_t)count)
         return length < 0 ? (int)length : -ENODATA;
+    for (unsigned i = client->first; i < client->first + client->count; i++)
+        client->args[i].at = (const char *)data + (client->args[i].at - begin);
     client->input = data;
     client->length = (size_t)length;
-    return torc_mutex_lock(&client->output);
+    return 0;
 }
 
 /* Have `count` bytes of this request. */
@@ -98,30 +128,21 @@ static int read_line(struct client *client, const char *too_long, struct slice *
 
 /* ---- Requests ---- */
 
-static int extend_spans(struct client *client)
-{
-    const uint32_t room = client->span_room > 0 ? 2 * client->span_room : SPANS_LEAST;
-    int result = route_batch(client); /* Whose spans are about to move. */
-    struct span *larger = result == 0 ? realloc(client->spans, room * sizeof(*larger)) : NULL;
-
-    if (larger == NULL)
-        return result < 0 ? result : -ENOMEM;
-    client->spans = larger;
-    client->span_room = room;
-    return 0;
-}
-
 /* The next argument is there. */
-static inline int add_argument(struct client *client, size_t at, size_t length)
+static inline int add_argument(struct client *client, const char *at, size_t length)
 {
-    int result = 0;
+    if (client->first + client->count == client->arg_room) {
+        const unsigned room = client->arg_room > 0 ? 2 * client->arg_room : ARGS_LEAST;
+        int result = route_batch(client); /* Whose arguments are about to move. */
+        struct slice *larger = result == 0 ? realloc(client->args, room * sizeof(*larger)) : NULL;
 
-    if (client->first + client->count == client->span_room)
-        result = extend_spans(client);
-    if (result == 0)
-        client->spans[client->first + client->count++] =
-            (struct span){(uint32_t)(at - client->used), (uint32_t)length};
-    return result;
+        if (larger == NULL)
+            return result < 0 ? result : -ENOMEM;
+        client->args = larger;
+        client->arg_room = room;
+    }
+    client->args[client->first + client->count++] = (struct slice){at, length};
+    return 0;
 }
 
 /* A line that consists of a mark and a number, however it comes and whatever is wrong. */
@@ -173,7 +194,7 @@ static inline int read_bulk(struct client *client)
         return fail(client, "invalid bulk length");
     result = want(client, client->at - client->used + (size_t)length + 2);
     if (result == 0)
-        result = add_argument(client, client->at, (size_t)length);
+        result = add_argument(client, client->input + client->at, (size_t)length);
     client->at += (size_t)length + 2;
     return result;
 }
@@ -203,7 +224,7 @@ static int read_words(struct client *client)
         for (end = at; end < line.length && !isspace((unsigned char)line.at[end]);)
             end++;
         if (end > at)
-            result = add_argument(client, (size_t)(line.at - client->input) + at, end - at);
+            result = add_argument(client, line.at + at, end - at);
     }
     return result;
 }
@@ -213,7 +234,7 @@ static int read_words(struct client *client)
 /* Serve until the client goes, or is sent away. Returns 0, or what went wrong. */
 static int serve(struct client *client)
 {
-    int result = torc_mutex_lock(&client->output);
+    int result = 0;
 
     while (result == 0 && !client->is_closing) {
         client->first = client->call_count > 0 ? client->first + client->count : 0;
@@ -272,7 +293,7 @@ int client_main(void *arg)
     route_finish(client);
     reply_finish(&client->reply);
     reply_finish(&client->pushes);
-    free(client->spans);
+    free(client->args);
     free(client->name);
     free(client);
     return 0;

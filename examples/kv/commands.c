@@ -22,7 +22,7 @@ static const struct command commands[] = {
     {"expire",       3, run_expire,      BY_KEY,    0, 0,   "write"},
     {"ttl",          2, run_ttl,         BY_KEY,    0, 0,   "readonly"},
     {"mget",        -2, run_get,         BY_KEY,    1, '*', "readonly"},
-    {"mset",        -3, run_set_one,     BY_KEY,    2, '+', "write"},
+    {"mset",        -3, run_set,         BY_KEY,    2, '+', "write"},
     {"del",         -2, run_delete,      BY_KEY,    1, ':', "write"},
     {"exists",      -2, run_exists,      BY_KEY,    1, ':', "readonly"},
     {"publish",      3, run_publish,     BY_ALL,    0, ':', "pubsub"},
@@ -50,7 +50,7 @@ static bool is_word(struct slice slice, const char *word)
 
 bool arg_is(const struct call *call, unsigned index, const char *word)
 {
-    return is_word(arg(call, index), word);
+    return is_word(call->args[index], word);
 }
 
 static const struct command *find(struct slice name)
@@ -68,74 +68,61 @@ static int printable(struct slice word, int most)
     return (int)strnlen(word.at, word.length < (size_t)most ? word.length : (size_t)most);
 }
 
-static const char *say_unknown(struct call *call)
+static const char *refuse_subcommand(struct call *call)
+{
+    return reply_error(call->reply, "unknown subcommand '%.*s', or wrong number of arguments",
+                       printable(call->args[1], WORDS_MAX), call->args[1].at);
+}
+
+static const char *refuse_unknown(struct call *call)
 {
     char words[2 * WORDS_MAX + 8] = "";
     int used = 0;
 
     for (unsigned i = 1; i < call->count && used < WORDS_MAX; i++)
         used += snprintf(words + used, sizeof(words) - (size_t)used, "'%.*s' ",
-                         printable(arg(call, i), WORDS_MAX - used), arg(call, i).at);
+                         printable(call->args[i], WORDS_MAX - used), call->args[i].at);
     return reply_error(call->reply, "unknown command '%.*s', with args beginning with: %s",
-                       printable(arg(call, 0), WORDS_MAX), arg(call, 0).at, words);
+                       printable(call->args[0], WORDS_MAX), call->args[0].at, words);
 }
 
-static const char *say_unknown_subcommand(struct call *call)
+/* Why this command cannot be run: a text in which its name may be missing; or NULL. */
+static const char *refusal(const struct command *command, const struct call *call)
 {
-    return reply_error(call->reply, "unknown subcommand '%.*s', or wrong number of arguments",
-                       printable(arg(call, 1), WORDS_MAX), arg(call, 1).at);
+    const unsigned arity = (unsigned)abs(command->arity);
+    const unsigned step = command->step > 0 ? command->step : call->count;
+
+    if (command->arity > 0 ? call->count != arity : call->count < arity)
+        return "wrong number of arguments for '%s' command";
+    if (command->step > 0 && (call->count - 1) % step != 0)
+        return "wrong number of arguments for '%s' command";
+    if (call->client->subscription_count > 0 && call->client->reply.protocol == 2 &&
+        command->run != run_subscribe && command->run != run_unsubscribe &&
+        command->run != run_ping && command->run != run_quit)
+        return "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
+               "are allowed in this context";
+    for (unsigned i = 1; command->place == BY_KEY && i < call->count; i += step) {
+        if (call->args[i].length > KEY_MAX)
+            return "key of '%s' exceeds maximum allowed size (65536 bytes)";
+    }
+    return NULL;
 }
 
-static const char *say_wrong_count(struct call *call)
+static const char *refuse(struct call *call)
 {
-    return reply_error(call->reply, "wrong number of arguments for '%s' command",
-                       find(arg(call, 0))->name);
-}
+    const struct command *command = find(call->args[0]);
 
-static const char *say_too_long(struct call *call)
-{
-    return reply_error(call->reply, "key exceeds maximum allowed size (%zu bytes)", KEY_MAX);
-}
-
-static const char *say_not_now(struct call *call)
-{
-    return reply_error(call->reply,
-                       "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
-                       "RESET are allowed in this context",
-                       find(arg(call, 0))->name);
-}
-
-/* With version 2 of the protocol, who has subscribed may do little else. */
-static bool is_for_now(const struct client *client, const struct command *command)
-{
-    return client->subscription_count == 0 || client->reply.protocol == 3 ||
-           command->run == run_subscribe || command->run == run_unsubscribe ||
-           command->run == run_ping || command->run == run_quit;
+    if (command == NULL)
+        return refuse_unknown(call);
+    return reply_error(call->reply, refusal(command, call), command->name);
 }
 
 const struct command *command_find(const struct call *call)
 {
-    static const struct command unknown = {.run = say_unknown};
-    static const struct command wrong_count = {.run = say_wrong_count};
-    static const struct command too_long = {.run = say_too_long};
-    static const struct command not_now = {.run = say_not_now};
-    const struct command *command = find(arg(call, 0));
-    const int count = (int)call->count;
-    unsigned step;
+    static const struct command refused = {.run = refuse};
+    const struct command *command = find(call->args[0]);
 
-    if (command == NULL)
-        return &unknown;
-    step = command->step > 0 ? command->step : call->count;
-    if ((command->arity > 0 ? count != command->arity : count < -command->arity) ||
-        (command->step > 0 && (call->count - 1) % step != 0))
-        return &wrong_count;
-    if (!is_for_now(call->client, command))
-        return &not_now;
-    for (unsigned i = 1; command->place == BY_KEY && i < call->count; i += step) {
-        if (arg(call, i).length > KEY_MAX)
-            return &too_long;
-    }
-    return command;
+    return command != NULL && refusal(command, call) == NULL ? command : &refused;
 }
 
 bool parse_integer(struct slice text, int64_t *ret_number)
@@ -162,19 +149,19 @@ bool parse_integer(struct slice text, int64_t *ret_number)
 static const char *run_ping(struct call *call)
 {
     if (call->count > 2)
-        return say_wrong_count(call);
+        return "wrong number of arguments for 'ping' command";
     if (call->client->subscription_count > 0 && call->reply->protocol == 2) {
         reply_printf(call->reply, "*2\r\n$4\r\npong\r\n");
     } else if (call->count == 1) {
         return "+PONG";
     }
-    reply_bulk(call->reply, call->count > 1 ? arg(call, 1) : slice_of(""));
+    reply_bulk(call->reply, call->count > 1 ? call->args[1] : slice_of(""));
     return NULL;
 }
 
 static const char *run_echo(struct call *call)
 {
-    reply_bulk(call->reply, arg(call, 1));
+    reply_bulk(call->reply, call->args[1]);
     return NULL;
 }
 
@@ -200,16 +187,16 @@ static const char *run_client(struct call *call)
     struct client *client = call->client;
 
     if (arg_is(call, 1, "SETNAME") && call->count == 3)
-        return set_name(client, arg(call, 2));
+        return set_name(client, call->args[2]);
     if (arg_is(call, 1, "ID") && call->count == 2) {
         reply_number(call->reply, ':', (int64_t)client->id);
-    } else if (!arg_is(call, 1, "GETNAME") || call->count > 2) {
-        return say_unknown_subcommand(call);
-    } else if (client->name == NULL) {
-        reply_null(call->reply);
-    } else {
-        reply_bulk(call->reply, slice_of(client->name));
+        return NULL;
     }
+    if (!arg_is(call, 1, "GETNAME") || call->count > 2)
+        return refuse_subcommand(call);
+    if (client->name == NULL)
+        return reply_null(call->reply);
+    reply_bulk(call->reply, slice_of(client->name));
     return NULL;
 }
 
@@ -217,13 +204,13 @@ static const char *run_hello(struct call *call)
 {
     int64_t protocol = call->reply->protocol;
 
-    if (call->count > 1 && !parse_integer(arg(call, 1), &protocol))
+    if (call->count > 1 && !parse_integer(call->args[1], &protocol))
         return "Protocol version is not an integer or out of range";
     if (protocol < 2 || protocol > 3)
         return "-NOPROTO unsupported protocol version";
     if (call->count > 2)
         return reply_error(call->reply, "Syntax error in HELLO option '%.*s'",
-                           printable(arg(call, 2), WORDS_MAX), arg(call, 2).at);
+                           printable(call->args[2], WORDS_MAX), call->args[2].at);
     call->reply->protocol = call->client->pushes.protocol = (int)protocol;
     reply_map(call->reply, 7);
     reply_printf(call->reply,
@@ -245,7 +232,7 @@ static int add_totals(void *arg)
     totals->client_count += shard->client_count;
     totals->requests += shard->requests;
     totals->expired += shard->expired;
-    totals->keys.count += shard->keys.count;
+    totals->key_count += shard->key_count;
     totals->mortal_count += shard->mortal_count;
     return 0;
 }
@@ -258,14 +245,13 @@ static const char *run_info(struct call *call)
 
     call->reply->failed |= torc_shard_call_each(add_totals, &totals) < 0;
     (void)snprintf(text, sizeof(text),
-                   "# Server\r\nredis_version:" REDIS_VERSION "\r\nredis_mode:standalone\r\n"
-                   "torc_version:" TORC_VERSION "\r\ntorc_shards:%" PRId64 "\r\ntcp_port:%u\r\n\r\n"
-                   "# Clients\r\nconnected_clients:%" PRIu64 "\r\n\r\n"
-                   "# Stats\r\ntotal_commands_processed:%" PRIu64 "\r\nexpired_keys:%" PRIu64
-                   "\r\n\r\n# Replication\r\nrole:master\r\n\r\n"
-                   "# Keyspace\r\ndb0:keys=%zu,expires=%zu,avg_ttl=0\r\n",
-                   server->shard_count, torc_address_port(&server->address), totals.client_count,
-                   totals.requests, totals.expired, totals.keys.count, totals.mortal_count);
+                   "# Server\r\nredis_version:" REDIS_VERSION "\r\ntorc_version:" TORC_VERSION
+                   "\r\ntorc_shards:%" PRId64 "\r\n\r\n# Clients\r\nconnected_clients:%" PRIu64
+                   "\r\n\r\n# Stats\r\ntotal_commands_processed:%" PRIu64
+                   "\r\nexpired_keys:%" PRIu64
+                   "\r\n\r\n# Keyspace\r\ndb0:keys=%zu,expires=%zu,avg_ttl=0\r\n",
+                   server->shard_count, totals.client_count, totals.requests, totals.expired,
+                   totals.key_count, totals.mortal_count);
     if (call->reply->protocol == 2) {
         reply_bulk(call->reply, slice_of(text));
     } else {
@@ -281,7 +267,7 @@ static const char *run_command(struct call *call)
         return NULL;
     }
     if (call->count > 1 && !arg_is(call, 1, "COUNT"))
-        return say_unknown_subcommand(call);
+        return refuse_subcommand(call);
     reply_number(call->reply, call->count == 1 ? '*' : ':', COMMAND_COUNT);
     for (unsigned i = 0; call->count == 1 && i < COMMAND_COUNT; i++) {
         const struct command *command = &commands[i];
@@ -295,18 +281,13 @@ static const char *run_command(struct call *call)
     return NULL;
 }
 
-/* CONFIG GET, of what redis-benchmark wants to know. */
+/* CONFIG GET. redis-benchmark prints some settings; here everything has its only value. */
 static const char *run_config(struct call *call)
 {
-    const bool is_save = arg_is(call, 2, "save");
-    const bool is_known = is_save || arg_is(call, 2, "appendonly");
-
-    if (!arg_is(call, 1, "GET"))
-        return say_unknown_subcommand(call);
-    reply_map(call->reply, is_known);
-    if (is_known) {
-        reply_bulk(call->reply, arg(call, 2));
-        reply_bulk(call->reply, slice_of(is_save ? "" : "no"));
-    }
+    if (!arg_is(call, 1, "GET") || call->count > 3)
+        return refuse_subcommand(call);
+    reply_map(call->reply, 1);
+    reply_bulk(call->reply, call->args[2]);
+    reply_bulk(call->reply, slice_of(arg_is(call, 2, "appendonly") ? "no" : ""));
     return NULL;
 }

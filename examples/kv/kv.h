@@ -59,18 +59,11 @@ void reply_line(struct reply *reply, const char *line);            /* that a com
 void reply_number(struct reply *reply, char mark, int64_t number); /* ':', or the mark of a head */
 void reply_map(struct reply *reply, int64_t pairs);
 void reply_bulk(struct reply *reply, struct slice bytes);
-void reply_null(struct reply *reply);
+const char *reply_null(struct reply *reply); /* Returns NULL. */
 void reply_reset(struct reply *reply);
 void reply_finish(struct reply *reply);
 
 /* ---- Shards ---- */
-
-struct table { /* Zeroed but for the seed is empty, and ready. */
-    struct entry **buckets;
-    size_t size;  /* buckets */
-    size_t count; /* entries */
-    uint64_t seed[2];
-};
 
 struct server {
     struct torc_address address; /* where it listens */
@@ -80,7 +73,10 @@ struct server {
 
 struct shard {
     struct server *server;
-    struct table keys;
+    struct entry **buckets; /* of keys */
+    size_t bucket_count;
+    uint64_t seed[2]; /* of their hashes */
+    size_t key_count;
     size_t mortal_count; /* keys that expire */
     size_t cursor;       /* how far the fiber is that looks for those that have */
     struct subscription *subscriptions[SUBSCRIPTION_LISTS]; /* of its clients, by channel */
@@ -93,16 +89,10 @@ struct shard {
 
 /* ---- Commands ---- */
 
-struct span { /* A piece of a request, from its first byte on. */
-    uint32_t from;
-    uint32_t length;
-};
-
 /* A command with its arguments; or what one key of it, or one shard, is asked. */
 struct call {
     const struct command *command;
-    const char *base; /* of the spans */
-    const struct span *spans;
+    const struct slice *args; /* the first is the name */
     unsigned count;
     unsigned part;  /* it is this one ... */
     unsigned parts; /* ... of so many that the request was split in */
@@ -113,11 +103,6 @@ struct call {
     int64_t number; /* that is added to those of the other parts */
     bool is_done;
 };
-
-static inline struct slice arg(const struct call *call, unsigned index)
-{
-    return (struct slice){call->base + call->spans[index].from, call->spans[index].length};
-}
 
 bool arg_is(const struct call *call, unsigned index, const char *word); /* in any case */
 
@@ -134,16 +119,17 @@ struct command {
         BY_ALL,    /* by every shard */
     } place;
     unsigned step;    /* arguments for each of several keys; 0: there is one, the first argument */
-    char kind;        /* of several parts: '*' a list, ':' their numbers' sum, '+' OK */
+    char kind;        /* of several parts: '*' a list, ':' a sum, '+' what the last one says */
     const char *flag; /* what COMMAND says */
 };
 
 /* What is to be done: if it is not what the client asked for, then it is to say why. */
 const struct command *command_find(const struct call *call);
 
-command_fn run_get, run_set, run_set_one, run_delete, run_exists, run_increment, run_expire;
+command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire;
 command_fn run_ttl, run_publish, run_subscribe, run_unsubscribe;
 
+int keys_init(struct shard *shard);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
 void keys_finish(struct shard *shard);
 
@@ -152,21 +138,22 @@ void keys_finish(struct shard *shard);
 struct client {
     struct shard *shard;
     struct torc_stream stream;
-    struct torc_scope scope; /* of the fibers that serve it */
+    struct torc_scope scope; /* its life */
+    struct torc_scope wait;  /* for input, while it `is_waiting` */
+    bool is_waiting;
     uint64_t id;
     char *name;
     bool is_closing; /* after this answer */
     struct reply reply;
-    struct torc_mutex output; /* held from a request to the end of its answer */
     /* Input: `length` bytes are there; the request begins at `used`, the parser is at `at`. */
     const char *input;
     size_t length;
     size_t used;
     size_t at;
-    struct span *spans; /* of the requests of a batch; those of this one ... */
-    uint32_t span_room;
-    uint32_t first; /* ... begin here, */
-    uint32_t count; /* and are so many */
+    struct slice *args; /* of the requests of a batch; those of this one ... */
+    unsigned arg_room;
+    unsigned first; /* ... begin here, */
+    unsigned count; /* and are so many */
     /* A batch: requests that wait for others to go to other shards. */
     struct batch *batch;
     unsigned call_count;
@@ -174,9 +161,7 @@ struct client {
     int64_t sum; /* of the parts of a request, so far */
     /* Channels. */
     unsigned subscription_count;
-    bool has_pusher;
     struct reply pushes; /* messages that came */
-    struct torc_event pushed;
 };
 
 int client_main(void *arg); /* A fiber that serves a zeroed client with a stream, and frees it. */

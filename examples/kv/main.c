@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #define SHARDS_MAX   1024
 #define ACCEPT_PAUSE (10 * TORC_MILLISECOND)
@@ -34,39 +33,28 @@ static void start_client(struct server *server, int fd)
 }
 
 /* Accept until the shard is stopped. Returns what ended it. */
-static int accept_all(struct server *server, struct torc_listener *listener)
+static int listen_and_accept(struct server *server)
 {
-    int fd = 0;
+    const struct torc_listen_options alone = {.no_reuse_port = true};
+    struct torc_listener listener;
+    char text[TORC_ADDRESS_TEXT_SIZE];
+    int fd = torc_listener_open(&listener, &server->address, &alone);
 
+    if (fd < 0)
+        return fd;
+    (void)torc_local_address(torc_listener_fd(&listener), &server->address);
+    printf("listening on %s\n", torc_address_format(&server->address, text, sizeof(text)));
+    (void)fflush(stdout);
     while (fd >= 0 || torc_accept_error_is_transient(fd)) {
-        fd = torc_listener_accept(listener, NULL);
+        fd = torc_listener_accept(&listener, NULL);
         if (fd >= 0) {
             start_client(server, fd);
         } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS) {
             fd = torc_sleep(ACCEPT_PAUSE); /* Until other connections have ended. */
         }
     }
-    return fd == -ECANCELED ? 0 : fd;
-}
-
-static int listen_and_accept(struct server *server)
-{
-    const struct torc_listen_options alone = {.no_reuse_port = true};
-    struct torc_listener listener;
-    char text[TORC_ADDRESS_TEXT_SIZE];
-    int result = torc_listener_open(&listener, &server->address, &alone);
-
-    if (result < 0) {
-        fprintf(stderr, "kv: cannot listen on %s: %s\n",
-                torc_address_format(&server->address, text, sizeof(text)), torc_strerror(result));
-        return result;
-    }
-    (void)torc_local_address(torc_listener_fd(&listener), &server->address);
-    printf("listening on %s\n", torc_address_format(&server->address, text, sizeof(text)));
-    (void)fflush(stdout);
-    result = accept_all(server, &listener);
     (void)torc_listener_close(&listener);
-    return result;
+    return fd == -ECANCELED ? 0 : fd;
 }
 
 static int stop_on_signal(void *arg)
@@ -102,18 +90,16 @@ static int run(struct server *server)
     const struct torc_options options = {.shards = (int)server->shard_count};
     const unsigned count = (unsigned)server->shard_count;
     struct shard *shards = aligned_alloc(_Alignof(struct shard), count * sizeof(*shards));
-    uint64_t seed[2];
-    int result;
+    int result = shards != NULL ? 0 : -ENOMEM;
 
-    if (shards == NULL || getrandom(seed, sizeof(seed), 0) < 0) {
-        free(shards);
-        return -errno;
-    }
-    for (unsigned i = 0; i < count; i++)
-        shards[i] = (struct shard){.server = server, .index = i, .keys.seed = {seed[0], seed[1]}};
     server->shards = shards;
-    result = torc_run(shard_main, server, &options);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count && shards != NULL; i++) {
+        shards[i] = (struct shard){.server = server, .index = i};
+        result = result < 0 ? result : keys_init(&shards[i]);
+    }
+    if (result == 0)
+        result = torc_run(shard_main, server, &options);
+    for (unsigned i = 0; i < count && shards != NULL; i++)
         keys_finish(&shards[i]);
     free(shards);
     return result;

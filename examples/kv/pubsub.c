@@ -3,8 +3,8 @@
  * pubsub.c - channels. Every shard knows the subscriptions of its own clients, in lists by the slot
  * of the channel. So a message is given to all shards, and each gives it to its own.
  *
- * A message may come while the client's fiber waits for requests. So it is noted, and a second
- * fiber of the client writes it as soon as no answer is being written.
+ * A message may come at any time, also in the middle of an answer. So it is noted, and written by
+ * the client's fiber before it waits for input. If it waits already, that is cancelled.
  */
 #include "kv.h"
 #include <stdlib.h>
@@ -40,45 +40,24 @@ static void tell(struct reply *reply, const char *kind, struct slice channel)
 
 const char *run_publish(struct call *call)
 {
-    struct subscription *subscription = *list_of(call->shard, arg(call, 1));
+    struct subscription *subscription = *list_of(call->shard, call->args[1]);
 
     for (; subscription != NULL; subscription = subscription->next) {
         struct client *client = subscription->client;
 
-        if (!is_to(subscription, arg(call, 1)))
+        if (!is_to(subscription, call->args[1]))
             continue;
         call->number++;
         if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
             torc_scope_cancel(&client->scope);
             continue;
         }
-        tell(&client->pushes, "message", arg(call, 1));
-        reply_bulk(&client->pushes, arg(call, 2));
-        torc_event_set(&client->pushed);
+        tell(&client->pushes, "message", call->args[1]);
+        reply_bulk(&client->pushes, call->args[2]);
+        if (client->is_waiting)
+            torc_scope_cancel(&client->wait);
     }
     return NULL;
-}
-
-/* Write messages as they come. More may come meanwhile, so what is written is taken away first. */
-static int push(void *arg)
-{
-    struct client *client = arg;
-    int result = 0;
-
-    torc_fiber_set_name("messages");
-    while (result == 0) {
-        struct reply pushes;
-
-        if (torc_event_wait(&client->pushed) < 0 || torc_mutex_lock(&client->output) < 0)
-            return 0;
-        torc_event_clear(&client->pushed);
-        pushes = client->pushes;
-        client->pushes = (struct reply){.protocol = pushes.protocol};
-        result = torc_stream_write(&client->stream, pushes.bytes, pushes.used, NULL);
-        reply_finish(&pushes);
-        torc_mutex_unlock(&client->output);
-    }
-    return result; /* Which cancels the scope, and so sends the client away. */
 }
 
 /* What points to the client's subscription; to NULL, at the end of the list, if it has none. */
@@ -102,19 +81,6 @@ static struct subscription **find_any(const struct client *client)
     return link;
 }
 
-static bool join(struct client *client, struct subscription **link, struct slice channel)
-{
-    struct subscription *joined = malloc(sizeof(*joined) + channel.length);
-
-    if (joined == NULL)
-        return false;
-    *joined = (struct subscription){.client = client, .length = channel.length};
-    memcpy(joined->channel, channel.at, channel.length);
-    *link = joined;
-    client->subscription_count++;
-    return true;
-}
-
 static void leave(struct client *client, struct subscription **link)
 {
     struct subscription *left = *link;
@@ -130,20 +96,31 @@ void pubsub_leave(struct client *client)
         leave(client, find_any(client));
 }
 
+static void join(struct client *client, struct subscription **link, struct slice channel)
+{
+    struct subscription *joined = malloc(sizeof(*joined) + channel.length);
+
+    client->reply.failed |= joined == NULL;
+    if (joined == NULL)
+        return;
+    *joined = (struct subscription){.client = client, .length = channel.length};
+    memcpy(joined->channel, channel.at, channel.length);
+    *link = joined;
+    client->subscription_count++;
+}
+
 const char *run_subscribe(struct call *call)
 {
     struct client *client = call->client;
 
-    if (!client->has_pusher)
-        client->has_pusher = torc_scope_spawn_daemon(&client->scope, push, client) == 0;
-    call->reply->failed |= !client->has_pusher;
     for (unsigned i = 1; i < call->count; i++) {
-        struct subscription **link = find(client, arg(call, i));
+        struct subscription **link = find(client, call->args[i]);
 
         if (*link == NULL && client->subscription_count == SUBSCRIPTIONS_MAX)
             return "too many subscriptions";
-        call->reply->failed |= *link == NULL && !join(client, link, arg(call, i));
-        tell(call->reply, "subscribe", arg(call, i));
+        if (*link == NULL)
+            join(client, link, call->args[i]);
+        tell(call->reply, "subscribe", call->args[i]);
         reply_number(call->reply, ':', client->subscription_count);
     }
     return NULL;
@@ -159,10 +136,10 @@ const char *run_unsubscribe(struct call *call)
                      call->reply->protocol == 2 ? '*' : '>',
                      call->reply->protocol == 2 ? "$-1" : "_");
     for (unsigned i = 1; from_all ? client->subscription_count > 0 : i < call->count; i++) {
-        struct subscription **link = from_all ? find_any(client) : find(client, arg(call, i));
+        struct subscription **link = from_all ? find_any(client) : find(client, call->args[i]);
 
         tell(call->reply, "unsubscribe",
-             from_all ? (struct slice){(*link)->channel, (*link)->length} : arg(call, i));
+             from_all ? (struct slice){(*link)->channel, (*link)->length} : call->args[i]);
         if (*link != NULL)
             leave(client, link);
         reply_number(call->reply, ':', client->subscription_count);

@@ -24,11 +24,14 @@ void reply_reset(struct reply *reply)
         reply_finish(reply);
 }
 
-static bool grow(struct reply *reply, size_t count)
+/* Make room for `count` more bytes. False if there is no memory. */
+static bool reserve(struct reply *reply, size_t count)
 {
     size_t room = reply->room > 0 ? reply->room : ROOM_LEAST;
     char *larger;
 
+    if (reply->room - reply->used >= count)
+        return true;
     while (room < reply->used + count)
         room *= 2;
     larger = realloc(reply->bytes, room);
@@ -38,12 +41,6 @@ static bool grow(struct reply *reply, size_t count)
     reply->bytes = larger;
     reply->room = room;
     return true;
-}
-
-/* Make room for `count` more bytes. False if there is no memory. */
-static inline bool reserve(struct reply *reply, size_t count)
-{
-    return reply->room - reply->used >= count || grow(reply, count);
 }
 
 void reply_bytes(struct reply *reply, const void *bytes, size_t count)
@@ -112,17 +109,15 @@ void reply_map(struct reply *reply, int64_t pairs)
     reply_number(reply, reply->protocol == 2 ? '*' : '%', reply->protocol == 2 ? 2 * pairs : pairs);
 }
 
-void reply_null(struct reply *reply)
+const char *reply_null(struct reply *reply)
 {
-    reply_bytes(reply, reply->protocol == 2 ? "$-1\r\n" : "_\r\n", reply->protocol == 2 ? 5 : 3);
+    reply_printf(reply, reply->protocol == 2 ? "$-1\r\n" : "_\r\n");
+    return NULL;
 }
 
 void reply_bulk(struct reply *reply, struct slice bytes)
 {
     reply_number(reply, '$', (int64_t)bytes.length);
-    if (!reserve(reply, bytes.length + 2))
-        return;
-    memcpy(reply->bytes + reply->used, bytes.at, bytes.length);
-    memcpy(reply->bytes + reply->used + bytes.length, "\r\n", 2);
-    reply->used += bytes.length + 2;
+    reply_bytes(reply, bytes.at, bytes.length);
+    reply_bytes(reply, "\r\n", 2);
 }

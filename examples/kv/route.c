@@ -44,29 +44,25 @@ static unsigned crc16(struct slice bytes) /* CRC-16/XMODEM */
 
 unsigned slot_of(struct slice key)
 {
-    const char *const end = key.at + key.length;
     const char *open = memchr(key.at, '{', key.length);
-    const char *close = open != NULL ? memchr(open, '}', (size_t)(end - open)) : NULL;
+    const char *close = open ? memchr(open, '}', key.length - (size_t)(open - key.at)) : NULL;
 
     if (close != NULL && close > open + 1)
         key = (struct slice){open + 1, (size_t)(close - open - 1)};
     return crc16(key) % SLOT_COUNT;
 }
 
-static unsigned owner_of(const struct server *server, struct slice key)
-{
-    if (server->shard_count == 1)
-        return 0;
-    return slot_of(key) * (unsigned)server->shard_count / SLOT_COUNT;
-}
-
 /* ---- Calls ---- */
 
 static inline void run(struct call *call, struct shard *shard)
 {
+    const char *line;
+
     call->shard = shard;
     call->number = 0;
-    reply_line(call->reply, call->command->run(call));
+    line = call->command->run(call);
+    if (call->command->kind != '+' || call->part + 1 == call->parts)
+        reply_line(call->reply, line);
 }
 
 /* Do what the own shard is asked, or take another's answer; all is written if it is much. */
@@ -88,8 +84,6 @@ static int answer(struct client *client, struct call *call)
     client->sum = call->number + (call->part > 0 ? client->sum : 0);
     if (kind == ':' && call->part + 1 == call->parts)
         reply_number(reply, ':', client->sum);
-    if (kind == '+' && call->part + 1 == call->parts)
-        reply_line(reply, "+OK");
     return reply->used < LARGE ? 0 : client_write(client);
 }
 
@@ -188,15 +182,11 @@ static int route_call(struct client *client, struct call *call)
 
 int route_request(struct client *client)
 {
-    const struct server *server = client->shard->server;
-    struct call call = {.base = client->input + client->used,
-                        .spans = client->spans + client->first,
-                        .count = client->count,
-                        .parts = 1,
-                        .client = client,
-                        .owner = client->shard->index};
+    const unsigned shard_count = (unsigned)client->shard->server->shard_count;
+    struct call call = {
+        .args = client->args + client->first, .count = client->count, .parts = 1, .client = client};
     const struct command *command = call.command = command_find(&call);
-    unsigned step = 0; /* arguments of each part */
+    unsigned step = command->step; /* arguments of each part */
     int result = 0;
 
     client->shard->requests++;
@@ -204,15 +194,16 @@ int route_request(struct client *client)
         result = route_batch(client);
         return result < 0 ? result : answer(client, &call);
     }
-    if (command->place == BY_KEY) {
-        step = command->step > 0 ? command->step : call.count - 1;
+    if (command->place == BY_ALL)
+        call.parts = shard_count;
+    if (step > 0) {
         call.parts = (call.count - 1) / step;
         call.count = step + 1;
-    } else {
-        call.parts = (unsigned)server->shard_count;
     }
-    for (; result == 0 && call.part < call.parts; call.part++, call.spans += step) {
-        call.owner = step > 0 ? owner_of(server, arg(&call, 1)) : call.part;
+    for (; result == 0 && call.part < call.parts; call.part++, call.args += step) {
+        call.owner = call.part;
+        if (command->place == BY_KEY)
+            call.owner = shard_count == 1 ? 0 : slot_of(call.args[1]) * shard_count / SLOT_COUNT;
         result = route_call(client, &call);
     }
     return result;

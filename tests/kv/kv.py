@@ -65,13 +65,10 @@ class Server(served.Server):
 
 
 class Kv(Server):
-    def __init__(self, *arguments, listen="127.0.0.1:0"):
-        super().__init__([KV, "--listen", listen, *map(str, arguments)])
-        self.text = self.await_line("listening on ").split()[-1]
-        self.address = self.text
-        if not self.text.startswith("/"):
-            host, _, port = self.text.rpartition(":")
-            self.address = (host, int(port))
+    def __init__(self, *arguments):
+        super().__init__([KV, "--listen", "127.0.0.1:0", *map(str, arguments)])
+        host, _, port = self.await_line("listening on ").split()[-1].rpartition(":")
+        self.address = (host, int(port))
 
     def __exit__(self, kind, *rest):
         """Every test ends in good order: what leaked, or raced, makes a sanitizer complain."""

@@ -246,8 +246,6 @@ static int serve(struct client *client)
         if (result == 0 && client->count > 0)
             result = route_request(client);
     }
-    if (torc_mutex_is_mine(&client->output))
-        torc_mutex_unlock(&client->output);
     return result;
 }
 

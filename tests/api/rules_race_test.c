@@ -69,8 +69,9 @@ static ssize_t wait_in_scope(struct race *race, ssize_t (*call)(struct race *))
         result = -ECANCELED;
     }
     race->waits++;
-    if (race->position > 0 && (race->reasons >= harness_scaled(CANCELS_ENOUGH) ||
-                               race->waits >= harness_scaled(WAITS_ENOUGH)))
+    if (race->position > 0 && race->reasons > 0 &&
+        (race->reasons >= harness_scaled(CANCELS_ENOUGH) ||
+         race->waits >= harness_scaled(WAITS_ENOUGH)))
         race->is_over = true;
     return result;
 }

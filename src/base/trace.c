@@ -13,8 +13,10 @@ static void put_name(struct torc__trace *trace, unsigned number, const char *nam
 {
     char *text = trace->ring->names[number];
 
-    strncpy(text, name, TRACE_NAME_MAX - 1);
-    text[TRACE_NAME_MAX - 1] = '\0';
+    const size_t length = strnlen(name, TRACE_NAME_MAX - 1);
+
+    memcpy(text, name, length);
+    text[length] = '\0';
     trace->named[number] = name;
 }
 

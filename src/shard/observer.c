@@ -328,7 +328,8 @@ void torc__observer_attach(struct torc__observer *observer, struct torc__shard *
     pthread_mutex_lock(&observer->mutex);
     observed->tid = (pid_t)syscall(SYS_gettid);
     observed->shard = shard;
-    strncpy(observer->page->driver, shard->driver->ops->name, sizeof(observer->page->driver) - 1);
+    memcpy(observer->page->driver, shard->driver->ops->name,
+           strnlen(shard->driver->ops->name, sizeof(observer->page->driver) - 1));
     shard->observer = observer;
     shard->observed = observed;
     torc__trace_enter(observed);

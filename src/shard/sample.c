@@ -21,7 +21,7 @@ static void put(struct torc__observer *observer, unsigned number, const char *te
     struct torc__sampled *name = &observer->names[number];
 
     *name = (struct torc__sampled){.text = NULL};
-    strncpy(name->stats.name, text, sizeof(name->stats.name) - 1);
+    memcpy(name->stats.name, text, strnlen(text, sizeof(name->stats.name) - 1));
 }
 
 /* The number of the name that stands at `text`. */

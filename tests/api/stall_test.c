@@ -199,6 +199,41 @@ TEST(a_callback_on_the_loop_is_told_of_as_such)
     end_listening();
 }
 
+static __attribute__((noinline)) unsigned spin_deeply(unsigned depth, uint64_t count)
+{
+    static volatile unsigned returns;
+
+    if (depth == 0)
+        spin_until_counted(count);
+    else
+        spin_deeply(depth - 1, count);
+    returns = returns + 1; /* So that no call above is a jump. */
+    return returns;
+}
+
+static int main_that_spins_deeply(void *arg)
+{
+    char deep[] = "    #47 ";
+
+    (void)arg;
+    EXPECT_INT(torc_trace_start(1024), ==, 0); /* It is kept next to the stack. */
+    do {
+        spin_deeply(100, stalls() + 1);
+        EXPECT_INT(torc_sleep(TORC_MICROSECOND), ==, 0); /* Which is traced. */
+    } while (HAS_STACKS && !is_told(deep));
+    torc_trace_drop();
+    return 0;
+}
+
+TEST(a_stack_that_is_deeper_than_can_be_told_is_cut_off)
+{
+    NEEDS_THREADS();
+    begin_listening();
+    harness_run_with(&quick, main_that_spins_deeply, NULL);
+    EXPECT_UINT(count_told("    #48 "), ==, 0);
+    end_listening();
+}
+
 /* ---- Blocking ---- */
 
 static int ends[2];

@@ -95,6 +95,7 @@ struct torc__observer {
     enum trace_state trace_state;
     struct torc__trace_area *area;
     size_t area_size;
+    uint32_t area_capacity; /* events of a shard */
     int area_fd;
     unsigned area_readers;   /* fibers that write it out */
     uint64_t trace_until_ns; /* TORC_FOREVER: until it is stopped */
@@ -202,7 +203,8 @@ void torc__trace_enter(struct torc__observed *observed);
 void torc__trace_leave(struct torc__observed *observed);
 
 /* The trace there is, which stays until it is released; NULL if there is none. No mutex held. */
-struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer);
+struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer,
+                                             struct torc__trace_shape *ret_shape);
 void torc__trace_release(struct torc__observer *observer);
 
 #endif

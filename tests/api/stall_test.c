@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <torc/torc.h>
 #include <unistd.h>
@@ -364,6 +365,70 @@ TEST(a_call_that_a_signal_would_end_is_left_alone_and_its_stack_is_guessed)
     run_blocking(main_that_sleeps, call, send_signal);
     expect_told("    #0 ");
     end_listening();
+}
+
+/* ---- Stops ---- */
+
+static _Atomic uint64_t *stopped_ns; /* shared with the process that is stopped */
+
+static uint64_t longest_stall(void)
+{
+    struct torc_stats stats;
+
+    torc_stats(&stats);
+    return stats.stall_ns_max;
+}
+
+/* 0 if the stall is shorter than it took, by most of the time of the stop. */
+static int main_that_is_stopped(void *arg)
+{
+    const uint64_t begun_ns = torc_now();
+    uint64_t longest_ns;
+
+    (void)arg;
+    spin_until_counted(1);
+    longest_ns = longest_stall();
+    EXPECT_INT(raise(SIGSTOP), ==, 0);
+    while (atomic_load(stopped_ns) == 0 || longest_stall() == longest_ns)
+        sched_yield();
+    return longest_stall() + atomic_load(stopped_ns) / 2 < torc_now() - begun_ns ? 0 : -EIO;
+}
+
+/* How a process ends that is stopped in a stall. */
+static int stop_in_stall(void)
+{
+    const struct timespec pause = {.tv_nsec = 400000000};
+    uint64_t begun_ns;
+    pid_t child;
+    int status;
+
+    atomic_store(stopped_ns, 0);
+    child = fork();
+    if (child == 0)
+        _exit(torc_run(main_that_is_stopped, NULL, &quick) == 0 ? 0 : 1);
+    EXPECT_INT(waitpid(child, &status, WUNTRACED), ==, child);
+    EXPECT(WIFSTOPPED(status));
+    begun_ns = torc_now();
+    EXPECT_INT(nanosleep(&pause, NULL), ==, 0);
+    atomic_store(stopped_ns, torc_now() - begun_ns);
+    EXPECT_INT(kill(child, SIGCONT), ==, 0);
+    EXPECT_INT(waitpid(child, &status, 0), ==, child);
+    return status;
+}
+
+TEST(the_time_for_which_the_process_was_stopped_does_not_count)
+{
+    int status = -1;
+
+    NEEDS_THREADS();
+    stopped_ns =
+        mmap(NULL, sizeof(*stopped_ns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    EXPECT(stopped_ns != MAP_FAILED);
+    /* Who is stopped while he looks, and does not sleep, does not see it. */
+    for (int i = 0; i < 10 && status != 0; i++)
+        status = stop_in_stall();
+    EXPECT_INT(status, ==, 0);
+    munmap(stopped_ns, sizeof(*stopped_ns));
 }
 
 /* ---- Rates, limits, options ---- */

@@ -155,7 +155,7 @@ unsigned torc__stall_ask(struct torc__observed *observed, void **ret_frames);
 unsigned torc__stall_guess(struct torc__observed *observed, uintptr_t pc, uintptr_t stack,
                            void **ret_frames);
 
-/* Copy memory that may not be there any more. Returns how much could be. */
+/* Copy memory that may not be there any more. Returns how much could be. In signals' handlers. */
 size_t torc__observer_copy(void *to, uintptr_t from, size_t size);
 
 /* ---- stall_where.c ---- */

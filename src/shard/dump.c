@@ -251,6 +251,12 @@ void torc__dump_on_quit(void)
     pthread_mutex_unlock(&mutex);
 }
 
+void torc__dump_after_fork(void)
+{
+    pthread_mutex_init(&mutex, NULL);
+    printing = 0;
+}
+
 void torc__dump_on_quit_no_more(void)
 {
     pthread_mutex_lock(&mutex);

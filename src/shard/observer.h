@@ -148,6 +148,9 @@ void torc__stall_look(struct torc__observed *observed, uint64_t now_ns);
 void torc__stall_catch(void);
 void torc__stall_release(void);
 
+/* This is the child of a fork(): a thread that had the mutex of these is not there. */
+void torc__stall_after_fork(void);
+
 /* The stack of a shard's thread, by a signal. Returns how many frames there are, 0 if none. */
 unsigned torc__stall_ask(struct torc__observed *observed, void **ret_frames);
 

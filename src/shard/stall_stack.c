@@ -155,6 +155,11 @@ void torc__stall_release(void)
     pthread_mutex_unlock(&mutex);
 }
 
+void torc__stall_after_fork(void)
+{
+    pthread_mutex_init(&mutex, NULL);
+}
+
 /* Whether question `number` has been answered, in time. */
 static bool await_answer(struct torc__stall_answer *answer, uint32_t number)
 {

@@ -431,6 +431,34 @@ TEST(the_time_for_which_the_process_was_stopped_does_not_count)
     munmap(stopped_ns, sizeof(*stopped_ns));
 }
 
+/* ---- A program whose output nobody reads ---- */
+
+static int main_that_is_not_heard(void *arg)
+{
+    (void)arg;
+    spin_until_counted(1);
+    return 0;
+}
+
+TEST(output_that_nobody_reads_does_not_hold_up_the_observer)
+{
+    const int before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int result;
+
+    NEEDS_THREADS();
+    harness_pipe(ends);
+    EXPECT_INT(fcntl(ends[1], F_SETFL, O_NONBLOCK), ==, 0);
+    while (write(ends[1], "x", 1) == 1)
+        ;
+    EXPECT_INT(fcntl(ends[1], F_SETFL, 0), ==, 0);
+    EXPECT_INT(dup2(ends[1], STDERR_FILENO), ==, STDERR_FILENO);
+    result = torc_run(main_that_is_not_heard, NULL, &quick);
+    EXPECT_INT(dup2(before, STDERR_FILENO), ==, STDERR_FILENO);
+    EXPECT_INT(result, ==, 0);
+    close(before);
+    harness_close_pair(ends);
+}
+
 /* ---- Rates, limits, options ---- */
 
 static int main_that_spins_often(void *arg)

@@ -186,7 +186,6 @@ NO_UNIT_TEST = {
     "src/shard/stall.c": "needs a shard: tests/api/stall_test.c",
     "src/shard/stall_stack.c": "needs a shard: tests/api/stall_test.c",
     "src/shard/trace.c": "needs shards: tests/api/trace_test.c",
-    "src/shard/trace_json.c": "needs shards: tests/api/trace_test.c, tests/tool/trace_test.py",
     "src/shard/view.c": "needs a process that runs: tests/api/view_test.c",
     "src/search/main.c": "tests/unit/search/search_test.c: the whole of a search",
     "src/search/run.c": "tests/unit/search/search_test.c: the whole of a search",

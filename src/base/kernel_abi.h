@@ -117,6 +117,12 @@ _Static_assert(offsetof(struct kernel_statx_direct, memory_alignment) == 0x98, "
 #endif
 _Static_assert(MADV_GUARD_INSTALL == 102, "kernel ABI");
 
+/* memfd_create() flags: never to be executed, which some systems insist on. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* 6.3 */
+#endif
+_Static_assert(MFD_NOEXEC_SEAL == 0x0008U, "kernel ABI");
+
 /* For process_madvise(): the calling process, in place of a pidfd. */
 #ifndef PIDFD_SELF
 #define PIDFD_SELF (-10000) /* 6.14 */

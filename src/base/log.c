@@ -3,6 +3,7 @@
  * log.c - messages to the operator, and assertions.
  */
 #include "base/log.h"
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,13 @@ void torc__log(const char *format, ...)
     /* One write, so that lines of several threads do not mix. Nobody can be told if it fails. */
     if (write(STDERR_FILENO, line, (size_t)length + 7) < 0)
         return;
+}
+
+bool torc__log_would_wait(void)
+{
+    struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return poll(&output, 1, 0) == 0;
 }
 
 void torc__assert_failed(const char *condition, const char *file, int line)

@@ -9,9 +9,13 @@
 #define BASE_LOG_H
 
 #include "base/compiler.h"
+#include <stdbool.h>
 
 /* Write one line. Allocates nothing; safe in a signal handler as far as vsnprintf() is. */
 void torc__log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Whether writing a line would wait for somebody to read what was written before. */
+bool torc__log_would_wait(void);
 
 /* Report a broken contract and abort. */
 _Noreturn void torc__assert_failed(const char *condition, const char *file, int line);

@@ -3,12 +3,22 @@
  * shared_memory.c - memory that another process may map, too.
  */
 #include "base/shared_memory.h"
+#include "base/kernel_abi.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* One that is no program: with vm.memfd_noexec = 2, sysctl(8), there are no others. */
+static int make(const char *name)
+{
+    const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    const int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+
+    return fd < 0 && errno == EINVAL ? memfd_create(name, flags) : fd;
+}
 
 /* Nobody may make it smaller, or reading it would be a fault. */
 static int open_sealed(const char *name, size_t size)
@@ -18,7 +28,7 @@ static int open_sealed(const char *name, size_t size)
 
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
         return -1; /* Giving it that size would be a signal. */
-    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    fd = make(name);
     if (fd < 0)
         return -1;
     if (ftruncate(fd, (off_t)size) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||

@@ -20,10 +20,11 @@ static void put_name(struct torc__trace *trace, unsigned number, const char *nam
     trace->named[number] = name;
 }
 
-void torc__trace_init(struct torc__trace *trace, struct torc__trace_ring *ring)
+void torc__trace_init(struct torc__trace *trace, struct torc__trace_ring *ring, uint32_t capacity)
 {
-    *trace = (struct torc__trace){.ring = ring, .mask = ring->capacity - 1};
-    TORC_ASSERT((ring->capacity & (ring->capacity - 1)) == 0);
+    TORC_ASSERT((capacity & (capacity - 1)) == 0);
+    *trace = (struct torc__trace){.ring = ring, .mask = capacity - 1, .name_count = 1};
+    ring->capacity = capacity;
     put_name(trace, 0, "");
     put_name(trace, NAME_REST, "(other names)");
     atomic_store_explicit(&ring->name_count, 1, memory_order_release);
@@ -39,7 +40,7 @@ void torc__trace_add(struct torc__trace *trace, struct torc__trace_event event)
 
 uint16_t torc__trace_name(struct torc__trace *trace, const char *name)
 {
-    const unsigned count = atomic_load_explicit(&trace->ring->name_count, memory_order_relaxed);
+    const unsigned count = trace->name_count;
 
     if (name == NULL || name[0] == '\0')
         return 0;
@@ -52,6 +53,7 @@ uint16_t torc__trace_name(struct torc__trace *trace, const char *name)
     if (count == NAME_REST)
         return NAME_REST;
     put_name(trace, count, name);
+    trace->name_count++;
     atomic_store_explicit(&trace->ring->name_count, count + 1, memory_order_release);
     return (uint16_t)count;
 }

@@ -56,16 +56,17 @@ struct torc__trace_ring {
     _Alignas(64) struct torc__trace_event events[];
 };
 
-/* The writer's side. */
+/* The writer's side, which believes nothing that stands in the ring: others may write there. */
 struct torc__trace {
     struct torc__trace_ring *ring;
     uint64_t written;
     uint64_t mask;
+    unsigned name_count;
     const char *named[TRACE_NAMES]; /* whose texts are in the ring */
 };
 
-/* Begin to write to an empty ring. */
-void torc__trace_init(struct torc__trace *trace, struct torc__trace_ring *ring);
+/* Begin to write to an empty ring of `capacity` events. */
+void torc__trace_init(struct torc__trace *trace, struct torc__trace_ring *ring, uint32_t capacity);
 
 /* Write one event; its time is filled in. */
 void torc__trace_add(struct torc__trace *trace, struct torc__trace_event event);

@@ -16,14 +16,12 @@ static int write_out(void *arg, const void *data, size_t size)
 int torc_trace_write(int fd)
 {
     struct torc__observer *observer = torc__shard_of_fiber()->observer;
-    struct torc__trace_area *area = torc__trace_acquire(observer);
     struct torc__trace_shape shape;
+    struct torc__trace_area *area = torc__trace_acquire(observer, &shape);
     int result;
 
     if (area == NULL)
         return -ENODATA;
-    shape =
-        (struct torc__trace_shape){.capacity = area->capacity, .shard_count = area->shard_count};
     result = torc__trace_to_json(area, shape, write_out, &fd);
     torc__trace_release(observer);
     return result;

@@ -42,6 +42,9 @@ void torc__print_fiber(const struct torc__shard *shard, struct torc_fiber *fiber
 void torc__dump_on_quit(void);
 void torc__dump_on_quit_no_more(void);
 
+/* This is the child of a fork(), in which nobody else comes, goes or prints. */
+void torc__dump_after_fork(void);
+
 /* ---- check.c: what is looked for only where that is asked for ---- */
 
 /* Whether `options`, or TORC_CHECK in the environment, ask for it. */
@@ -60,6 +63,9 @@ void torc__fork_watch(void);
 /* Catch faults of fibers, and no longer; counted. */
 void torc__fault_catch(void);
 void torc__fault_release(void);
+
+/* This is the child of a fork(): a thread that had the mutex of these is not there. */
+void torc__fault_after_fork(void);
 
 /* A stack of its own for the calling thread's signal handlers; NULL if it had one, or has none. */
 void *torc__signal_stack_make(void);

@@ -14,6 +14,7 @@
 #include "arch/context.h"
 #include "base/clock.h"
 #include "shard/diagnose.h"
+#include "shard/observer.h"
 #include <errno.h>
 #include <execinfo.h>
 #include <inttypes.h>
@@ -22,7 +23,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -86,10 +86,7 @@ static bool has_stack(const struct torc_fiber *fiber)
  */
 static bool read_carefully(const char *from, void *to, size_t length)
 {
-    const struct iovec local = {to, length};
-    const struct iovec remote = {(void *)(uintptr_t)from, length};
-
-    return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)length;
+    return torc__observer_copy(to, (uintptr_t)from, length) == length;
 }
 
 int torc__fiber_descriptor(const struct torc_fiber *fiber)
@@ -252,6 +249,12 @@ void torc__dump_on_quit(void)
             sigaction(SIGQUIT, &action, NULL);
     }
     pthread_mutex_unlock(&mutex);
+}
+
+void torc__dump_after_fork(void)
+{
+    pthread_mutex_init(&mutex, NULL);
+    printing = 0;
 }
 
 void torc__dump_on_quit_no_more(void)

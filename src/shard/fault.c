@@ -131,6 +131,11 @@ void torc__fault_release(void)
     pthread_mutex_unlock(&mutex);
 }
 
+void torc__fault_after_fork(void)
+{
+    pthread_mutex_init(&mutex, NULL);
+}
+
 void *torc__signal_stack_make(void)
 {
     stack_t present;

@@ -7,6 +7,7 @@
  * runtime of its own; any other call aborts, and says why.
  */
 #include "shard/diagnose.h"
+#include "shard/observer.h"
 #include <pthread.h>
 #include <stdio.h>
 
@@ -29,6 +30,9 @@ static void begin_child(void)
 {
     forget_shard();
     torc__inspect_after_fork();
+    torc__fault_after_fork();
+    torc__dump_after_fork();
+    torc__stall_after_fork();
     torc__driver_after_fork();
 }
 

@@ -23,6 +23,8 @@
 /* From one sample to the next: at least so long, and up to so much longer. */
 #define SAMPLE_MIN_NS    UINT64_C(8000000)
 #define SAMPLE_SPREAD_NS UINT64_C(4000000)
+/* Who oversleeps by so much was stopped, by a signal or a debugger, or the machine was. */
+#define STOPPED_NS (NS_PER_SECOND / 10)
 /* How long names are sampled after a tool has asked for the last time. */
 #define WATCHED_NS        (3 * NS_PER_SECOND)
 #define TOOL_TRACE_MS_MAX 3600000u
@@ -156,20 +158,35 @@ static uint64_t look(struct torc__observer *observer, uint64_t now_ns)
     return now_ns + interval_ns;
 }
 
-static void sleep_until(struct torc__page *page, uint32_t bell, uint64_t until_ns)
+/* Returns for how long the process was stopped meanwhile. */
+static uint64_t sleep_until(struct torc__page *page, uint32_t bell, uint64_t until_ns)
 {
     const uint64_t now_ns = until_ns == TORC_FOREVER ? 0 : torc__clock_now();
+    const uint64_t due_ns = until_ns > now_ns ? until_ns : now_ns;
     const uint64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
     const struct timespec timeout = {.tv_sec = (time_t)(left_ns / NS_PER_SECOND),
                                      .tv_nsec = (long)(left_ns % NS_PER_SECOND)};
+    uint64_t woken_ns;
 
     (void)syscall(SYS_futex, &page->bell, FUTEX_WAIT, bell,
                   until_ns == TORC_FOREVER ? NULL : &timeout, NULL, 0);
+    woken_ns = torc__clock_now();
+    return woken_ns > due_ns && woken_ns - due_ns >= STOPPED_NS ? woken_ns - due_ns : 0;
+}
+
+/* A shard does not keep others waiting while none of them could run. */
+static void leave_out(struct torc__observer *observer, uint64_t stopped_ns)
+{
+    for (unsigned i = 0; i < observer->count; i++) {
+        if (observer->slots[i].since_ns != 0)
+            observer->slots[i].since_ns += stopped_ns;
+    }
 }
 
 static void *observe(void *arg)
 {
     struct torc__observer *observer = arg;
+    uint64_t stopped_ns = 0;
 
     for (;;) {
         const uint32_t bell = atomic_load(&observer->page->bell);
@@ -181,11 +198,12 @@ static void *observe(void *arg)
             return NULL;
         now_ns = torc__clock_now();
         pthread_mutex_lock(&observer->mutex);
+        leave_out(observer, stopped_ns);
         answer(observer, now_ns);
         until_ns = look(observer, now_ns);
         trace_ns = torc__trace_serve(observer, now_ns);
         pthread_mutex_unlock(&observer->mutex);
-        sleep_until(observer->page, bell, until_ns < trace_ns ? until_ns : trace_ns);
+        stopped_ns = sleep_until(observer->page, bell, until_ns < trace_ns ? until_ns : trace_ns);
     }
 }
 

@@ -95,6 +95,7 @@ struct torc__observer {
     enum trace_state trace_state;
     struct torc__trace_area *area;
     size_t area_size;
+    uint32_t area_capacity; /* events of a shard */
     int area_fd;
     unsigned area_readers;   /* fibers that write it out */
     uint64_t trace_until_ns; /* TORC_FOREVER: until it is stopped */
@@ -147,6 +148,9 @@ void torc__stall_look(struct torc__observed *observed, uint64_t now_ns);
 void torc__stall_catch(void);
 void torc__stall_release(void);
 
+/* This is the child of a fork(): a thread that had the mutex of these is not there. */
+void torc__stall_after_fork(void);
+
 /* The stack of a shard's thread, by a signal. Returns how many frames there are, 0 if none. */
 unsigned torc__stall_ask(struct torc__observed *observed, void **ret_frames);
 
@@ -154,7 +158,7 @@ unsigned torc__stall_ask(struct torc__observed *observed, void **ret_frames);
 unsigned torc__stall_guess(struct torc__observed *observed, uintptr_t pc, uintptr_t stack,
                            void **ret_frames);
 
-/* Copy memory that may not be there any more. Returns how much could be. */
+/* Copy memory that may not be there any more. Returns how much could be. In signals' handlers. */
 size_t torc__observer_copy(void *to, uintptr_t from, size_t size);
 
 /* ---- stall_where.c ---- */
@@ -202,7 +206,8 @@ void torc__trace_enter(struct torc__observed *observed);
 void torc__trace_leave(struct torc__observed *observed);
 
 /* The trace there is, which stays until it is released; NULL if there is none. No mutex held. */
-struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer);
+struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer,
+                                             struct torc__trace_shape *ret_shape);
 void torc__trace_release(struct torc__observer *observer);
 
 #endif

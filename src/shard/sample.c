@@ -41,12 +41,11 @@ static unsigned find(struct torc__observer *observer, const char *text)
         if (strcmp(observer->names[i].stats.name, copy) == 0)
             break;
     }
+    if (i >= NAME_REST)
+        i = NAME_REST; /* No room. */
     if (i == observer->name_count) {
-        if (i < PAGE_NAMES)
-            observer->name_count++;
-        else
-            i = NAME_REST;
         put(observer, i, i == NAME_REST ? "(other names)" : copy);
+        observer->name_count++;
     }
     observer->names[i].text = text;
     return i;

@@ -8,7 +8,8 @@
  * for as long as its policy says.
  *
  * The rate of reports is kept by one number, the time at which they are paid for: each costs a
- * second, and who is more than REPORTS_AT_ONCE behind says nothing.
+ * second, and who is more than REPORTS_AT_ONCE behind says nothing. Nor does the observer wait for
+ * somebody to read what it says: shards that end wait for it.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -69,7 +70,8 @@ static bool may_report(struct torc__observer *observer, uint64_t now_ns)
 {
     if (observer->report_credit_ns < now_ns)
         observer->report_credit_ns = now_ns;
-    if (observer->report_credit_ns - now_ns >= REPORTS_AT_ONCE * REPORT_COST_NS) {
+    if (observer->report_credit_ns - now_ns >= REPORTS_AT_ONCE * REPORT_COST_NS ||
+        torc__log_would_wait()) {
         observer->reports_left_out++;
         return false;
     }
@@ -81,7 +83,7 @@ static void log_frames(void *const *frames, unsigned count, bool guessed)
 {
     char text[256];
 
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count && !torc__log_would_wait(); i++) {
         torc__symbol_describe(frames[i], i > 0, text, sizeof(text));
         torc__log("    #%u %p %s%s", i, frames[i], text, guessed && i > 0 ? " ?" : "");
     }

@@ -84,19 +84,22 @@ static uintptr_t interrupted_pc(const void *context)
 #endif
 }
 
-/* The frames from the one that was interrupted on. */
+/* The frames from the one that was interrupted on, STALL_FRAMES_MAX at most. */
 static unsigned walk(uintptr_t pc, void **ret_frames)
 {
     void *frames[STALL_FRAMES_MAX + HANDLER_FRAMES];
     const int count = backtrace(frames, STALL_FRAMES_MAX + HANDLER_FRAMES);
     int first = 0;
+    unsigned left;
 
     while (first < count && (uintptr_t)frames[first] != pc)
         first++;
     if (first == count)
         first = 0; /* Better with ours than without. */
-    memcpy(ret_frames, &frames[first], (size_t)(count - first) * sizeof(frames[0]));
-    return (unsigned)(count - first);
+    left = (unsigned)(count - first);
+    left = left < STALL_FRAMES_MAX ? left : STALL_FRAMES_MAX;
+    memcpy(ret_frames, &frames[first], left * sizeof(frames[0]));
+    return left;
 }
 
 static void asked(int number, siginfo_t *info, void *context)
@@ -113,8 +116,6 @@ static void asked(int number, siginfo_t *info, void *context)
     if (wanted == atomic_load(&answer->answered))
         return;
     answer->frame_count = walk(interrupted_pc(context), answer->frames);
-    if (answer->frame_count > STALL_FRAMES_MAX)
-        answer->frame_count = STALL_FRAMES_MAX;
     atomic_store(&answer->answered, wanted);
     (void)syscall(SYS_futex, &answer->answered, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     errno = saved;
@@ -152,6 +153,11 @@ void torc__stall_release(void)
     if (--users == 0 && handler_is_ours())
         sigaction(SIGURG, &before, NULL);
     pthread_mutex_unlock(&mutex);
+}
+
+void torc__stall_after_fork(void)
+{
+    pthread_mutex_init(&mutex, NULL);
 }
 
 /* Whether question `number` has been answered, in time. */

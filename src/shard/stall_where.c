@@ -207,7 +207,9 @@ void torc__stall_log_kernel(pid_t tid)
 
     /* For root only; lines such as "[<0>] do_nanosleep+0x60/0x190". */
     if (read_task_file(tid, "stack", text, sizeof(text)) > 0) {
-        for (unsigned i = 0; i < KERNEL_LINES_MAX && rest != NULL && *rest != '\0'; i++) {
+        for (unsigned i = 0;
+             i < KERNEL_LINES_MAX && rest != NULL && *rest != '\0' && !torc__log_would_wait();
+             i++) {
             const char *line = strsep(&rest, "\n");
             const char *frame = strchr(line, ' ');
 

@@ -112,13 +112,12 @@ static int make_area(struct torc__observer *observer, uint32_t capacity)
         .started_ns = torc__clock_now(),
     };
     for (unsigned i = 0; i < observer->count; i++) {
-        struct torc__trace_ring *ring = torc__trace_ring_of(area, i, capacity);
-
-        ring->capacity = capacity;
-        torc__trace_init(&observer->slots[i].trace, ring);
+        torc__trace_init(&observer->slots[i].trace, torc__trace_ring_of(area, i, capacity),
+                         capacity);
     }
     observer->area = area;
     observer->area_size = size;
+    observer->area_capacity = capacity;
     return 0;
 }
 
@@ -254,7 +253,8 @@ static void with_mutex(void (*act)(struct torc__observer *observer))
     torc__observer_ring(observer);
 }
 
-struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer)
+struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer,
+                                             struct torc__trace_shape *ret_shape)
 {
     struct torc__trace_area *area = NULL;
 
@@ -263,6 +263,8 @@ struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer)
     pthread_mutex_lock(&observer->mutex);
     if (observer->trace_state == TRACE_ON || observer->trace_state == TRACE_KEPT) {
         area = observer->area;
+        *ret_shape = (struct torc__trace_shape){.capacity = observer->area_capacity,
+                                                .shard_count = observer->count};
         observer->area_readers++;
     }
     pthread_mutex_unlock(&observer->mutex);

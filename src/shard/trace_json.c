@@ -239,11 +239,17 @@ static void on_run(struct writer *writer, const struct torc__trace_event *event)
     }
 }
 
+/* Odd keys are those of fibers, and no op is at an odd address. */
+static bool has_op(const struct torc__trace_event *event)
+{
+    return event->object != 0 && event->object % 2 == 0;
+}
+
 static void on_op_start(struct writer *writer, const struct torc__trace_event *event)
 {
     struct track *track;
 
-    if (event->object == 0)
+    if (!has_op(event))
         return;
     track = find_track(writer, event->object);
     track->what = event->detail;
@@ -254,7 +260,7 @@ static void on_op_start(struct writer *writer, const struct torc__trace_event *e
 
 static void on_op_end(struct writer *writer, const struct torc__trace_event *event)
 {
-    struct track *track = event->object != 0 ? find_track(writer, event->object) : NULL;
+    struct track *track = has_op(event) ? find_track(writer, event->object) : NULL;
 
     if (track == NULL || track->state != TRACK_IN_FLIGHT)
         return; /* It began before the trace did. */

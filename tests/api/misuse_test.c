@@ -4,9 +4,15 @@
  */
 #include "harness/net.h"
 #include "harness/run.h"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <torc/torc.h>
 #include <unistd.h>
 
@@ -185,8 +191,25 @@ static void run_checked_by_the_environment(void)
     run_wrong(close_under_a_receiver);
 }
 
+/* As the seccomp filters of container engines, and docs/seccomp/torc.json, do. */
+static void run_checked_in_a_container(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_process_vm_readv, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+
+    EXPECT_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), ==, 0);
+    EXPECT_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), ==, 0);
+    run_checked();
+}
+
 TEST(a_close_under_an_operation_is_reported_where_that_is_looked_for)
 {
+    harness_expect_death(run_checked_in_a_container, SIGABRT, "under an operation, which goes on");
     harness_expect_death(run_checked, SIGABRT, "under an operation, which goes on");
     harness_expect_death(run_checked, SIGABRT, "\"receiver\" waits for");
     harness_expect_death(run_checked_by_the_environment, SIGABRT, "\"main\" of shard 0 closes");

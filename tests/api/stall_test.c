@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <torc/torc.h>
 #include <unistd.h>
@@ -199,6 +200,41 @@ TEST(a_callback_on_the_loop_is_told_of_as_such)
     end_listening();
 }
 
+static __attribute__((noinline)) unsigned spin_deeply(unsigned depth, uint64_t count)
+{
+    static volatile unsigned returns;
+
+    if (depth == 0)
+        spin_until_counted(count);
+    else
+        spin_deeply(depth - 1, count);
+    returns = returns + 1; /* So that no call above is a jump. */
+    return returns;
+}
+
+static int main_that_spins_deeply(void *arg)
+{
+    char deep[] = "    #47 ";
+
+    (void)arg;
+    EXPECT_INT(torc_trace_start(1024), ==, 0); /* It is kept next to the stack. */
+    do {
+        spin_deeply(100, stalls() + 1);
+        EXPECT_INT(torc_sleep(TORC_MICROSECOND), ==, 0); /* Which is traced. */
+    } while (HAS_STACKS && !is_told(deep));
+    torc_trace_drop();
+    return 0;
+}
+
+TEST(a_stack_that_is_deeper_than_can_be_told_is_cut_off)
+{
+    NEEDS_THREADS();
+    begin_listening();
+    harness_run_with(&quick, main_that_spins_deeply, NULL);
+    EXPECT_UINT(count_told("    #48 "), ==, 0);
+    end_listening();
+}
+
 /* ---- Blocking ---- */
 
 static int ends[2];
@@ -329,6 +365,98 @@ TEST(a_call_that_a_signal_would_end_is_left_alone_and_its_stack_is_guessed)
     run_blocking(main_that_sleeps, call, send_signal);
     expect_told("    #0 ");
     end_listening();
+}
+
+/* ---- Stops ---- */
+
+static _Atomic uint64_t *stopped_ns; /* shared with the process that is stopped */
+
+static uint64_t longest_stall(void)
+{
+    struct torc_stats stats;
+
+    torc_stats(&stats);
+    return stats.stall_ns_max;
+}
+
+/* 0 if the stall is shorter than it took, by most of the time of the stop. */
+static int main_that_is_stopped(void *arg)
+{
+    const uint64_t begun_ns = torc_now();
+    uint64_t longest_ns;
+
+    (void)arg;
+    spin_until_counted(1);
+    longest_ns = longest_stall();
+    EXPECT_INT(raise(SIGSTOP), ==, 0);
+    while (atomic_load(stopped_ns) == 0 || longest_stall() == longest_ns)
+        sched_yield();
+    return longest_stall() + atomic_load(stopped_ns) / 2 < torc_now() - begun_ns ? 0 : -EIO;
+}
+
+/* How a process ends that is stopped in a stall. */
+static int stop_in_stall(void)
+{
+    const struct timespec pause = {.tv_nsec = 400000000};
+    uint64_t begun_ns;
+    pid_t child;
+    int status;
+
+    atomic_store(stopped_ns, 0);
+    child = fork();
+    if (child == 0)
+        _exit(torc_run(main_that_is_stopped, NULL, &quick) == 0 ? 0 : 1);
+    EXPECT_INT(waitpid(child, &status, WUNTRACED), ==, child);
+    EXPECT(WIFSTOPPED(status));
+    begun_ns = torc_now();
+    EXPECT_INT(nanosleep(&pause, NULL), ==, 0);
+    atomic_store(stopped_ns, torc_now() - begun_ns);
+    EXPECT_INT(kill(child, SIGCONT), ==, 0);
+    EXPECT_INT(waitpid(child, &status, 0), ==, child);
+    return status;
+}
+
+TEST(the_time_for_which_the_process_was_stopped_does_not_count)
+{
+    int status = -1;
+
+    NEEDS_THREADS();
+    stopped_ns =
+        mmap(NULL, sizeof(*stopped_ns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    EXPECT(stopped_ns != MAP_FAILED);
+    /* Who is stopped while he looks, and does not sleep, does not see it. */
+    for (int i = 0; i < 10 && status != 0; i++)
+        status = stop_in_stall();
+    EXPECT_INT(status, ==, 0);
+    munmap(stopped_ns, sizeof(*stopped_ns));
+}
+
+/* ---- A program whose output nobody reads ---- */
+
+static int main_that_is_not_heard(void *arg)
+{
+    (void)arg;
+    spin_until_counted(1);
+    return 0;
+}
+
+TEST(output_that_nobody_reads_does_not_hold_up_the_observer)
+{
+    const int before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int result;
+
+    NEEDS_THREADS();
+    harness_pipe(ends);
+    EXPECT_INT(fcntl(ends[1], F_SETFL, O_NONBLOCK), ==, 0);
+    while (write(ends[1], "x", 1) == 1)
+        ;
+    EXPECT_INT(fcntl(ends[1], F_SETFL, 0), ==, 0);
+    EXPECT_INT(dup2(ends[1], STDERR_FILENO), ==, STDERR_FILENO);
+    result = torc_run(main_that_is_not_heard, NULL, &quick);
+    EXPECT_INT(dup2(before, STDERR_FILENO), ==, STDERR_FILENO);
+    EXPECT_INT(result, ==, 0);
+    close(before);
+    harness_close_pair(ends);
 }
 
 /* ---- Rates, limits, options ---- */

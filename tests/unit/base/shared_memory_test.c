@@ -2,6 +2,7 @@
 /*
  * shared_memory_test.c - memory that another process may map, too.
  */
+#include "base/kernel_abi.h"
 #include "base/shared_memory.h"
 #include "harness/harness.h"
 #include <errno.h>
@@ -46,6 +47,22 @@ TEST(nobody_can_change_its_size_and_it_is_its_owners_alone)
     EXPECT_INT(fcntl(fd, F_GETFD), ==, FD_CLOEXEC);
     EXPECT_INT(fstat(fd, &status), ==, 0);
     EXPECT_UINT(status.st_mode & 0777, ==, 0600);
+    torc__shared_destroy(memory, SIZE, fd);
+}
+
+TEST(it_is_never_a_program_where_the_kernel_can_see_to_that)
+{
+    const int probe = memfd_create("torc-test", MFD_NOEXEC_SEAL);
+    char *memory;
+    int fd;
+
+    if (probe < 0)
+        SKIP("this kernel has no MFD_NOEXEC_SEAL");
+    close(probe);
+    memory = torc__shared_create("torc-test", SIZE, &fd);
+    EXPECT(memory != NULL);
+    EXPECT_INT(fchmod(fd, 0700), ==, -1);
+    EXPECT_INT(errno, ==, EPERM);
     torc__shared_destroy(memory, SIZE, fd);
 }
 

@@ -20,8 +20,7 @@ static void make_ring(void)
     ring = aligned_alloc(64, (size + 63) / 64 * 64);
     EXPECT(ring != NULL);
     memset(ring, 0, size);
-    ring->capacity = CAPACITY;
-    torc__trace_init(&trace, ring);
+    torc__trace_init(&trace, ring, CAPACITY);
 }
 
 TEST(events_are_numbered_and_the_newest_are_kept)
@@ -81,5 +80,19 @@ TEST(a_long_name_is_cut_off)
     number = torc__trace_name(&trace, name);
     EXPECT_UINT(strlen(ring->names[number]), ==, TRACE_NAME_MAX - 1);
     EXPECT_UINT(torc__trace_name(&trace, name), ==, number);
+    free(ring);
+}
+
+TEST(what_others_write_to_the_ring_is_not_believed)
+{
+    make_ring();
+    atomic_store(&ring->name_count, TRACE_NAMES + 100);
+    ring->capacity = UINT32_C(1) << 31;
+    EXPECT_UINT(torc__trace_name(&trace, "first"), ==, 1);
+    EXPECT_STR(ring->names[1], "first");
+    EXPECT_UINT(atomic_load(&ring->name_count), ==, 2);
+    for (uint32_t i = 0; i <= CAPACITY; i++)
+        torc__trace_add(&trace, (struct torc__trace_event){.kind = TRACE_WAKE, .fiber = i});
+    EXPECT_UINT(ring->events[0].fiber, ==, CAPACITY);
     free(ring);
 }

@@ -176,6 +176,9 @@ static void tell_end(const struct torc_sim_finding *finding)
     case TORC_SIM_DIED:
         printf("the process died: %s\n", strsignal(finding->code));
         break;
+    case TORC_SIM_EXITED:
+        printf("the process has ended with status %d\n", finding->code);
+        break;
     case TORC_SIM_HUNG:
         printf("it hangs\n");
         break;

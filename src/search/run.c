@@ -89,7 +89,6 @@ void search__watch(const struct search__scenario *scenario)
     const uint64_t hang_us = scenario->hang_ns / 1000 + 1;
     const struct itimerval timer = {.it_value = {.tv_sec = (time_t)(hang_us / 1000000),
                                                  .tv_usec = (suseconds_t)(hang_us % 1000000)}};
-
     sigset_t set;
 
     sigemptyset(&set);

@@ -6,6 +6,7 @@
 #include "arch/context.h"
 #include "base/log.h"
 #include "base/sanitizer.h"
+#include "driver/sim/file.h"
 #include "driver/sim/host.h"
 #include <errno.h>
 #include <pthread.h>
@@ -378,6 +379,25 @@ void torc__sim_context_join(struct sim_context *context)
         recycle(world, context);
 }
 
+void torc__sim_hold(struct sim_world *world, struct sim_file *file)
+{
+    if (world->running->held == NULL && file != NULL)
+        world->running->held = torc__sim_file_acquire(file);
+}
+
+static void let_go(struct sim_context *context)
+{
+    struct sim_file *file = context->held;
+
+    context->held = NULL;
+    torc__sim_file_release(file);
+}
+
+void torc__sim_let_go(struct sim_world *world)
+{
+    let_go(world->running);
+}
+
 void torc__sim_context_kill_all(struct sim_host *host)
 {
     struct sim_world *world = host->world;
@@ -389,6 +409,9 @@ void torc__sim_context_kill_all(struct sim_host *host)
         torc__sim_event_clear(world, &context->go_on);
         if (context->key != NULL)
             stop_waiting_on(context);
+        if (context->waiter != NULL)
+            torc__sim_wait_end(context->waiter);
+        let_go(context);
         if (TORC_ASAN)
             leave_hosts_list(context); /* It is to find what is named on the stack. */
         else

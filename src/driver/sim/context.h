@@ -19,6 +19,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct sim_file;
+struct sim_waiter;
+
 enum sim_context_state {
     CONTEXT_RUNNING,
     CONTEXT_WAITING,
@@ -38,6 +41,8 @@ struct sim_context {
     bool unclaimed;                   /* it is freed at its end, since nobody joins it */
     const void *key;                  /* it waits on, or NULL */
     struct sim_context *next_waiting; /* of those that wait on a key, in the order they came */
+    struct sim_file *held;            /* by the call that it is in, see torc__sim_hold() */
+    struct sim_waiter *waiter;        /* for that, on its stack; or NULL */
     struct sim_context *next;         /* of its host; or of the free ones */
     struct sim_context **link;
     void *local; /* what was in the thread's variable, see torc__sim_bind_local() */
@@ -67,6 +72,13 @@ struct sim_context *torc__sim_context_start(struct sim_host *host, void *(*body)
 
 /* Wait until a context has ended, and free it. */
 void torc__sim_context_join(struct sim_context *context);
+
+/*
+ * Keep the file of a call that waits, whoever closes its descriptor, until the call ends; also if
+ * it does so because the context is killed.
+ */
+void torc__sim_hold(struct sim_world *world, struct sim_file *file);
+void torc__sim_let_go(struct sim_world *world);
 
 /* Drop all contexts of a host, of which none is running, without letting them end. */
 void torc__sim_context_kill_all(struct sim_host *host);

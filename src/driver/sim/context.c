@@ -158,7 +158,7 @@ static void give_up(struct sim_world *world, enum sim_verdict verdict)
     if (world->gives_up != NULL)
         world->gives_up(world);
     torc__sim_event_clear(world, &world->root->go_on);
-    torc__sim_event_set(world, &world->root->go_on, world->now_ns, world->root->go_on.happen);
+    world->next = world->root; /* At once: what others are about to do does not happen. */
 }
 
 /* Whether the world has had its time. */
@@ -187,7 +187,8 @@ static void schedule(struct sim_world *world)
 
         if (unlikely(verdict != SIM_GOES_ON) && world->verdict == SIM_GOES_ON)
             give_up(world, verdict);
-        (void)torc__sim_step(world, UINT64_MAX);
+        else
+            (void)torc__sim_step(world, UINT64_MAX);
     }
     next = world->next;
     world->next = NULL;
@@ -326,7 +327,7 @@ int torc__sim_context_init_root(struct sim_world *world)
 
     if (root == NULL)
         return -ENOMEM;
-    *root = (struct sim_context){.world = world, .go_on.happen = go_on};
+    *root = (struct sim_context){.world = world};
     root->sp = root; /* Anything but NULL. */
     world->root = root;
     torc__sim_context_adopt_root(world);

@@ -113,19 +113,21 @@ TORC_API const char *torc_sim_host_name(const struct torc_sim_host *host);
 
 /*
  * End the program as SIGKILL does: nothing is unwound, its descriptors are closed by the kernel of
- * its host. Not the caller's own host. Nothing if it has ended.
+ * its host. Not the caller's own host, nor that of the scenario. Nothing if it has ended.
  */
 TORC_API void torc_sim_host_kill(struct torc_sim_host *host);
 
 /*
  * Send a signal to the program. One that nobody watches (torc/signal.h) kills it, unless it is
- * SIGCHLD; SIGKILL always does. Not to the caller's own host, unless it watches the signal.
+ * SIGCHLD; SIGKILL always does. Not to the caller's own host or that of the scenario, unless it
+ * watches the signal.
  */
 TORC_API void torc_sim_host_signal(struct torc_sim_host *host, int number);
 
 /*
  * The host loses its power. Peers learn of that by silence, until it is up again; of files that is
- * left which was synchronised, and of the rest what chance leaves. Not the caller's own host.
+ * left which was synchronised, and of the rest what chance leaves. Not the caller's own host, nor
+ * that of the scenario.
  */
 TORC_API void torc_sim_host_crash(struct torc_sim_host *host);
 

@@ -109,16 +109,17 @@ static int verdict_error(enum sim_verdict verdict)
 static int run_world(struct sim_world *world, struct control *control)
 {
     struct sim_host *machine;
+    struct torc_sim_host *host;
     struct sim_context *context;
     int result = torc__sim_machine_add(world, "control", NULL, &machine);
 
     if (result < 0)
         return result;
-    context = torc__sim_host_create(machine) != NULL
-                  ? torc__sim_context_start(machine, run_control, control, false)
-                  : NULL;
+    host = torc__sim_host_create(machine);
+    context = host != NULL ? torc__sim_context_start(machine, run_control, control, false) : NULL;
     if (context == NULL)
         return -ENOMEM;
+    host->runs = true; /* To the end: nobody but it ends the simulation. */
     torc__sim_context_join(context);
     return world->verdict != SIM_GOES_ON ? verdict_error(world->verdict) : control->result;
 }

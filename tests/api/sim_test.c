@@ -5,6 +5,7 @@
 #include "harness/harness.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -327,6 +328,70 @@ static int sleep_by_poll(void *arg)
 TEST(a_poll_of_no_descriptor_sleeps)
 {
     EXPECT_INT(torc_sim_run(1, NULL, sleep_by_poll, NULL), ==, 0);
+}
+
+static int travel(void *arg)
+{
+    char path[64];
+    unsigned *boots = arg;
+
+    TORC_SIM_CHECK(torc_sim_syscall(SYS_getcwd, path, sizeof(path)) > 0);
+    TORC_SIM_CHECK(strcmp(path, "/") == 0);
+    TORC_SIM_CHECK(torc_sim_syscall(SYS_umask, 077) == 022);
+    if ((*boots)++ == 0)
+        TORC_SIM_CHECK(torc_sim_syscall(SYS_mkdirat, AT_FDCWD, "/elsewhere", 0777) == 0);
+    TORC_SIM_CHECK(torc_sim_syscall(SYS_chdir, "/elsewhere") == 0);
+    return 0;
+}
+
+static int start_it_twice(void *arg)
+{
+    struct torc_sim_host *host;
+    unsigned boots = 0;
+    int result;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("traveller", NULL, travel, &boots, &host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == 0 && result == 0);
+    TORC_SIM_CHECK(torc_sim_host_restart(host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == 0 && result == 0);
+    TORC_SIM_CHECK(boots == 2);
+    return 0;
+}
+
+TEST(a_program_that_is_started_again_is_another_process)
+{
+    EXPECT_INT(torc_sim_run(1, NULL, start_it_twice, NULL), ==, 0);
+}
+
+static int crash_control(void *arg)
+{
+    struct torc_sim_host *control = torc_sim_host_find("control");
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_runs(control));
+    TORC_SIM_CHECK(torc_sim_host_restart(control) == -EBUSY);
+    torc_sim_host_crash(control);
+    return 0;
+}
+
+static int be_crashed(void *arg)
+{
+    struct torc_sim_host *host;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("rebel", NULL, crash_control, NULL, &host) == 0);
+    return torc_sleep(TORC_SECOND);
+}
+
+static void crash_the_scenario(void)
+{
+    (void)!torc_sim_run(1, NULL, be_crashed, NULL);
+}
+
+TEST(the_host_of_the_scenario_runs_and_no_other_one_ends_it)
+{
+    harness_expect_death(crash_the_scenario, SIGABRT, "program != NULL");
 }
 
 static int wait_with_a_deadline(void *arg)

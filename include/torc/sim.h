@@ -76,7 +76,8 @@ struct torc_sim_options {
  * Run `scenario(arg)` as the main fiber of a host called "control", and all that it starts, until
  * it returns; what then still runs is dropped. A thread that is no shard, and in no simulation.
  * TORC_SIM_SEED in the environment takes the place of `seed`. Returns the scenario's result; one
- * below 0 is a failure, of which stderr tells, with the command that repeats it. Allocates.
+ * below 0 is a failure, of which stderr tells, with the command that repeats it; and, if it has not
+ * come to an end, with all fibers and what they wait for. Allocates.
  *
  * -EDEADLK    all wait, and nothing is going to happen any more
  * -ETIME      it has not ended in `time_max_ns` or `events_max`

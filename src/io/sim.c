@@ -7,7 +7,7 @@
 #include "driver/sim/ambient.h"
 #include "driver/sim/machine.h"
 #include "driver/sim/syscall.h"
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -51,6 +51,22 @@ static void read_command(char *text, size_t size)
     }
 }
 
+/* Who is left, and what they wait for. */
+static void tell_waits(const struct sim_world *world)
+{
+    for (const struct sim_host *host = world->hosts; host != NULL; host = host->next) {
+        for (const struct sim_context *context = host->contexts; context != NULL;
+             context = context->next) {
+            torc__log("on host \"%s\" there is a thread%s", host->name,
+                      context->local != NULL ? " with a shard:"
+                      : context->key != NULL ? " that waits for another one, or in a system call"
+                                             : "");
+            if (context->local != NULL)
+                torc__print_shard(context->local);
+        }
+    }
+}
+
 static void tell_failure(const struct sim_world *world, int result)
 {
     const uint64_t time_ns = world->now_ns - SIM_EPOCH_NS;
@@ -63,6 +79,8 @@ static void tell_failure(const struct sim_world *world, int result)
                                             : torc_strerror(result),
               time_ns / NS_PER_SECOND, time_ns % NS_PER_SECOND, world->events_happened,
               world->faults);
+    if (world->verdict != SIM_GOES_ON && world->verdict != SIM_FAILED)
+        tell_waits(world);
     read_command(command, sizeof(command));
     torc__log("to repeat it: TORC_SIM_SEED=%" PRIu64 " TORC_SIM_TRACE=1 %s", world->seed, command);
 }

@@ -711,6 +711,19 @@ static void fail_aloud(void)
         abort();
 }
 
+static void be_stuck_aloud(void)
+{
+    if (torc_sim_run(1, NULL, deadlock, NULL) == -EDEADLK)
+        abort();
+}
+
+TEST(a_simulation_that_is_stuck_tells_who_waits_for_what)
+{
+    harness_expect_death(be_stuck_aloud, SIGABRT,
+                         "on host \"control\" there is a thread with a shard");
+    harness_expect_death(be_stuck_aloud, SIGABRT, "s: event");
+}
+
 TEST(a_failure_tells_its_seed_and_the_command_that_repeats_it)
 {
     harness_expect_death(fail_aloud, SIGABRT, "TORC_SIM_SEED=12345");

@@ -227,9 +227,10 @@ TORC_API void torc_sim_check_failed(const char *file, int line, const char *cond
 
 /*
  * A system call of the caller's simulated process, for code that makes some itself: `number` is a
- * SYS_ constant. Where a real one would block it does, and the whole shard with it. The result, or
- * a negative errno: -ENOSYS for what is not simulated. On a thread that is in no simulation it is
- * one of the host that TORC_DRIVER=sim gives to it.
+ * SYS_ constant. Where a real one would block it does, and the whole shard with it; other shards
+ * and hosts may run meanwhile in any case. The result, or a negative errno: -ENOSYS for what is not
+ * simulated. On a thread that is in no simulation it is one of the host that TORC_DRIVER=sim gives
+ * to it.
  */
 TORC_API int64_t torc_sim_syscall(long number, ...);
 

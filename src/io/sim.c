@@ -270,6 +270,7 @@ int64_t torc_sim_syscall(long number, ...)
         arguments[i] = va_arg(list, uintptr_t);
     va_end(list);
     result = torc__sim_syscall(torc__sim_world->running->host, number, arguments);
+    torc__sim_wait(torc__sim_world, torc__sim_world->now_ns, false); /* Others are let in. */
     if (entered)
         torc__sim_leave();
     return result;

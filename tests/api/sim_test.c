@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -224,110 +223,6 @@ static int watch_ends(void *arg)
 TEST(a_program_is_waited_for_killed_and_started_again)
 {
     EXPECT_INT(torc_sim_run(1, NULL, watch_ends, NULL), ==, 0);
-}
-
-/* A program without a runtime, which waits in its system calls. */
-static int serve_by_calls(void *arg)
-{
-    const struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(PORT)};
-    const int64_t listener = torc_sim_syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
-    const int yes = 1;
-    char byte;
-    int64_t fd;
-
-    (void)arg;
-    TORC_SIM_CHECK(torc_sim_syscall(SYS_setsockopt, listener, SOL_SOCKET, SO_REUSEADDR, &yes,
-                                    sizeof(yes)) == 0);
-    TORC_SIM_CHECK(torc_sim_syscall(SYS_bind, listener, &address, sizeof(address)) == 0);
-    TORC_SIM_CHECK(torc_sim_syscall(SYS_listen, listener, 5) == 0);
-    fd = torc_sim_syscall(SYS_accept4, listener, NULL, NULL, 0);
-    while (torc_sim_syscall(SYS_read, fd, &byte, 1) > 0)
-        (void)torc_sim_syscall(SYS_write, fd, &byte, 1);
-    return 0;
-}
-
-static int kill_in_a_call(void *arg)
-{
-    struct torc_sim_host *host;
-    struct torc_scope scope;
-    char byte = 'x';
-    int fd;
-
-    (void)arg;
-    TORC_SIM_CHECK(torc_sim_host_start("caller", NULL, serve_by_calls, NULL, &host) == 0);
-    fd = dial("caller");
-    TORC_SIM_CHECK(torc_send_all(fd, &byte, 1, NULL) == 0);
-    TORC_SIM_CHECK(torc_recv_all(fd, &byte, 1, NULL) == 0);
-    TORC_SIM_CHECK(torc_sleep(TORC_SECOND) == 0);
-    torc_sim_host_kill(host);
-    torc_scope_open(&scope, 0);
-    torc_scope_set_timeout(&scope, 60 * TORC_SECOND);
-    TORC_SIM_CHECK(torc_recv(fd, &byte, 1, 0) == 0);
-    TORC_SIM_CHECK(torc_scope_close(&scope) == 0);
-    TORC_SIM_CHECK(torc_sim_host_restart(host) == 0);
-    TORC_SIM_CHECK(torc_close(fd) == 0);
-    fd = dial("caller");
-    TORC_SIM_CHECK(torc_send_all(fd, &byte, 1, NULL) == 0);
-    TORC_SIM_CHECK(torc_recv_all(fd, &byte, 1, NULL) == 0);
-    return torc_close(fd);
-}
-
-TEST(a_program_that_waits_in_a_call_is_killed_like_others)
-{
-    const struct torc_sim_options options = {.chaos = calm()};
-
-    EXPECT_INT(torc_sim_run(1, &options, kill_in_a_call, NULL), ==, 0);
-}
-
-static int read_a_byte(void *arg)
-{
-    char byte;
-
-    return (int)torc_sim_syscall(SYS_read, *(int *)arg, &byte, 1);
-}
-
-static int read_on_another_thread(void *arg)
-{
-    TORC_SIM_CHECK(torc_blocking(read_a_byte, arg) == 1);
-    return 0;
-}
-
-static int close_what_is_read(void *arg)
-{
-    struct torc_scope reading;
-    int ends[2];
-
-    (void)arg;
-    TORC_SIM_CHECK(torc_sim_syscall(SYS_pipe2, ends, 0) == 0);
-    torc_scope_open(&reading, 0);
-    TORC_SIM_CHECK(torc_scope_spawn(&reading, read_on_another_thread, &ends[0]) == 0);
-    TORC_SIM_CHECK(torc_sleep(TORC_SECOND) == 0);
-    TORC_SIM_CHECK(torc_sim_syscall(SYS_close, ends[0]) == 0);
-    TORC_SIM_CHECK(torc_sim_syscall(SYS_write, ends[1], "x", 1) == 1);
-    TORC_SIM_CHECK(torc_scope_close(&reading) == 0);
-    return (int)torc_sim_syscall(SYS_close, ends[1]);
-}
-
-TEST(a_call_keeps_the_file_that_it_waits_for)
-{
-    EXPECT_INT(torc_sim_run(1, NULL, close_what_is_read, NULL), ==, 0);
-}
-
-static int sleep_by_poll(void *arg)
-{
-    struct pollfd nothing = {.fd = -1, .events = POLLIN};
-    const struct timespec time = {.tv_sec = 2};
-    const uint64_t before_ns = torc_sim_time();
-
-    (void)arg;
-    TORC_SIM_CHECK(torc_sim_syscall(SYS_ppoll, &nothing, 1, &time, NULL, 0) == 0);
-    TORC_SIM_CHECK(torc_sim_time() - before_ns >= 2 * TORC_SECOND);
-    return 0;
-}
-
-TEST(a_poll_of_no_descriptor_sleeps)
-{
-    EXPECT_INT(torc_sim_run(1, NULL, sleep_by_poll, NULL), ==, 0);
 }
 
 static int travel(void *arg)
@@ -679,6 +574,17 @@ static int go_on_for_ever(void *arg)
     return 0;
 }
 
+static int ask_for_ever(void *arg)
+{
+    int ends[2];
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_pipe(ends, 0) == 0);
+    while (torc_pipe_size(ends[0]) > 0)
+        continue;
+    return 0;
+}
+
 static int be_wrong(void *arg)
 {
     TORC_SIM_CHECK(arg == &arg);
@@ -700,6 +606,7 @@ TEST(a_failure_has_an_error_that_tells_which)
     EXPECT_INT(torc_sim_run(1, &options, deadlock, NULL), ==, -EDEADLK);
     EXPECT_INT(torc_sim_run(1, &options, go_on_for_ever, NULL), ==, -ETIME);
     EXPECT_INT(torc_sim_run(1, &short_one, go_on_for_ever, NULL), ==, -ETIME);
+    EXPECT_INT(torc_sim_run(1, &short_one, ask_for_ever, NULL), ==, -ETIME);
     EXPECT_INT(torc_sim_run(1, &options, be_wrong, NULL), ==, -EBADMSG);
     EXPECT_INT(torc_sim_run(1, &options, run_inside, NULL), ==, -ENOTTY);
     EXPECT(!torc_sim_is_on());

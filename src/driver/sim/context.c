@@ -4,6 +4,7 @@
  */
 #include "driver/sim/context.h"
 #include "arch/context.h"
+#include "base/compiler.h"
 #include "base/log.h"
 #include "base/sanitizer.h"
 #include "driver/sim/file.h"
@@ -208,6 +209,13 @@ void torc__sim_give_up(struct sim_world *world, enum sim_verdict verdict)
     abort(); /* Nobody goes on here. */
 }
 
+void torc__sim_goes_on(struct sim_world *world)
+{
+    world->events_happened++;
+    if (unlikely(judge(world) != SIM_GOES_ON))
+        torc__sim_give_up(world, judge(world));
+}
+
 /* ---- Waiting ---- */
 
 static void go_on(struct sim_event *event)
@@ -274,7 +282,7 @@ bool torc__sim_wait_on(struct sim_world *world, const void *key, uint64_t until_
     if (self->key == NULL)
         return true;
     stop_waiting_on(self);
-    return false;
+    return world->now_ns < until_ns; /* It may be a shard, whose driver has woken it. */
 }
 
 void torc__sim_wake_on(struct sim_world *world, const void *key, bool all)

@@ -95,13 +95,22 @@ void torc__sim_bind_local(struct sim_world *world, void **variable);
 /* End the world for a reason: its root context goes on, and nobody else any more. */
 _Noreturn void torc__sim_give_up(struct sim_world *world, enum sim_verdict verdict);
 
+/*
+ * The running context does something that takes no time. That counts as an event: for a loop that
+ * does nothing else the world has an end, too.
+ */
+void torc__sim_goes_on(struct sim_world *world);
+
 /* The running context waits until `until_ns`; or, if it `hears`, for torc__sim_wake(). */
 void torc__sim_wait(struct sim_world *world, uint64_t until_ns, bool hears);
 
 /* End a wait that hears, soon. Nothing if there is none. */
 void torc__sim_wake(struct sim_context *context);
 
-/* Wait for torc__sim_wake_on() with the same key, or until then. False: the time has come. */
+/*
+ * Wait for torc__sim_wake_on() with the same key, or until then. False: the time has come. May also
+ * return for nothing.
+ */
 bool torc__sim_wait_on(struct sim_world *world, const void *key, uint64_t until_ns);
 
 /* Wake those that wait on a key: the first, or all. */

@@ -76,7 +76,8 @@ struct torc_sim_options {
  * Run `scenario(arg)` as the main fiber of a host called "control", and all that it starts, until
  * it returns; what then still runs is dropped. A thread that is no shard, and in no simulation.
  * TORC_SIM_SEED in the environment takes the place of `seed`. Returns the scenario's result; one
- * below 0 is a failure, of which stderr tells, with the command that repeats it. Allocates.
+ * below 0 is a failure, of which stderr tells, with the command that repeats it; and, if it has not
+ * come to an end, with all fibers and what they wait for. Allocates.
  *
  * -EDEADLK    all wait, and nothing is going to happen any more
  * -ETIME      it has not ended in `time_max_ns` or `events_max`
@@ -113,19 +114,21 @@ TORC_API const char *torc_sim_host_name(const struct torc_sim_host *host);
 
 /*
  * End the program as SIGKILL does: nothing is unwound, its descriptors are closed by the kernel of
- * its host. Not the caller's own host. Nothing if it has ended.
+ * its host. Not the caller's own host, nor that of the scenario. Nothing if it has ended.
  */
 TORC_API void torc_sim_host_kill(struct torc_sim_host *host);
 
 /*
  * Send a signal to the program. One that nobody watches (torc/signal.h) kills it, unless it is
- * SIGCHLD; SIGKILL always does. Not to the caller's own host, unless it watches the signal.
+ * SIGCHLD; SIGKILL always does. Not to the caller's own host or that of the scenario, unless it
+ * watches the signal.
  */
 TORC_API void torc_sim_host_signal(struct torc_sim_host *host, int number);
 
 /*
  * The host loses its power. Peers learn of that by silence, until it is up again; of files that is
- * left which was synchronised, and of the rest what chance leaves. Not the caller's own host.
+ * left which was synchronised, and of the rest what chance leaves. Not the caller's own host, nor
+ * that of the scenario.
  */
 TORC_API void torc_sim_host_crash(struct torc_sim_host *host);
 
@@ -224,9 +227,10 @@ TORC_API void torc_sim_check_failed(const char *file, int line, const char *cond
 
 /*
  * A system call of the caller's simulated process, for code that makes some itself: `number` is a
- * SYS_ constant. Where a real one would block it does, and the whole shard with it. The result, or
- * a negative errno: -ENOSYS for what is not simulated. On a thread that is in no simulation it is
- * one of the host that TORC_DRIVER=sim gives to it.
+ * SYS_ constant. Where a real one would block it does, and the whole shard with it; other shards
+ * and hosts may run meanwhile in any case. The result, or a negative errno: -ENOSYS for what is not
+ * simulated. On a thread that is in no simulation it is one of the host that TORC_DRIVER=sim gives
+ * to it.
  */
 TORC_API int64_t torc_sim_syscall(long number, ...);
 

@@ -34,7 +34,8 @@ struct torc_sim_search {
 enum torc_sim_outcome {
     TORC_SIM_PASSED,
     TORC_SIM_RESULT,  /* torc_sim_run() has returned an error */
-    TORC_SIM_DIED,    /* of a signal, as an assertion or a sanitizer sends it */
+    TORC_SIM_DIED,    /* of a signal, as an assertion sends it */
+    TORC_SIM_EXITED,  /* the process has ended, as by exit(), or by a sanitizer */
     TORC_SIM_HUNG,    /* it went on for longer than `hang_ns` */
     TORC_SIM_DIFFERS, /* the second run was another one: something is not simulated */
 };
@@ -48,7 +49,7 @@ struct torc_sim_finding {
     uint64_t ops;
     uint64_t faults;
     enum torc_sim_outcome outcome; /* of the lowest seed that has failed; or that none has */
-    int code;                      /* the error, or the signal */
+    int code;                      /* the error, the signal or the exit status */
     uint64_t found_seed;           /* which one that was */
     uint64_t seed;                 /* what fails when shrunk: a seed, and its chaos */
     struct torc_sim_chaos chaos;
@@ -58,8 +59,8 @@ struct torc_sim_finding {
 /*
  * Run `scenario(arg)` with one seed after the other, in processes of their own, until one fails or
  * all is done; then shrink: find out which kinds of chaos the failure needs, and how few faults. It
- * counts as the same failure if it ends with the same error or signal. What the runs print is
- * dropped. `arg`, and all other memory, is as it was at the call in every process, for its first
+ * counts as the same failure if it ends with the same error, signal or status. What the runs print
+ * is dropped. `arg`, and all other memory, is as it was at the call in every process, for its first
  * seed: a scenario is not to leave traces in it. Any thread that is no shard; the process should
  * have no other one. Blocks. 0, whatever was found.
  *

@@ -7,7 +7,7 @@
 #include "driver/sim/ambient.h"
 #include "driver/sim/machine.h"
 #include "driver/sim/syscall.h"
-#include "shard/shard.h"
+#include "shard/diagnose.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -51,6 +51,22 @@ static void read_command(char *text, size_t size)
     }
 }
 
+/* Who is left, and what they wait for. */
+static void tell_waits(const struct sim_world *world)
+{
+    for (const struct sim_host *host = world->hosts; host != NULL; host = host->next) {
+        for (const struct sim_context *context = host->contexts; context != NULL;
+             context = context->next) {
+            torc__log("on host \"%s\" there is a thread%s", host->name,
+                      context->local != NULL ? " with a shard:"
+                      : context->key != NULL ? " that waits for another one, or in a system call"
+                                             : "");
+            if (context->local != NULL)
+                torc__print_shard(context->local);
+        }
+    }
+}
+
 static void tell_failure(const struct sim_world *world, int result)
 {
     const uint64_t time_ns = world->now_ns - SIM_EPOCH_NS;
@@ -63,6 +79,8 @@ static void tell_failure(const struct sim_world *world, int result)
                                             : torc_strerror(result),
               time_ns / NS_PER_SECOND, time_ns % NS_PER_SECOND, world->events_happened,
               world->faults);
+    if (world->verdict != SIM_GOES_ON && world->verdict != SIM_FAILED)
+        tell_waits(world);
     read_command(command, sizeof(command));
     torc__log("to repeat it: TORC_SIM_SEED=%" PRIu64 " TORC_SIM_TRACE=1 %s", world->seed, command);
 }
@@ -109,16 +127,17 @@ static int verdict_error(enum sim_verdict verdict)
 static int run_world(struct sim_world *world, struct control *control)
 {
     struct sim_host *machine;
+    struct torc_sim_host *host;
     struct sim_context *context;
     int result = torc__sim_machine_add(world, "control", NULL, &machine);
 
     if (result < 0)
         return result;
-    context = torc__sim_host_create(machine) != NULL
-                  ? torc__sim_context_start(machine, run_control, control, false)
-                  : NULL;
+    host = torc__sim_host_create(machine);
+    context = host != NULL ? torc__sim_context_start(machine, run_control, control, false) : NULL;
     if (context == NULL)
         return -ENOMEM;
+    host->runs = true; /* To the end: nobody but it ends the simulation. */
     torc__sim_context_join(context);
     return world->verdict != SIM_GOES_ON ? verdict_error(world->verdict) : control->result;
 }
@@ -251,6 +270,7 @@ int64_t torc_sim_syscall(long number, ...)
         arguments[i] = va_arg(list, uintptr_t);
     va_end(list);
     result = torc__sim_syscall(torc__sim_world->running->host, number, arguments);
+    torc__sim_wait(torc__sim_world, torc__sim_world->now_ns, false); /* Others are let in. */
     if (entered)
         torc__sim_leave();
     return result;

@@ -14,7 +14,7 @@ struct waiter;
 /* A host with its program; sim_host.owner points here. */
 struct torc_sim_host {
     struct sim_host *machine;
-    torc_sim_program *program;
+    torc_sim_program *program; /* NULL: the scenario's host */
     void *arg;
     bool runs;
     int result;             /* of the program, once it has ended */

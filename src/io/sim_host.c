@@ -125,7 +125,8 @@ static void end_suddenly(struct torc_sim_host *host, bool crashed)
 {
     const bool ran = host->runs;
 
-    TORC_ASSERT(host->machine != torc__sim_here()->running->host); /* Nobody drops himself. */
+    TORC_ASSERT(host->machine != torc__sim_here()->running->host); /* Nobody drops himself, */
+    TORC_ASSERT(host->program != NULL);                            /* nor the scenario. */
     if (!ran && !(crashed && host->machine->is_up))
         return;
     drop(host->machine, crashed);

@@ -176,6 +176,9 @@ static void tell_end(const struct torc_sim_finding *finding)
     case TORC_SIM_DIED:
         printf("the process died: %s\n", strsignal(finding->code));
         break;
+    case TORC_SIM_EXITED:
+        printf("the process has ended with status %d\n", finding->code);
+        break;
     case TORC_SIM_HUNG:
         printf("it hangs\n");
         break;
@@ -195,6 +198,23 @@ static void tell_sums(const struct torc_sim_finding *finding)
            finding->ops, seconds > 0 ? (double)finding->ops / seconds : 0, finding->faults);
 }
 
+/* The command line as it was given, since the program may have taken its own part of it. */
+static void print_command(const struct command *command)
+{
+    FILE *file = fopen("/proc/self/cmdline", "re");
+    char text[1024];
+    const size_t length = file != NULL ? fread(text, 1, sizeof(text) - 1, file) : 0;
+
+    if (file != NULL)
+        (void)fclose(file);
+    for (size_t i = 0; i + 1 < length; i++) {
+        if (text[i] == '\0')
+            text[i] = ' ';
+    }
+    text[length] = '\0';
+    printf("%s", length > 0 ? text : command->name);
+}
+
 static void tell_failure(const struct command *command, const struct torc_sim_finding *finding)
 {
     char text[TORC_SIM_CHAOS_TEXT_SIZE];
@@ -204,8 +224,9 @@ static void tell_failure(const struct command *command, const struct torc_sim_fi
     torc_sim_chaos_format(&finding->chaos, text);
     if (finding->trials > 0)
         printf("shrunk in %u trials\n", finding->trials);
-    printf("to repeat it: %s --seed %" PRIu64 " --chaos %s --trace\n", command->name, finding->seed,
-           text);
+    printf("to repeat it: ");
+    print_command(command);
+    printf(" --seed %" PRIu64 " --chaos %s --trace\n", finding->seed, text); /* The last counts. */
 }
 
 /* ---- What is done ---- */

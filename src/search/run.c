@@ -86,28 +86,33 @@ void search__become_child(bool quiet)
 
 void search__watch(const struct search__scenario *scenario)
 {
-    const uint64_t hang_us = scenario->hang_ns / 1000;
+    const uint64_t hang_us = scenario->hang_ns / 1000 + 1;
     const struct itimerval timer = {.it_value = {.tv_sec = (time_t)(hang_us / 1000000),
                                                  .tv_usec = (suseconds_t)(hang_us % 1000000)}};
+    sigset_t set;
 
+    sigemptyset(&set);
+    sigaddset(&set, SIGALRM);
     (void)signal(SIGALRM, SIG_DFL);
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
     (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 void search__end_of(int status, struct search__end *ret_end)
 {
     memset(ret_end, 0, sizeof(*ret_end));
-    ret_end->outcome = TORC_SIM_DIED;
-    if (!WIFSIGNALED(status))
-        ret_end->code =
-            WEXITSTATUS(status); /* A sanitizer, or the scenario itself, calls exit(). */
-    else if (WTERMSIG(status) == SIGALRM)
+    if (!WIFSIGNALED(status)) {
+        ret_end->outcome = TORC_SIM_EXITED;
+        ret_end->code = WEXITSTATUS(status);
+    } else if (WTERMSIG(status) == SIGALRM) {
         ret_end->outcome = TORC_SIM_HUNG;
-    else
+    } else {
+        ret_end->outcome = TORC_SIM_DIED;
         ret_end->code = WTERMSIG(status);
+    }
 }
 
-/* The end as the child has told it; TORC_SIM_DIED as it stands before. */
+/* The end as the child has told it. */
 struct told {
     bool is_told;
     struct search__end end;

@@ -9,11 +9,13 @@
 #include "search.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@ struct slot {
     uint64_t ops;
     uint64_t faults;
     struct search__end end;
+    bool has_ended; /* by itself, when no seed was left */
 };
 
 /* Shared by all processes. */
@@ -81,6 +84,7 @@ static _Noreturn void work(struct board *board, struct slot *slot,
             atomic_store(&board->has_failed, true);
         }
     }
+    slot->has_ended = true;
     _exit(0);
 }
 
@@ -104,22 +108,52 @@ static int start(struct board *board, const struct search__scenario *scenario)
     return 0;
 }
 
-/* Wait for the processes. One that ended otherwise than by itself has met a failure. */
+/* Wait for a process. One that does not say that it has ended by itself has met a failure. */
+static void finish_one(struct board *board, struct slot *slot)
+{
+    int status = 0;
+
+    while (waitpid(slot->process, &status, 0) < 0 && errno == EINTR)
+        ;
+    slot->process = 0;
+    if (slot->has_ended || slot->end.outcome != TORC_SIM_PASSED)
+        return;
+    slot->seeds++;
+    search__end_of(status, &slot->end);
+    atomic_store(&board->has_failed, true);
+}
+
+/*
+ * Wait for the processes as they end: the others have to hear of one that has died. Where there is
+ * no descriptor for a process it is waited for in the end.
+ */
 static void finish(struct board *board)
 {
-    for (unsigned i = 0; i < board->jobs; i++) {
-        struct slot *slot = &board->slots[i];
-        int status = 0;
+    struct pollfd processes[JOBS_MAX];
+    unsigned left = 0;
 
-        if (slot->process == 0)
-            continue;
-        while (waitpid(slot->process, &status, 0) < 0 && errno == EINTR)
-            ;
-        if (status != 0 && slot->end.outcome == TORC_SIM_PASSED) {
-            slot->seeds++;
-            search__end_of(status, &slot->end);
-            atomic_store(&board->has_failed, true);
+    for (unsigned i = 0; i < board->jobs; i++) {
+        const pid_t process = board->slots[i].process;
+
+        processes[i] = (struct pollfd){
+            .fd = process != 0 ? (int)syscall(SYS_pidfd_open, process, 0) : -1, .events = POLLIN};
+        left += processes[i].fd >= 0;
+    }
+    while (left > 0) {
+        if (poll(processes, board->jobs, -1) < 0)
+            continue; /* A signal. */
+        for (unsigned i = 0; i < board->jobs; i++) {
+            if (processes[i].fd < 0 || processes[i].revents == 0)
+                continue;
+            finish_one(board, &board->slots[i]);
+            (void)close(processes[i].fd);
+            processes[i].fd = -1;
+            left--;
         }
+    }
+    for (unsigned i = 0; i < board->jobs; i++) {
+        if (board->slots[i].process != 0)
+            finish_one(board, &board->slots[i]);
     }
 }
 

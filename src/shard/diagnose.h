@@ -38,6 +38,9 @@ int torc__fiber_descriptor(const struct torc_fiber *fiber);
 void torc__print_fiber(const struct torc__shard *shard, struct torc_fiber *fiber,
                        struct torc__printed *printed);
 
+/* Print all fibers of a shard, none of which runs. */
+void torc__print_shard(const struct torc__shard *shard);
+
 /* Let SIGQUIT print all fibers of runtimes that want it, and no longer; counted. */
 void torc__dump_on_quit(void);
 void torc__dump_on_quit_no_more(void);

@@ -179,12 +179,11 @@ static void print_interrupted(const struct torc__shard *shard, const struct torc
     backtrace_symbols_fd(frames.pcs, frames.count, STDERR_FILENO);
 }
 
+/* All fibers of a shard, which was interrupted where its stack pointer is `sp`. */
 static void print_shard(const struct torc__shard *shard, const char *sp)
 {
     struct torc__printed printed = {0};
 
-    while (__atomic_exchange_n(&printing, 1, __ATOMIC_ACQUIRE) != 0)
-        torc__cpu_relax();
     torc__log("shard %u: %u fibers", shard->index, shard->fibers.alive);
     for (struct torc__fiber_chunk *chunk = shard->fibers.chunks; chunk != NULL;
          chunk = chunk->next) {
@@ -199,6 +198,18 @@ static void print_shard(const struct torc__shard *shard, const char *sp)
                 torc__print_fiber(shard, fiber, &printed);
         }
     }
+}
+
+void torc__print_shard(const struct torc__shard *shard)
+{
+    print_shard(shard, NULL);
+}
+
+static void print_in_turn(const struct torc__shard *shard, const char *sp)
+{
+    while (__atomic_exchange_n(&printing, 1, __ATOMIC_ACQUIRE) != 0)
+        torc__cpu_relax();
+    print_shard(shard, sp);
     __atomic_store_n(&printing, 0, __ATOMIC_RELEASE);
 }
 
@@ -222,7 +233,7 @@ static void quit(int number, siginfo_t *info, void *context)
     if (info->si_code != SI_QUEUE || info->si_value.sival_ptr != &marker)
         torc__inspect_each(pass_on);
     else if (torc__shard != NULL)
-        print_shard(torc__shard, stack_pointer(context));
+        print_in_turn(torc__shard, stack_pointer(context));
     errno = saved;
 }
 

@@ -5,9 +5,11 @@
 #include "harness/harness.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <torc/torc.h>
 
 #define PORT 7000
@@ -221,6 +223,70 @@ static int watch_ends(void *arg)
 TEST(a_program_is_waited_for_killed_and_started_again)
 {
     EXPECT_INT(torc_sim_run(1, NULL, watch_ends, NULL), ==, 0);
+}
+
+static int travel(void *arg)
+{
+    char path[64];
+    unsigned *boots = arg;
+
+    TORC_SIM_CHECK(torc_sim_syscall(SYS_getcwd, path, sizeof(path)) > 0);
+    TORC_SIM_CHECK(strcmp(path, "/") == 0);
+    TORC_SIM_CHECK(torc_sim_syscall(SYS_umask, 077) == 022);
+    if ((*boots)++ == 0)
+        TORC_SIM_CHECK(torc_sim_syscall(SYS_mkdirat, AT_FDCWD, "/elsewhere", 0777) == 0);
+    TORC_SIM_CHECK(torc_sim_syscall(SYS_chdir, "/elsewhere") == 0);
+    return 0;
+}
+
+static int start_it_twice(void *arg)
+{
+    struct torc_sim_host *host;
+    unsigned boots = 0;
+    int result;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("traveller", NULL, travel, &boots, &host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == 0 && result == 0);
+    TORC_SIM_CHECK(torc_sim_host_restart(host) == 0);
+    TORC_SIM_CHECK(torc_sim_host_wait(host, &result) == 0 && result == 0);
+    TORC_SIM_CHECK(boots == 2);
+    return 0;
+}
+
+TEST(a_program_that_is_started_again_is_another_process)
+{
+    EXPECT_INT(torc_sim_run(1, NULL, start_it_twice, NULL), ==, 0);
+}
+
+static int crash_control(void *arg)
+{
+    struct torc_sim_host *control = torc_sim_host_find("control");
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_runs(control));
+    TORC_SIM_CHECK(torc_sim_host_restart(control) == -EBUSY);
+    torc_sim_host_crash(control);
+    return 0;
+}
+
+static int be_crashed(void *arg)
+{
+    struct torc_sim_host *host;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("rebel", NULL, crash_control, NULL, &host) == 0);
+    return torc_sleep(TORC_SECOND);
+}
+
+static void crash_the_scenario(void)
+{
+    (void)!torc_sim_run(1, NULL, be_crashed, NULL);
+}
+
+TEST(the_host_of_the_scenario_runs_and_no_other_one_ends_it)
+{
+    harness_expect_death(crash_the_scenario, SIGABRT, "program != NULL");
 }
 
 static int wait_with_a_deadline(void *arg)
@@ -508,6 +574,17 @@ static int go_on_for_ever(void *arg)
     return 0;
 }
 
+static int ask_for_ever(void *arg)
+{
+    int ends[2];
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_pipe(ends, 0) == 0);
+    while (torc_pipe_size(ends[0]) > 0)
+        continue;
+    return 0;
+}
+
 static int be_wrong(void *arg)
 {
     TORC_SIM_CHECK(arg == &arg);
@@ -529,6 +606,7 @@ TEST(a_failure_has_an_error_that_tells_which)
     EXPECT_INT(torc_sim_run(1, &options, deadlock, NULL), ==, -EDEADLK);
     EXPECT_INT(torc_sim_run(1, &options, go_on_for_ever, NULL), ==, -ETIME);
     EXPECT_INT(torc_sim_run(1, &short_one, go_on_for_ever, NULL), ==, -ETIME);
+    EXPECT_INT(torc_sim_run(1, &short_one, ask_for_ever, NULL), ==, -ETIME);
     EXPECT_INT(torc_sim_run(1, &options, be_wrong, NULL), ==, -EBADMSG);
     EXPECT_INT(torc_sim_run(1, &options, run_inside, NULL), ==, -ENOTTY);
     EXPECT(!torc_sim_is_on());
@@ -538,6 +616,19 @@ static void fail_aloud(void)
 {
     if (torc_sim_run(12345, NULL, be_wrong, NULL) == -EBADMSG)
         abort();
+}
+
+static void be_stuck_aloud(void)
+{
+    if (torc_sim_run(1, NULL, deadlock, NULL) == -EDEADLK)
+        abort();
+}
+
+TEST(a_simulation_that_is_stuck_tells_who_waits_for_what)
+{
+    harness_expect_death(be_stuck_aloud, SIGABRT,
+                         "on host \"control\" there is a thread with a shard");
+    harness_expect_death(be_stuck_aloud, SIGABRT, "s: event");
 }
 
 TEST(a_failure_tells_its_seed_and_the_command_that_repeats_it)

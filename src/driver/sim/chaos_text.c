@@ -38,6 +38,7 @@ static const struct setting settings[] = {
     SETTING(KIND_RATE, cancel_late_rate),
     SETTING(KIND_RATE, cancel_partial_rate),
     SETTING(KIND_RATE, overflow_rate),
+    SETTING(KIND_RATE, late_start_rate),
     SETTING(KIND_RATE, spurious_wake_rate),
     SETTING(KIND_RANGE, net_latency),
     SETTING(KIND_RANGE, loopback_latency),

@@ -4,8 +4,10 @@
  */
 #include "driver/sim/context.h"
 #include "arch/context.h"
+#include "base/compiler.h"
 #include "base/log.h"
 #include "base/sanitizer.h"
+#include "driver/sim/file.h"
 #include "driver/sim/host.h"
 #include <errno.h>
 #include <pthread.h>
@@ -157,7 +159,7 @@ static void give_up(struct sim_world *world, enum sim_verdict verdict)
     if (world->gives_up != NULL)
         world->gives_up(world);
     torc__sim_event_clear(world, &world->root->go_on);
-    torc__sim_event_set(world, &world->root->go_on, world->now_ns, world->root->go_on.happen);
+    world->next = world->root; /* At once: what others are about to do does not happen. */
 }
 
 /* Whether the world has had its time. */
@@ -186,7 +188,8 @@ static void schedule(struct sim_world *world)
 
         if (unlikely(verdict != SIM_GOES_ON) && world->verdict == SIM_GOES_ON)
             give_up(world, verdict);
-        (void)torc__sim_step(world, UINT64_MAX);
+        else
+            (void)torc__sim_step(world, UINT64_MAX);
     }
     next = world->next;
     world->next = NULL;
@@ -204,6 +207,13 @@ void torc__sim_give_up(struct sim_world *world, enum sim_verdict verdict)
     give_up(world, verdict);
     schedule(world);
     abort(); /* Nobody goes on here. */
+}
+
+void torc__sim_goes_on(struct sim_world *world)
+{
+    world->events_happened++;
+    if (unlikely(judge(world) != SIM_GOES_ON))
+        torc__sim_give_up(world, judge(world));
 }
 
 /* ---- Waiting ---- */
@@ -272,7 +282,7 @@ bool torc__sim_wait_on(struct sim_world *world, const void *key, uint64_t until_
     if (self->key == NULL)
         return true;
     stop_waiting_on(self);
-    return false;
+    return world->now_ns < until_ns; /* It may be a shard, whose driver has woken it. */
 }
 
 void torc__sim_wake_on(struct sim_world *world, const void *key, bool all)
@@ -325,7 +335,7 @@ int torc__sim_context_init_root(struct sim_world *world)
 
     if (root == NULL)
         return -ENOMEM;
-    *root = (struct sim_context){.world = world, .go_on.happen = go_on};
+    *root = (struct sim_context){.world = world};
     root->sp = root; /* Anything but NULL. */
     world->root = root;
     torc__sim_context_adopt_root(world);
@@ -378,6 +388,25 @@ void torc__sim_context_join(struct sim_context *context)
         recycle(world, context);
 }
 
+void torc__sim_hold(struct sim_world *world, struct sim_file *file)
+{
+    if (world->running->held == NULL && file != NULL)
+        world->running->held = torc__sim_file_acquire(file);
+}
+
+static void let_go(struct sim_context *context)
+{
+    struct sim_file *file = context->held;
+
+    context->held = NULL;
+    torc__sim_file_release(file);
+}
+
+void torc__sim_let_go(struct sim_world *world)
+{
+    let_go(world->running);
+}
+
 void torc__sim_context_kill_all(struct sim_host *host)
 {
     struct sim_world *world = host->world;
@@ -389,6 +418,9 @@ void torc__sim_context_kill_all(struct sim_host *host)
         torc__sim_event_clear(world, &context->go_on);
         if (context->key != NULL)
             stop_waiting_on(context);
+        if (context->waiter != NULL)
+            torc__sim_wait_end(context->waiter);
+        let_go(context);
         if (TORC_ASAN)
             leave_hosts_list(context); /* It is to find what is named on the stack. */
         else

@@ -19,6 +19,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct sim_file;
+struct sim_waiter;
+
 enum sim_context_state {
     CONTEXT_RUNNING,
     CONTEXT_WAITING,
@@ -38,6 +41,8 @@ struct sim_context {
     bool unclaimed;                   /* it is freed at its end, since nobody joins it */
     const void *key;                  /* it waits on, or NULL */
     struct sim_context *next_waiting; /* of those that wait on a key, in the order they came */
+    struct sim_file *held;            /* by the call that it is in, see torc__sim_hold() */
+    struct sim_waiter *waiter;        /* for that, on its stack; or NULL */
     struct sim_context *next;         /* of its host; or of the free ones */
     struct sim_context **link;
     void *local; /* what was in the thread's variable, see torc__sim_bind_local() */
@@ -68,6 +73,13 @@ struct sim_context *torc__sim_context_start(struct sim_host *host, void *(*body)
 /* Wait until a context has ended, and free it. */
 void torc__sim_context_join(struct sim_context *context);
 
+/*
+ * Keep the file of a call that waits, whoever closes its descriptor, until the call ends; also if
+ * it does so because the context is killed.
+ */
+void torc__sim_hold(struct sim_world *world, struct sim_file *file);
+void torc__sim_let_go(struct sim_world *world);
+
 /* Drop all contexts of a host, of which none is running, without letting them end. */
 void torc__sim_context_kill_all(struct sim_host *host);
 
@@ -83,13 +95,22 @@ void torc__sim_bind_local(struct sim_world *world, void **variable);
 /* End the world for a reason: its root context goes on, and nobody else any more. */
 _Noreturn void torc__sim_give_up(struct sim_world *world, enum sim_verdict verdict);
 
+/*
+ * The running context does something that takes no time. That counts as an event: for a loop that
+ * does nothing else the world has an end, too.
+ */
+void torc__sim_goes_on(struct sim_world *world);
+
 /* The running context waits until `until_ns`; or, if it `hears`, for torc__sim_wake(). */
 void torc__sim_wait(struct sim_world *world, uint64_t until_ns, bool hears);
 
 /* End a wait that hears, soon. Nothing if there is none. */
 void torc__sim_wake(struct sim_context *context);
 
-/* Wait for torc__sim_wake_on() with the same key, or until then. False: the time has come. */
+/*
+ * Wait for torc__sim_wake_on() with the same key, or until then. False: the time has come. May also
+ * return for nothing.
+ */
 bool torc__sim_wait_on(struct sim_world *world, const void *key, uint64_t until_ns);
 
 /* Wake those that wait on a key: the first, or all. */

@@ -92,6 +92,12 @@ static uint64_t sim_now(struct torc__driver *driver)
     return torc__to_sim(driver)->world->now_ns += CLOCK_NS;
 }
 
+static int sim_control(struct torc__driver *driver, struct torc__control *request)
+{
+    torc__sim_goes_on(torc__to_sim(driver)->world);
+    return torc__sim_control(driver, request);
+}
+
 /* ---- Life ---- */
 
 static void note_opcodes(struct torc__driver *driver)
@@ -168,7 +174,7 @@ const struct torc__driver_ops torc__sim_ops = {
     .cancel = sim_cancel,
     .turn = sim_turn,
     .wake = sim_wake,
-    .control = torc__sim_control,
+    .control = sim_control,
     .now = sim_now,
     .open_buffers = torc__sim_open_buffers,
     .close_buffers = torc__sim_close_buffers,

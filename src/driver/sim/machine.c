@@ -63,6 +63,8 @@ int torc__sim_machine_boot(struct sim_host *host)
 {
     host->is_up = true;
     host->boots++;
+    host->files_max = SIM_FILES_MAX;
+    torc__sim_disk_new_process(host);
     torc__sim_trace(host->world, host, "host begins", (int64_t)host->boots, 0);
     return torc__sim_fd_begin(host);
 }

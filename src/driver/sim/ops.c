@@ -164,11 +164,10 @@ int torc__sim_execute(const struct io_uring_sqe *sqe)
     struct sim_file *file = torc__sim_fd_file(host, sqe->fd);
     int result;
 
-    if (file != NULL)
-        torc__sim_file_acquire(file);
+    torc__sim_hold(world, file);
     torc__sim_wait(world, world->now_ns + torc__sim_disk_duration(host, file, sqe), false);
     result = by_syscall(host, file, sqe);
-    torc__sim_file_release(file);
+    torc__sim_let_go(world);
     return result;
 }
 

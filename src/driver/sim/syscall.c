@@ -44,12 +44,16 @@ static void noticed(struct sim_waiter *waiter, uint32_t events)
 /* False if the time has come before the file was ready. */
 static bool wait_for(struct sim_file *file, uint32_t events, uint64_t until_ns)
 {
+    struct sim_world *world = file->host->world;
     struct sim_waiter waiter;
     bool in_time = true;
 
+    torc__sim_hold(world, file);
     torc__sim_wait_begin(&waiter, file, events, noticed);
+    world->running->waiter = &waiter;
     while (in_time && !(torc__sim_file_poll(file) & waiter.events))
-        in_time = torc__sim_wait_on(file->host->world, &waiter, until_ns);
+        in_time = torc__sim_wait_on(world, &waiter, until_ns);
+    world->running->waiter = NULL;
     torc__sim_wait_end(&waiter);
     return in_time;
 }
@@ -475,6 +479,10 @@ static int64_t poll_until(struct sim_host *host, struct pollfd *polls, size_t co
     if (count != 1)
         return -ENOSYS;
     file = torc__sim_fd_file(host, polls[0].fd);
+    if (file == NULL) { /* A descriptor below 0, with which one only sleeps. */
+        torc__sim_wait(host->world, until_ns, false);
+        return 0;
+    }
     (void)wait_for(file, (uint32_t)(uint16_t)polls[0].events, until_ns);
     return ready_count(host, polls, count);
 }
@@ -615,6 +623,7 @@ int64_t torc__sim_syscall(struct sim_host *host, long number, const uintptr_t ar
     }
     if (!is_known)
         result = torc__sim_disk_call(host, (int)number, arguments);
+    torc__sim_let_go(host->world);
     torc__sim_trace(host->world, host, "call", number, result);
     return result;
 }

@@ -19,6 +19,18 @@ static void expect_there_and_back(const struct torc_sim_chaos *chaos)
         EXPECT_MSG(!torc_sim_chaos_take(&back, i, chaos), "setting %u of %s", i, text);
 }
 
+TEST(all_that_a_chaos_consists_of_can_be_taken_from_another_one)
+{
+    struct torc_sim_chaos chaos;
+    struct torc_sim_chaos wild;
+
+    torc_sim_chaos_init(&chaos, TORC_SIM_CALM);
+    torc_sim_chaos_init(&wild, TORC_SIM_WILD);
+    for (unsigned i = 0; i < torc_sim_chaos_settings(); i++)
+        (void)torc_sim_chaos_take(&chaos, i, &wild);
+    EXPECT(memcmp(&chaos, &wild, sizeof(chaos)) == 0);
+}
+
 TEST(presets_are_their_names)
 {
     static const char *const names[] = {"default", "calm", "wild"};

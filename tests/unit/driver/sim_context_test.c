@@ -95,6 +95,32 @@ TEST(contexts_that_are_killed_run_no_more)
     torc__sim_world_destroy(world);
 }
 
+static unsigned steps_at_the_end;
+
+static void *give_up_late(void *arg)
+{
+    world->now_ns += 1000000; /* Others should have gone on meanwhile. */
+    steps_at_the_end = steps;
+    torc__sim_give_up(world, SIM_FAILED);
+    return arg;
+}
+
+TEST(nobody_goes_on_in_a_world_that_has_been_given_up)
+{
+    struct sim_context *context;
+    int owner;
+
+    create();
+    EXPECT(torc__sim_context_start(host, walk, &owner, true) != NULL);
+    torc__sim_wait(world, world->now_ns + 10000, false);
+    context = torc__sim_context_start(host, give_up_late, NULL, false);
+    torc__sim_context_join(context);
+    EXPECT_INT(world->verdict, ==, SIM_FAILED);
+    EXPECT_UINT(steps, ==, steps_at_the_end);
+    torc__sim_context_kill_all(host);
+    torc__sim_world_destroy(world);
+}
+
 TEST(a_world_in_which_all_wait_gives_up)
 {
     struct sim_context *context;

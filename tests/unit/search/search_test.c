@@ -5,8 +5,10 @@
 #include "harness/harness.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <torc/sim_search.h>
 #include <torc/torc.h>
 
@@ -45,8 +47,17 @@ static int abort_at_once(void *arg)
 
 static int exit_at_once(void *arg)
 {
-    (void)arg;
-    _exit(3);
+    const int *status = arg;
+
+    _exit(status != NULL ? *status : 3);
+}
+
+/* One process dies of its first seed; all others pass whatever they take. */
+static int one_dies(void *arg)
+{
+    if (atomic_fetch_add((atomic_uint *)arg, 1) == 1)
+        abort();
+    return torc_sleep(TORC_SECOND);
 }
 
 static int spin(void *arg)
@@ -105,7 +116,10 @@ TEST(every_way_to_fail_is_told_from_the_others)
 {
     struct torc_sim_search search = {.count = 3, .jobs = 2, .no_shrink = true};
     struct torc_sim_finding finding = find(search, check_nothing_true);
+    sigset_t alarms;
 
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
     EXPECT_INT(finding.outcome, ==, TORC_SIM_RESULT);
     EXPECT_INT(finding.code, ==, -EBADMSG);
     finding = find(search, abort_at_once);
@@ -113,15 +127,44 @@ TEST(every_way_to_fail_is_told_from_the_others)
     EXPECT_INT(finding.code, ==, SIGABRT);
     EXPECT_UINT(finding.found_seed, ==, 1);
     finding = find(search, exit_at_once);
-    EXPECT_INT(finding.outcome, ==, TORC_SIM_DIED);
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_EXITED);
     EXPECT_INT(finding.code, ==, 3);
     search.hang_ns = 50 * TORC_MILLISECOND;
+    EXPECT_INT(sigprocmask(SIG_BLOCK, &alarms, NULL), ==,
+               0); /* That may not keep it from ending. */
     finding = find(search, spin);
     EXPECT_INT(finding.outcome, ==, TORC_SIM_HUNG);
     search.hang_ns = 0;
     search.twice = true;
     EXPECT_INT(find(search, remember).outcome, ==, TORC_SIM_DIFFERS);
     EXPECT_INT(find(search, sleep_a_while).outcome, ==, TORC_SIM_PASSED);
+}
+
+TEST(a_scenario_that_ends_its_process_has_failed_whatever_the_status)
+{
+    int status = 0;
+    struct torc_sim_finding finding;
+    const struct torc_sim_search search = {.count = 3, .jobs = 2, .no_shrink = true};
+
+    EXPECT_INT(torc_sim_search(&search, exit_at_once, &status, &finding), ==, 0);
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_EXITED);
+    EXPECT_INT(finding.code, ==, 0);
+    EXPECT_UINT(finding.found_seed, ==, 1);
+}
+
+/* Without an end to the seeds: that they stop is what is tested. */
+TEST(a_process_that_dies_ends_the_search_of_all_others)
+{
+    const struct torc_sim_search search = {.count = UINT64_MAX, .jobs = 4, .no_shrink = true};
+    struct torc_sim_finding finding;
+    atomic_uint *runs =
+        mmap(NULL, sizeof(*runs), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    EXPECT(runs != MAP_FAILED);
+    EXPECT_INT(torc_sim_search(&search, one_dies, runs, &finding), ==, 0);
+    EXPECT_INT(finding.outcome, ==, TORC_SIM_DIED);
+    EXPECT_INT(finding.code, ==, SIGABRT);
+    EXPECT_INT(munmap(runs, sizeof(*runs)), ==, 0);
 }
 
 TEST(a_failure_keeps_only_the_chaos_that_it_needs)

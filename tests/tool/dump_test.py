@@ -266,6 +266,20 @@ class Running(tool.TestCase):
         self.assertRegex(text, rf"\n{MANY:,} fibers waiting for .*: recv on ")
         self.assertLess(text.count("\n"), 40)
 
+    def test_names_are_made_fit_for_a_terminal_and_for_json(self):
+        fit = {"?[2Jred", "caf\u00e9", "caf?", "two?lines", "??H"}
+        with Dumped("names") as dumped:
+            found = by_name(dump(dumped.pid, "--no-stacks"))
+            text = tool.torc("dump", "--no-stacks", dumped.pid).stdout
+            top = tool.torc("top", "--once", "--interval", "50ms", dumped.pid).stdout
+            top_json = tool.torc("top", "--once", "--json", "--interval", "50ms", dumped.pid).stdout
+        self.assertLessEqual(fit, set(found))
+        self.assertLessEqual(fit, {name["name"] for name in json.loads(top_json)["names"]})
+        for name in fit:
+            self.assertIn(f'"{name}"', text)
+            self.assertIn(f"\n{name} ", top)
+        self.assertNotIn("\x1b", text + top)
+
     def test_the_process_goes_on_as_before(self):
         with tool.Echo("--shards", 2) as echo, echo.connect() as connection:
             for _ in range(20):

@@ -7,6 +7,8 @@
  */
 #include "remote.h"
 
+#include "output.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -146,6 +148,7 @@ void remote_read_text(pid_t pid, uint64_t address, char *to, size_t room)
     if (address != 0)
         length = remote_read_most(pid, address, to, room - 1);
     to[length] = '\0';
+    output_make_printable(to);
 }
 
 uint64_t remote_get(const struct remote_torc *torc, enum remote_field field, const void *structure)
@@ -188,6 +191,7 @@ static int read_table(pid_t pid, uint64_t address, struct remote_torc *torc)
     if (strncmp(table.magic, "torc", sizeof(table.magic)) != 0)
         return -EPROTO;
     table.torc_version[sizeof(table.torc_version) - 1] = '\0';
+    output_make_printable(table.torc_version);
     memcpy(torc->version, table.torc_version, sizeof(torc->version));
     if (table.version != TORC_INSPECT_VERSION || table.field_count > FIELDS_MAX)
         return -EPROTO;
@@ -297,6 +301,7 @@ static void name_process(pid_t pid, char *name, size_t size)
     if (file == NULL || fgets(name, (int)size, file) == NULL)
         (void)snprintf(name, size, "?");
     name[strcspn(name, "\n")] = '\0';
+    output_make_printable(name);
     if (file != NULL)
         fclose(file);
 }

@@ -36,7 +36,7 @@ struct torc_name_stats {
  * The view is the caller's, to be closed.
  *
  * -ESRCH      there is no such process.
- * -EACCES     it is somebody else's.
+ * -EACCES     it is somebody else's, or protected from us.
  * -ENOENT     it does not run torc (any more), or with torc_options.no_observer.
  * -EPROTO     its torc is of another version.
  */

@@ -206,11 +206,14 @@ void torc_view_close(struct torc_view *view)
 
 /* ---- Asking ---- */
 
-static bool has_ended(const struct torc_view *view)
+bool torc_view_has_ended(const struct torc_view *view)
 {
     struct pollfd process = {.fd = view->pidfd, .events = POLLIN};
+    const int saved = errno;
+    const bool has_ended = atomic_load(&view->page->ended) != 0 || poll(&process, 1, 0) > 0;
 
-    return atomic_load(&view->page->ended) != 0 || poll(&process, 1, 0) > 0;
+    errno = saved;
+    return has_ended;
 }
 
 static int await_answer(struct torc_view *view, uint32_t number)
@@ -224,7 +227,7 @@ static int await_answer(struct torc_view *view, uint32_t number)
         /* Or a later one: several may ask. */
         if ((int32_t)(answered - number) >= 0)
             return 0;
-        if (has_ended(view))
+        if (torc_view_has_ended(view))
             return -ENOENT;
         if (torc__clock_now() >= until_ns)
             return -ETIMEDOUT;

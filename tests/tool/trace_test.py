@@ -137,6 +137,23 @@ class Trace(tool.TestCase):
         self.assertEqual((trace.returncode, err), (0, ""))
         check_form(self, self.load())
 
+    def test_it_ends_when_the_process_does(self):
+        with tool.Echo() as echo:
+            trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
+                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
+                                     stdin=subprocess.DEVNULL)
+            try:
+                tool.wait_until(lambda: self.catches(trace.pid, signal.SIGINT), "the handler")
+                echo.process.kill()
+                _, err = trace.communicate(timeout=tool.LIMIT)
+            finally:
+                if trace.poll() is None:
+                    trace.kill()
+                    trace.communicate()
+        self.assertEqual((trace.returncode, err),
+                         (1, f"torc trace: process {echo.process.pid} has ended, and its trace with"
+                             " it\n"))
+
     @staticmethod
     def catches(pid, number):
         with open(f"/proc/{pid}/status", encoding="ascii") as file:

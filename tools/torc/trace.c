@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* How often to look whether the process is still there. */
+#define LOOK_EVERY_NS (TORC_SECOND / 5)
+
 struct trace_options {
     uint64_t duration_ns;
     uint64_t events;
@@ -45,6 +48,20 @@ static int write_output(struct torc_view *view, int fd, const char *path)
     return result < 0 ? write_failed(path, result) : 0;
 }
 
+/* Wait until the time has come; Ctrl-C ends it early. False if the process has ended before. */
+static bool wait_until(const struct torc_view *view, uint64_t until_ns)
+{
+    uint64_t now_ns = torc_now();
+
+    for (; now_ns < until_ns && !torc_view_has_ended(view); now_ns = torc_now()) {
+        const uint64_t next_ns = now_ns + LOOK_EVERY_NS;
+
+        if (terminal_wait(next_ns < until_ns ? next_ns : until_ns) == TERMINAL_QUIT)
+            break;
+    }
+    return !torc_view_has_ended(view);
+}
+
 /* A trace has begun: wait for its end, and write it. */
 static int carry_out(struct torc_view *view, pid_t pid, const struct trace_options *options)
 {
@@ -56,13 +73,14 @@ static int carry_out(struct torc_view *view, pid_t pid, const struct trace_optio
 
     if (fd < 0)
         return write_failed(options->output, -errno);
-    /* Ctrl-C ends it early: what there is by then is written. */
     terminal_open(false);
-    while (terminal_wait(until_ns) == TERMINAL_RESIZED)
-        ;
-    result = torc_view_trace_stop(view);
-    status = result < 0 ? look_failed("torc trace", pid, result)
-                        : write_output(view, fd, options->output);
+    result = wait_until(view, until_ns) ? torc_view_trace_stop(view) : -ENOENT;
+    if (result == -ENOENT)
+        status = cli_failed("torc trace", "process %d has ended, and its trace with it", pid);
+    else if (result < 0)
+        status = look_failed("torc trace", pid, result);
+    else
+        status = write_output(view, fd, options->output);
     if (fd != STDOUT_FILENO && close(fd) < 0 && status == 0)
         status = write_failed(options->output, -errno);
     return status;

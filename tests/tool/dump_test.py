@@ -330,6 +330,9 @@ class Errors(tool.TestCase):
         self.assert_fails(tool.torc("dump"), 2)
         self.assert_fails(tool.torc("dump", "me"), 2)
         self.assert_fails(tool.torc("dump", "-5"), 2)
+        result = tool.torc("dump", 1, 2)
+        self.assert_fails(result, 2)
+        self.assertIn("one process at a time", result.stderr)
         self.assert_fails(tool.torc("dump", "--all", "--group", "1"), 2)
 
     def test_a_process_that_is_not_there_is_named(self):
@@ -338,6 +341,13 @@ class Errors(tool.TestCase):
         result = tool.torc("dump", gone.pid)
         self.assert_fails(result, 1)
         self.assertEqual(result.stderr, f"torc dump: there is no process {gone.pid}\n")
+
+    def test_a_process_that_has_ended_and_is_there_still_is_named(self):
+        with subprocess.Popen(["true"]) as zombie:
+            os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+            result = tool.torc("dump", zombie.pid)
+        self.assert_fails(result, 1)
+        self.assertIn("which has ended", result.stderr)
 
     def test_a_process_without_torc_is_named(self):
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:

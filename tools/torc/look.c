@@ -33,8 +33,8 @@ int look_failed(const char *command, pid_t pid, int error)
     case -ENOENT:
         return cli_failed(
             command,
-            "process %d does not run torc, or not any more, or has options.no_observer"
-            " set",
+            "process %d does not run torc, or not any more, or without an observer (no_observer,"
+            " TORC_OBSERVER=0)",
             pid);
     case -EPROTO:
         return cli_failed(command, "process %d runs another version of torc than %s", pid,

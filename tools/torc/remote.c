@@ -335,6 +335,7 @@ int remote_find(pid_t pid, struct remote_torc *torcs, unsigned max, char *ret_wh
     char *line = NULL;
     size_t room = 0;
     unsigned count = 0;
+    bool has_memory = false;
     int result = 0;
     FILE *maps;
 
@@ -349,6 +350,7 @@ int remote_find(pid_t pid, struct remote_torc *torcs, unsigned max, char *ret_wh
         return -ESRCH;
     }
     while (result >= 0 && count < max && getline(&line, &room, maps) > 0) {
+        has_memory = true;
         result = look_at_mapping(pid, line, &torcs[count]);
         count += result > 0;
     }
@@ -364,7 +366,8 @@ int remote_find(pid_t pid, struct remote_torc *torcs, unsigned max, char *ret_wh
             name, torcs[count].version, TORC_VERSION);
         result = -EPROTO;
     } else if (count == 0) {
-        (void)snprintf(ret_why, why_size, "there is no torc in process %d (%s)", (int)pid, name);
+        (void)snprintf(ret_why, why_size, "there is no torc in process %d (%s)%s", (int)pid, name,
+                       has_memory ? "" : ", which has ended, or is the kernel's");
         result = -ENOENT;
     }
     return result < 0 ? result : (int)count;

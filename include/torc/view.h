@@ -12,6 +12,7 @@
 #ifndef TORC_VIEW_H
 #define TORC_VIEW_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <torc/runtime.h>
@@ -36,7 +37,7 @@ struct torc_name_stats {
  * The view is the caller's, to be closed.
  *
  * -ESRCH      there is no such process.
- * -EACCES     it is somebody else's.
+ * -EACCES     it is somebody else's, or protected from us.
  * -ENOENT     it does not run torc (any more), or with torc_options.no_observer.
  * -EPROTO     its torc is of another version.
  */
@@ -58,6 +59,9 @@ TORC_API const char *torc_view_driver(const struct torc_view *view);
  * -ETIMEDOUT  the process does not answer; it may be stopped.
  */
 TORC_CHECK int torc_view_refresh(struct torc_view *view);
+
+/* Whether the runtime has ended, or its process. */
+TORC_API bool torc_view_has_ended(const struct torc_view *view);
 
 /* When the counters were written, CLOCK_MONOTONIC of the process looked at. */
 TORC_API uint64_t torc_view_time(const struct torc_view *view);

@@ -10,6 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* What stands before the completion queue; some 320 bytes. */
+#define HEAD_SIZE 512u
+
 /* A second in all. */
 #define PAUSE_FIRST_US 500u
 #define PAUSE_LAST_US  (1024u * PAUSE_FIRST_US)
@@ -130,14 +133,31 @@ close_fd:
     return error;
 }
 
+/* The next power of two of `unit`. */
+static size_t round_up(size_t size, size_t unit)
+{
+    while (unit < size)
+        unit *= 2;
+    return unit;
+}
+
+size_t torc__ring_locked_size(const struct torc__ring_shape *shape)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t entries = round_up(shape->entries, 1);
+    const size_t completions = round_up(shape->completion_entries, 1);
+    const size_t queues =
+        HEAD_SIZE + completions * sizeof(struct io_uring_cqe) + entries * sizeof(unsigned);
+
+    return round_up(queues, page) + round_up(entries * sizeof(struct io_uring_sqe), page);
+}
+
 /* Whether the ring could be had if the user had locked nothing else. */
 static bool fits_limit(const struct torc__ring_shape *shape)
 {
-    const size_t size = shape->entries * sizeof(struct io_uring_sqe) +
-                        shape->completion_entries * sizeof(struct io_uring_cqe);
     struct rlimit limit;
 
-    return getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur >= size;
+    return getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur >= torc__ring_locked_size(shape);
 }
 
 int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_shape *shape)

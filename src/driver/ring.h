@@ -58,9 +58,15 @@ struct torc__ring_shape {
 int torc__ring_init(struct torc__ring *ring, const struct torc__ring_shape *shape);
 
 /*
- * The same; but where the memory that the user may lock is taken (RLIMIT_MEMLOCK), and it would
- * suffice for this ring, wait for up to a second for what others give back: the kernel takes a ring
- * apart some time after it was closed.
+ * How much locked memory a ring counts as, at most: from Linux 6.13 on it is whole pages, before
+ * 5.12 powers of two of these, in between nothing.
+ */
+size_t torc__ring_locked_size(const struct torc__ring_shape *shape);
+
+/*
+ * torc__ring_init(); but where the memory that the user may lock is taken (RLIMIT_MEMLOCK), and it
+ * would suffice for this ring, wait for up to a second for what others give back: the kernel takes
+ * a ring apart some time after it was closed.
  */
 int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_shape *shape);
 

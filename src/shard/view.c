@@ -71,13 +71,14 @@ static int map_found(int folder, const char *name, size_t least, struct found *r
     return 0;
 }
 
-static bool is_memfd(int folder, const char *name, const char *wanted)
+/* 1 or 0; -EACCES if we are not to know: the folder can be read by more than its links can. */
+static int is_memfd(int folder, const char *name, const char *wanted)
 {
     char target[64];
     const ssize_t length = readlinkat(folder, name, target, sizeof(target) - 1);
 
     if (length <= 0)
-        return false;
+        return length < 0 && errno == EACCES ? -EACCES : 0;
     target[length] = '\0';
     return strcmp(target, wanted) == 0;
 }
@@ -101,11 +102,12 @@ static int find_memory(pid_t pid, const char *name, size_t least, accept_fn *acc
     if (folder == NULL)
         return errno == ENOENT ? -ESRCH : -errno;
     while (result != 1 && (errno = 0, entry = readdir(folder)) != NULL) {
-        int status;
+        int status = is_memfd(dirfd(folder), entry->d_name, target);
 
-        if (!is_memfd(dirfd(folder), entry->d_name, target))
+        if (status > 0)
+            status = map_found(dirfd(folder), entry->d_name, least, ret_found);
+        else if (status == 0)
             continue;
-        status = map_found(dirfd(folder), entry->d_name, least, ret_found);
         if (status == 0) {
             status = accepts(ret_found, arg);
             if (status != 1)
@@ -204,11 +206,14 @@ void torc_view_close(struct torc_view *view)
 
 /* ---- Asking ---- */
 
-static bool has_ended(const struct torc_view *view)
+bool torc_view_has_ended(const struct torc_view *view)
 {
     struct pollfd process = {.fd = view->pidfd, .events = POLLIN};
+    const int saved = errno;
+    const bool has_ended = atomic_load(&view->page->ended) != 0 || poll(&process, 1, 0) > 0;
 
-    return atomic_load(&view->page->ended) != 0 || poll(&process, 1, 0) > 0;
+    errno = saved;
+    return has_ended;
 }
 
 static int await_answer(struct torc_view *view, uint32_t number)
@@ -222,7 +227,7 @@ static int await_answer(struct torc_view *view, uint32_t number)
         /* Or a later one: several may ask. */
         if ((int32_t)(answered - number) >= 0)
             return 0;
-        if (has_ended(view))
+        if (torc_view_has_ended(view))
             return -ENOENT;
         if (torc__clock_now() >= until_ns)
             return -ETIMEDOUT;
@@ -245,6 +250,8 @@ static int ask(struct torc_view *view, uint32_t command)
     result = await_answer(view, number);
     if (result == 0 && command != PAGE_NOTHING)
         result = atomic_load(&page->command_result);
+    else if (result == -ETIMEDOUT) /* Nobody would want it done later. */
+        (void)atomic_compare_exchange_strong(&page->command, &command, PAGE_NOTHING);
     errno = saved;
     return result <= 0 ? result : -EPROTO;
 }

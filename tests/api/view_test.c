@@ -142,6 +142,7 @@ static int keep_view(void *arg)
 {
     (void)arg;
     kept = open_own();
+    EXPECT(!torc_view_has_ended(kept));
     EXPECT_INT(torc_view_open(getpid(), 1, &(struct torc_view *){NULL}), ==, -ENOENT);
     return 0;
 }
@@ -152,6 +153,7 @@ TEST(a_runtime_that_has_ended_says_so)
 
     NEEDS_THREADS();
     EXPECT_INT(torc_run(keep_view, NULL, NULL), ==, 0);
+    EXPECT(torc_view_has_ended(kept));
     EXPECT_INT(torc_view_refresh(kept), ==, -ENOENT);
     EXPECT_INT(torc_view_open(getpid(), 0, &view), ==, -ENOENT);
     torc_view_close(kept);

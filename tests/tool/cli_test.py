@@ -112,6 +112,14 @@ class CommandLine(tool.TestCase):
             for name in names.split():
                 self.assertRegex(text, rf"\n  --{name}[ \n]", f"{command} --help")
 
+    def test_output_that_finds_no_room_is_an_error(self):
+        for arguments in (["--help"], ["--version"], ["doctor", "--help"], ["doctor"],
+                          ["doctor", "--json"]):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                result = tool.torc(*arguments, stdout=full)
+            self.assertEqual((result.returncode, result.stderr),
+                             (1, "torc: cannot write to standard output\n"), arguments)
+
     def test_version(self):
         result = tool.torc("--version")
         self.assertEqual(result.returncode, 0)

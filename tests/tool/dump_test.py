@@ -266,6 +266,20 @@ class Running(tool.TestCase):
         self.assertRegex(text, rf"\n{MANY:,} fibers waiting for .*: recv on ")
         self.assertLess(text.count("\n"), 40)
 
+    def test_names_are_made_fit_for_a_terminal_and_for_json(self):
+        fit = {"?[2Jred", "caf\u00e9", "caf?", "two?lines", "??H"}
+        with Dumped("names") as dumped:
+            found = by_name(dump(dumped.pid, "--no-stacks"))
+            text = tool.torc("dump", "--no-stacks", dumped.pid).stdout
+            top = tool.torc("top", "--once", "--interval", "50ms", dumped.pid).stdout
+            top_json = tool.torc("top", "--once", "--json", "--interval", "50ms", dumped.pid).stdout
+        self.assertLessEqual(fit, set(found))
+        self.assertLessEqual(fit, {name["name"] for name in json.loads(top_json)["names"]})
+        for name in fit:
+            self.assertIn(f'"{name}"', text)
+            self.assertIn(f"\n{name} ", top)
+        self.assertNotIn("\x1b", text + top)
+
     def test_the_process_goes_on_as_before(self):
         with tool.Echo("--shards", 2) as echo, echo.connect() as connection:
             for _ in range(20):
@@ -316,6 +330,9 @@ class Errors(tool.TestCase):
         self.assert_fails(tool.torc("dump"), 2)
         self.assert_fails(tool.torc("dump", "me"), 2)
         self.assert_fails(tool.torc("dump", "-5"), 2)
+        result = tool.torc("dump", 1, 2)
+        self.assert_fails(result, 2)
+        self.assertIn("one process at a time", result.stderr)
         self.assert_fails(tool.torc("dump", "--all", "--group", "1"), 2)
 
     def test_a_process_that_is_not_there_is_named(self):
@@ -324,6 +341,13 @@ class Errors(tool.TestCase):
         result = tool.torc("dump", gone.pid)
         self.assert_fails(result, 1)
         self.assertEqual(result.stderr, f"torc dump: there is no process {gone.pid}\n")
+
+    def test_a_process_that_has_ended_and_is_there_still_is_named(self):
+        with subprocess.Popen(["true"]) as zombie:
+            os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+            result = tool.torc("dump", zombie.pid)
+        self.assert_fails(result, 1)
+        self.assertIn("which has ended", result.stderr)
 
     def test_a_process_without_torc_is_named(self):
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:

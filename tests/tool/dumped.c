@@ -8,6 +8,7 @@
  *     many COUNT  so many fibers that wait alike
  *     busy COUNT  so many fibers that hardly wait
  *     holds       fibers that refuse to end
+ *     names       fibers whose names are not fit for a terminal
  *     idle        nothing, and no shard
  *
  * Prints "ready" when all is as it should be, and goes on until it is killed.
@@ -329,6 +330,27 @@ static int spawn_all(torc_fiber_fn *body)
     return torc_sleep(TORC_FOREVER - 1);
 }
 
+static int odd(void *arg)
+{
+    torc_fiber_set_name(arg);
+    return await_bytes(pair[0]) != 0 ? -ECANCELED : 1;
+}
+
+static int names(void *arg)
+{
+    static char given[][16] = {"\033[2Jred", "caf\303\251", "caf\303", "two\nlines", "\302\233H"};
+    int result = torc_unix_pair(SOCK_STREAM, pair);
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(given) / sizeof(given[0]) && result == 0; i++)
+        result = torc_spawn(odd, given[i]);
+    if (result < 0)
+        return result;
+    (void)torc_yield();
+    say_ready();
+    return torc_sleep(TORC_FOREVER - 1);
+}
+
 static int many(void *arg)
 {
     (void)arg;
@@ -378,8 +400,8 @@ static const struct {
     torc_fiber_fn *main;
     int shards;
 } modes[] = {
-    {"waits", waits, 2}, {"hangs", hangs, 1}, {"blocks", blocks, 1},
-    {"many", many, 1},   {"busy", busy, 1},   {"holds", holds, 1},
+    {"waits", waits, 2}, {"hangs", hangs, 1}, {"blocks", blocks, 1}, {"many", many, 1},
+    {"busy", busy, 1},   {"holds", holds, 1}, {"names", names, 1},
 };
 
 int main(int argc, char **argv)

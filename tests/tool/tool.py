@@ -22,12 +22,12 @@ from served import LIMIT, SLOW, wait_until  # noqa: E402,F401  (the tests take t
 TORC = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "torc"
 
 
-def torc(*arguments, env=None, preexec=None):
-    """Run torc to its end; stdout and stderr come back as text."""
+def torc(*arguments, env=None, preexec=None, stdout=subprocess.PIPE):
+    """Run torc to its end; stderr comes back as text, as does stdout unless it goes elsewhere."""
     environment = dict(os.environ, **(env or {}))
-    return subprocess.run([TORC, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=LIMIT, env=environment, stdin=subprocess.DEVNULL, check=False,
-                          preexec_fn=preexec)
+    return subprocess.run([TORC, *map(str, arguments)], stdout=stdout, stderr=subprocess.PIPE,
+                          text=True, timeout=LIMIT, env=environment, stdin=subprocess.DEVNULL,
+                          check=False, preexec_fn=preexec)
 
 
 def deny_io_uring():

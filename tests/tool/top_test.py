@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """top_test.py - torc top shows what a running program does, on a terminal and without one."""
+import ctypes
 import fcntl
 import json
 import os
@@ -209,6 +210,30 @@ class Top(tool.TestCase):
         self.assert_fails(tool.torc("top", "-1"), 2)
         self.assert_fails(tool.torc("top", "1", "2"), 2)
         self.assert_fails(tool.torc("top", "1", "--interval", "1ms"), 2)
+        with tool.Echo() as echo:
+            result = tool.torc("top", echo.process.pid, "--once", "--runtime", 1)
+        self.assert_fails(result, 1)
+        self.assertIn("has no runtime 1", result.stderr)
+
+    def test_a_process_with_more_rights_than_ours_is_not_said_to_be_without_torc(self):
+        def with_fewer_rights():
+            drop_of_bounding_set, kill, ptrace = 24, 5, 19
+            libc = ctypes.CDLL(None, use_errno=True)
+            for right in (kill, ptrace):
+                if libc.prctl(drop_of_bounding_set, right, 0, 0, 0) != 0:
+                    raise OSError(ctypes.get_errno(), "prctl")
+
+        if os.geteuid() != 0:
+            self.skipTest("only root can have fewer rights and be the same user")
+        with tool.Echo() as echo:
+            try:
+                result = tool.torc("top", echo.process.pid, "--once", preexec=with_fewer_rights)
+            except subprocess.SubprocessError as error:
+                self.skipTest(f"rights cannot be dropped: {error}")
+        if result.returncode == 0:
+            self.skipTest("the process has no more rights than the command")
+        self.assert_fails(result, 1)
+        self.assertIn("protected", result.stderr)
 
     def test_names_are_seen_in_a_container_that_denies_reading_memory(self):
         with tool.Echo(preexec=seccomp_test.under_the_filter()) as echo:

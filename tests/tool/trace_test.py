@@ -74,6 +74,11 @@ class Trace(tool.TestCase):
         with open(self.path, encoding="ascii") as file:
             return json.load(file)
 
+    def trace(self, echo, *options):
+        """A trace that is written to self.path."""
+        result = tool.torc("trace", echo.process.pid, *options, "-o", self.path)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+
     def test_it_shows_shards_fibers_and_operations(self):
         with tool.Echo("--shards", 2) as echo, Talker(echo):
             def both_shards():
@@ -132,6 +137,23 @@ class Trace(tool.TestCase):
         self.assertEqual((trace.returncode, err), (0, ""))
         check_form(self, self.load())
 
+    def test_it_ends_when_the_process_does(self):
+        with tool.Echo() as echo:
+            trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
+                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
+                                     stdin=subprocess.DEVNULL)
+            try:
+                tool.wait_until(lambda: self.catches(trace.pid, signal.SIGINT), "the handler")
+                echo.process.kill()
+                _, err = trace.communicate(timeout=tool.LIMIT)
+            finally:
+                if trace.poll() is None:
+                    trace.kill()
+                    trace.communicate()
+        self.assertEqual((trace.returncode, err),
+                         (1, f"torc trace: process {echo.process.pid} has ended, and its trace with"
+                             " it\n"))
+
     @staticmethod
     def catches(pid, number):
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
@@ -147,10 +169,32 @@ class Trace(tool.TestCase):
         self.assert_fails(tool.torc("trace", "1", "-x"), 2)
         self.assert_fails(tool.torc("trace", "1", "-o"), 2)
         with tool.Echo() as echo:
-            result = tool.torc("trace", echo.process.pid, "--seconds", "1ms", "-o",
+            # At once, and not in an hour.
+            result = tool.torc("trace", echo.process.pid, "--seconds", "3600", "-o",
                                os.path.join(self.folder.name, "no", "such"))
             self.assert_fails(result, 1)
             self.assertIn("cannot write", result.stderr)
+            self.trace(echo, "--seconds", "1ms")  # The other one does not go on.
+
+    def test_a_shorter_trace_leaves_nothing_of_a_longer_one(self):
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write("x" * 1000000)
+        with tool.Echo() as echo:
+            self.trace(echo, "--seconds", "1ms", "--events", 10)
+        check_form(self, self.load())
+
+    def test_what_a_stopped_process_was_asked_for_is_not_done_later(self):
+        with tool.Echo() as echo:
+            echo.process.send_signal(signal.SIGSTOP)
+            try:
+                result = tool.torc("trace", echo.process.pid, "-o", self.path)
+            finally:
+                echo.process.send_signal(signal.SIGCONT)
+            self.assert_fails(result, 1)
+            self.assertIn("does not answer", result.stderr)
+            self.assertEqual(tool.torc("top", echo.process.pid, "--once", "--interval",
+                                       "50ms").returncode, 0)
+            self.trace(echo, "--seconds", "1ms")
 
 
 if __name__ == "__main__":

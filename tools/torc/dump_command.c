@@ -5,28 +5,14 @@
 #include "cli.h"
 #include "commands.h"
 #include "dump.h"
+#include "look.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     GROUP_FROM = 100, /* So many fibers are shown in groups, if nobody says how. */
 };
-
-static int read_pid(const char *text, pid_t *ret_pid)
-{
-    char *end;
-    long number;
-
-    errno = 0;
-    number = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || number <= 0 || number > INT_MAX)
-        return -EINVAL;
-    *ret_pid = (pid_t)number;
-    return 0;
-}
 
 static int show(const struct dump *dump, bool json, bool all, bool group)
 {
@@ -74,9 +60,11 @@ int command_dump(int argc, char **argv)
     if (status >= 0)
         return status;
     if (operand + 1 != argc)
-        return cli_wrong(command.name, "of which process? (see torc dump --help)");
-    if (read_pid(argv[operand], &dump.pid) < 0)
-        return cli_wrong(command.name, "'%s' is no process ID", argv[operand]);
+        return cli_wrong(command.name, operand == argc ? "which process? (see torc dump --help)"
+                                                       : "one process at a time, please");
+    dump.pid = look_parse_pid(argv[operand]);
+    if (dump.pid == 0)
+        return cli_wrong(command.name, "'%s' is not the number of a process", argv[operand]);
     if (all && group)
         return cli_wrong(command.name, "--all and --group contradict each other");
     dump.stacks_wanted = !no_stacks;

@@ -7,6 +7,8 @@
  */
 #include "dump.h"
 
+#include "output.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -66,6 +68,7 @@ static void link_text(pid_t pid, int fd, char *text, size_t size)
         return;
     }
     (void)snprintf(text, size, "%.*s", length > 0 ? (int)length : 0, target);
+    output_make_printable(text);
 }
 
 static void look_at(const struct dump *dump, int fd, char *text, size_t size)

@@ -4,6 +4,7 @@
  */
 #include "dump.h"
 #include "dump_stop.h"
+#include "output.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -135,6 +136,7 @@ static void name_program(struct dump *dump)
     (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)dump->pid);
     length = readlink(path, dump->program, sizeof(dump->program) - 1);
     dump->program[length > 0 ? length : 0] = '\0';
+    output_make_printable(dump->program);
 }
 
 /* Structures that are larger than we have room for are of another torc. */

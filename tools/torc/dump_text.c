@@ -103,15 +103,30 @@ void dump_scopes(const struct dump *dump, const struct dump_fiber *fiber, unsign
 
 /* ---- Pieces ---- */
 
+/* Names in a program are whatever its file says. */
+struct printable {
+    char text[512];
+};
+
+static struct printable printable(const char *text)
+{
+    struct printable result;
+
+    (void)snprintf(result.text, sizeof(result.text), "%s", text);
+    output_make_printable(result.text);
+    return result;
+}
+
 static void print_source(const struct unwind_source *source, const struct unwind_place *place)
 {
     const char *function = source->function != NULL ? source->function : "?";
 
     if (source->file != NULL)
-        printf("    %-32s %s:%d\n", function, source->file, source->line);
+        printf("    %-32s %s:%d\n", printable(function).text, printable(source->file).text,
+               source->line);
     else
-        printf("    %-32s %s+0x%" PRIx64 "\n", function, place->module != NULL ? place->module : "",
-               place->offset);
+        printf("    %-32s %s+0x%" PRIx64 "\n", printable(function).text,
+               printable(place->module != NULL ? place->module : "").text, place->offset);
 }
 
 static void print_frames(const struct dump *dump, uint32_t number)
@@ -172,6 +187,7 @@ static void print_state(const struct dump *dump, const struct dump_fiber *fiber)
         return;
     }
     dump_wait_text(dump, fiber, what, sizeof(what));
+    output_make_printable(what);
     printf("%s for %s: %s%s", dump_state_name(fiber), output_time((double)waited_ns).text, what,
            fiber->wait.goes_on ? " (not interruptible)" : "");
 }
@@ -183,7 +199,8 @@ static void print_fiber(const struct dump *dump, const struct dump_fiber *fiber)
     const char *body = dump->unwinder != NULL ? unwind_symbol(dump->unwinder, fiber->body) : NULL;
 
     printf("\n%sfiber %u.%u \"%s\"%s, %s%s", bold, dump->shards[fiber->shard].index, fiber->id,
-           fiber->name, plain, body != NULL ? body : "", body != NULL ? "(): " : "");
+           fiber->name, plain, printable(body != NULL ? body : "").text,
+           body != NULL ? "(): " : "");
     print_state(dump, fiber);
     putchar('\n');
     print_path(dump, fiber);

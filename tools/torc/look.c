@@ -26,13 +26,15 @@ int look_failed(const char *command, pid_t pid, int error)
         return cli_failed(command, "there is no process %d", pid);
     case -EACCES:
     case -EPERM:
-        return cli_failed(command, "process %d is somebody else's: only its user and root may look",
+        return cli_failed(command,
+                          "process %d is somebody else's, or protected: its user may look, and root"
+                          " with CAP_SYS_PTRACE",
                           pid);
     case -ENOENT:
         return cli_failed(
             command,
-            "process %d does not run torc, or not any more, or has options.no_observer"
-            " set",
+            "process %d does not run torc, or not any more, or without an observer (no_observer,"
+            " TORC_OBSERVER=0)",
             pid);
     case -EPROTO:
         return cli_failed(command, "process %d runs another version of torc than %s", pid,
@@ -48,5 +50,9 @@ int look_open(const char *command, pid_t pid, unsigned number, struct torc_view 
 {
     const int result = torc_view_open(pid, number, ret_view);
 
+    if (result == -ENOENT && number > 0 && torc_view_open(pid, 0, ret_view) == 0) {
+        torc_view_close(*ret_view);
+        return cli_failed(command, "process %d runs torc, but has no runtime %u", pid, number);
+    }
     return result < 0 ? look_failed(command, pid, result) : -1;
 }

@@ -53,7 +53,17 @@ static int print_help(void)
     return 0;
 }
 
-int main(int argc, char **argv)
+/* What the buffer holds at the end may find no room, and what was written before neither. */
+static int end_output(int status)
+{
+    const bool was_lost = ferror(stdout) != 0;
+
+    if (fflush(stdout) == 0 && !was_lost)
+        return status;
+    return cli_failed("torc", "cannot write to standard output");
+}
+
+static int run(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
 
@@ -71,4 +81,9 @@ int main(int argc, char **argv)
     }
     return cli_wrong("torc", "there is no %s %s (torc --help lists all commands)",
                      name[0] == '-' ? "option" : "command", name);
+}
+
+int main(int argc, char **argv)
+{
+    return end_output(run(argc, argv));
 }

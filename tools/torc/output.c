@@ -10,6 +10,37 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How many bytes the character has with which `text` begins; 0 if it is not to be shown. */
+static unsigned printable_length(const unsigned char *text)
+{
+    static const uint32_t least[] = {0, ' ', 0xa0, 0x800, 0x10000};
+    const unsigned length = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    uint32_t code = length == 1 ? text[0] : text[0] & (0x7fU >> length);
+
+    if ((text[0] >= 0x80 && text[0] < 0xc0) || text[0] >= 0xf8)
+        return 0;
+    for (unsigned i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (text[i] & 0x3fU);
+    }
+    if (code < least[length] || code == 0x7f || (code >= 0xd800 && code < 0xe000) ||
+        code > 0x10ffff)
+        return 0;
+    return length;
+}
+
+void output_make_printable(char *text)
+{
+    while (*text != '\0') {
+        const unsigned length = printable_length((const unsigned char *)text);
+
+        if (length == 0)
+            *text = '?';
+        text += length > 0 ? length : 1;
+    }
+}
+
 struct output_text output_count(uint64_t number)
 {
     struct output_text result;

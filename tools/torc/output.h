@@ -16,6 +16,12 @@ struct output_text {
     char text[40];
 };
 
+/*
+ * Make a text fit for a terminal, and for JSON, whoever wrote it: what is no UTF-8 or would control
+ * the terminal becomes "?".
+ */
+void output_make_printable(char *text);
+
 /* "1,234,567" */
 struct output_text output_count(uint64_t number);
 

@@ -7,6 +7,8 @@
  */
 #include "remote.h"
 
+#include "output.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -146,6 +148,7 @@ void remote_read_text(pid_t pid, uint64_t address, char *to, size_t room)
     if (address != 0)
         length = remote_read_most(pid, address, to, room - 1);
     to[length] = '\0';
+    output_make_printable(to);
 }
 
 uint64_t remote_get(const struct remote_torc *torc, enum remote_field field, const void *structure)
@@ -188,6 +191,7 @@ static int read_table(pid_t pid, uint64_t address, struct remote_torc *torc)
     if (strncmp(table.magic, "torc", sizeof(table.magic)) != 0)
         return -EPROTO;
     table.torc_version[sizeof(table.torc_version) - 1] = '\0';
+    output_make_printable(table.torc_version);
     memcpy(torc->version, table.torc_version, sizeof(torc->version));
     if (table.version != TORC_INSPECT_VERSION || table.field_count > FIELDS_MAX)
         return -EPROTO;
@@ -297,6 +301,7 @@ static void name_process(pid_t pid, char *name, size_t size)
     if (file == NULL || fgets(name, (int)size, file) == NULL)
         (void)snprintf(name, size, "?");
     name[strcspn(name, "\n")] = '\0';
+    output_make_printable(name);
     if (file != NULL)
         fclose(file);
 }
@@ -330,6 +335,7 @@ int remote_find(pid_t pid, struct remote_torc *torcs, unsigned max, char *ret_wh
     char *line = NULL;
     size_t room = 0;
     unsigned count = 0;
+    bool has_memory = false;
     int result = 0;
     FILE *maps;
 
@@ -344,6 +350,7 @@ int remote_find(pid_t pid, struct remote_torc *torcs, unsigned max, char *ret_wh
         return -ESRCH;
     }
     while (result >= 0 && count < max && getline(&line, &room, maps) > 0) {
+        has_memory = true;
         result = look_at_mapping(pid, line, &torcs[count]);
         count += result > 0;
     }
@@ -359,7 +366,8 @@ int remote_find(pid_t pid, struct remote_torc *torcs, unsigned max, char *ret_wh
             name, torcs[count].version, TORC_VERSION);
         result = -EPROTO;
     } else if (count == 0) {
-        (void)snprintf(ret_why, why_size, "there is no torc in process %d (%s)", (int)pid, name);
+        (void)snprintf(ret_why, why_size, "there is no torc in process %d (%s)%s", (int)pid, name,
+                       has_memory ? "" : ", which has ended, or is the kernel's");
         result = -ENOENT;
     }
     return result < 0 ? result : (int)count;

@@ -42,6 +42,8 @@ static int take_moment(struct torc_view *view, struct top_moment *moment)
     if (moment->name_count > TOP_NAMES_MAX)
         moment->name_count = TOP_NAMES_MAX;
     memcpy(moment->names, names, moment->name_count * sizeof(moment->names[0]));
+    for (unsigned i = 0; i < moment->name_count; i++)
+        output_make_printable(moment->names[i].name);
     return 0;
 }
 
@@ -119,10 +121,7 @@ static void read_process_name(struct top *top)
     if (file != NULL)
         fclose(file);
     top->process[strcspn(top->process, "\n")] = '\0';
-    for (char *letter = top->process; *letter != '\0'; letter++) {
-        if (*letter < ' ' || *letter > '~')
-            *letter = '?'; /* It may be anything, but not for our terminal. */
-    }
+    output_make_printable(top->process);
 }
 
 static int run(struct torc_view *view, struct top *top, const struct top_options *options)

@@ -75,13 +75,11 @@ json_t *top_json(const struct top *top)
     for (unsigned i = 0; i < top->now.name_count; i++) {
         const struct torc_name_stats *name = &top->now.names[i];
 
-        /* What is no UTF-8 has no place in JSON. */
-        json_t *text = json_string(name->name);
-        json_array_append_new(
-            names, json_pack("{s:o, s:f, s:I, s:I, s:I}", "name",
-                             text != NULL ? text : json_string("?"), "cpu", top_name_cpu(top, name),
-                             "fibers", (json_int_t)name->fibers, "ready", (json_int_t)name->ready,
-                             "waiting", (json_int_t)(name->fibers - name->ready)));
+        json_array_append_new(names,
+                              json_pack("{s:s, s:f, s:I, s:I, s:I}", "name", name->name, "cpu",
+                                        top_name_cpu(top, name), "fibers", (json_int_t)name->fibers,
+                                        "ready", (json_int_t)name->ready, "waiting",
+                                        (json_int_t)(name->fibers - name->ready)));
     }
     return json_pack("{s:s, s:i, s:s, s:s, s:f, s:b, s:o, s:o}", "event", "top", "pid",
                      (int)top->pid, "process", top->process, "driver", top->driver, "seconds",

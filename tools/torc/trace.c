@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* How often to look whether the process is still there. */
+#define LOOK_EVERY_NS (TORC_SECOND / 5)
+
 struct trace_options {
     uint64_t duration_ns;
     uint64_t events;
@@ -21,40 +24,79 @@ struct trace_options {
     const char *output;
 };
 
-static int write_file(struct torc_view *view, const char *path)
+static int open_output(const char *path)
 {
-    const bool is_standard = strcmp(path, "-") == 0;
-    const int fd =
-        is_standard ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (strcmp(path, "-") == 0)
+        return STDOUT_FILENO;
+    return open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+}
+
+static int write_failed(const char *path, int error)
+{
+    return cli_failed("torc trace", "cannot write %s: %s",
+                      strcmp(path, "-") == 0 ? "to standard output" : path, torc_strerror(error));
+}
+
+static int write_output(struct torc_view *view, int fd, const char *path)
+{
+    int result;
+
+    /* What stood there is kept until now; devices and pipes have nothing to be cut off. */
+    if (fd != STDOUT_FILENO && ftruncate(fd, 0) < 0 && errno != EINVAL)
+        return write_failed(path, -errno);
+    result = torc_view_trace_write(view, fd);
+    return result < 0 ? write_failed(path, result) : 0;
+}
+
+/* Wait until the time has come; Ctrl-C ends it early. False if the process has ended before. */
+static bool wait_until(const struct torc_view *view, uint64_t until_ns)
+{
+    uint64_t now_ns = torc_now();
+
+    for (; now_ns < until_ns && !torc_view_has_ended(view); now_ns = torc_now()) {
+        const uint64_t next_ns = now_ns + LOOK_EVERY_NS;
+
+        if (terminal_wait(next_ns < until_ns ? next_ns : until_ns) == TERMINAL_QUIT)
+            break;
+    }
+    return !torc_view_has_ended(view);
+}
+
+/* A trace has begun: wait for its end, and write it. */
+static int carry_out(struct torc_view *view, pid_t pid, const struct trace_options *options)
+{
+    /* Before the wait, which may take an hour. */
+    const int fd = open_output(options->output);
+    const uint64_t until_ns = torc_now() + options->duration_ns;
+    int status;
     int result;
 
     if (fd < 0)
-        return cli_failed("torc trace", "cannot write %s: %s", path, strerror(errno));
-    result = torc_view_trace_write(view, fd);
-    if (!is_standard && close(fd) < 0 && result == 0)
-        result = -errno;
-    if (result < 0)
-        return cli_failed("torc trace", "cannot write %s: %s", path, torc_strerror(result));
-    return 0;
+        return write_failed(options->output, -errno);
+    terminal_open(false);
+    result = wait_until(view, until_ns) ? torc_view_trace_stop(view) : -ENOENT;
+    if (result == -ENOENT)
+        status = cli_failed("torc trace", "process %d has ended, and its trace with it", pid);
+    else if (result < 0)
+        status = look_failed("torc trace", pid, result);
+    else
+        status = write_output(view, fd, options->output);
+    if (fd != STDOUT_FILENO && close(fd) < 0 && status == 0)
+        status = write_failed(options->output, -errno);
+    return status;
 }
 
 static int record(struct torc_view *view, pid_t pid, const struct trace_options *options)
 {
     const uint64_t ms = (options->duration_ns + TORC_MILLISECOND - 1) / TORC_MILLISECOND;
-    int result = torc_view_trace_start(view, (uint32_t)options->events, (uint32_t)ms);
+    const int result = torc_view_trace_start(view, (uint32_t)options->events, (uint32_t)ms);
     int status;
 
     if (result == -EBUSY)
         return cli_failed("torc trace", "process %d is being traced already", pid);
     if (result < 0)
         return look_failed("torc trace", pid, result);
-    /* Ctrl-C ends it early: what there is by then is written. */
-    terminal_open(false);
-    while (terminal_wait(torc_now() + options->duration_ns) == TERMINAL_RESIZED)
-        ;
-    result = torc_view_trace_stop(view);
-    status =
-        result < 0 ? look_failed("torc trace", pid, result) : write_file(view, options->output);
+    status = carry_out(view, pid, options);
     (void)torc_view_trace_drop(view);
     return status;
 }

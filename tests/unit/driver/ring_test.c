@@ -95,6 +95,28 @@ static bool limit_memory(size_t size)
     return setuid(LONELY_USER) == 0;
 }
 
+/* What waits for less would wait for nothing. */
+static void expect_to_fit(unsigned entries, unsigned completions)
+{
+    const struct torc__ring_shape shape = {.entries = entries, .completion_entries = completions};
+    struct torc__ring ring;
+
+    if (!limit_memory(torc__ring_locked_size(&shape)))
+        SKIP("only root can become a user without other processes");
+    EXPECT_INT(torc__ring_init(&ring, &shape), ==, 0);
+    torc__ring_finish(&ring);
+}
+
+TEST(a_ring_counts_as_no_more_locked_memory_than_is_reckoned)
+{
+    expect_to_fit(1024, 8192);
+}
+
+TEST(sizes_that_are_rounded_up_are_reckoned_so)
+{
+    expect_to_fit(300, 5000);
+}
+
 /* The kernel takes the rings apart after close(2) has returned. */
 TEST(the_memory_of_rings_that_were_closed_is_waited_for)
 {

@@ -12,7 +12,6 @@
 static void put_name(struct torc__trace *trace, unsigned number, const char *name)
 {
     char *text = trace->ring->names[number];
-
     const size_t length = strnlen(name, TRACE_NAME_MAX - 1);
 
     memcpy(text, name, length);

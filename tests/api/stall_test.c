@@ -521,6 +521,15 @@ static int do_nothing(void *arg)
     return 0;
 }
 
+TEST(a_setting_that_is_no_number_is_told_of_once)
+{
+    EXPECT_INT(setenv("TORC_STALL_MS", "soon", 1), ==, 0);
+    begin_listening();
+    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, 0);
+    EXPECT_UINT(count_told("TORC_STALL_MS: \"soon\" is not a number"), ==, 1);
+    end_listening();
+}
+
 TEST(limits_out_of_range_are_refused)
 {
     const struct torc_options small = {.stall_ns = TORC_MILLISECOND - 1};

@@ -442,10 +442,11 @@ static int main_that_is_not_heard(void *arg)
 
 TEST(output_that_nobody_reads_does_not_hold_up_the_observer)
 {
-    const int before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int before;
     int result;
 
     NEEDS_THREADS();
+    before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     harness_pipe(ends);
     EXPECT_INT(fcntl(ends[1], F_SETFL, O_NONBLOCK), ==, 0);
     while (write(ends[1], "x", 1) == 1)

@@ -10,8 +10,9 @@
  * looks at the shards while they are awake, twice within torc_options.stall_ns, and sleeps without
  * a timer while they all sleep. A fiber that has kept its shard for longer, having used CPU time
  * or being blocked in a system call, is counted in torc_stats.stalls, and told of on stderr with
- * its stack: at most three times at once, and one time a second from then on. Time for which the
- * kernel ran somebody else on the CPU does not count.
+ * its stack: at most three times at once, one time a second from then on, and not while nobody
+ * reads what is written there. Time for which the kernel ran somebody else on the CPU does not
+ * count, nor that for which the process was stopped, by a signal or a debugger.
  *
  * The stack is asked for by SIGURG, which is ignored elsewhere; a program with a handler of its own
  * for it gets no stacks. No signal is sent into a system call that it would end early, such as

@@ -258,13 +258,6 @@ static int read_stall_ns(const struct torc_options *options, uint64_t *ret_ns)
     return 0;
 }
 
-int torc__observer_check_options(const struct torc_options *options)
-{
-    uint64_t stall_ns;
-
-    return read_stall_ns(options, &stall_ns);
-}
-
 static void fill_page(struct torc__observer *observer)
 {
     struct torc__page *page = observer->page;
@@ -286,40 +279,51 @@ static void release(struct torc__observer *observer)
     free(observer);
 }
 
-struct torc__observer *torc__observer_create(const struct torc_options *options, unsigned count)
+/* NULL without memory or threads. */
+static struct torc__observer *begin(unsigned count, uint64_t stall_ns)
 {
-    const int saved = errno;
-    struct torc__observer *observer = NULL;
-    size_t size;
+    const size_t size = sizeof(struct torc__observer) + count * sizeof(struct torc__observed);
+    struct torc__observer *observer = aligned_alloc(64, (size + 63) / 64 * 64);
 
-    if (options->no_observer || torc__environment_number("TORC_OBSERVER", 1, 1) == 0 ||
-        torc__thread_is_simulated()) /* A thread beside would be nothing that comes again. */
-        return NULL;
-    size = sizeof(*observer) + count * sizeof(observer->slots[0]);
-    observer = aligned_alloc(64, (size + 63) / 64 * 64);
     if (observer == NULL)
         return NULL;
     memset(observer, 0, size);
     observer->count = count;
+    observer->stall_ns = stall_ns;
     observer->page_size = torc__page_size(count);
     observer->page = torc__shared_create(PAGE_FD_NAME, observer->page_size, &observer->page_fd);
     if (observer->page == NULL) {
         free(observer);
         return NULL;
     }
-    (void)read_stall_ns(options, &observer->stall_ns);
     fill_page(observer);
     pthread_mutex_init(&observer->mutex, NULL);
     for (unsigned i = 0; i < count; i++)
         observer->slots[i].observer = observer;
     if (!start_thread(observer)) {
         release(observer);
-        observer = NULL;
-    } else if (observer->stall_ns != TORC_FOREVER) {
-        torc__stall_catch();
+        return NULL;
     }
-    errno = saved;
+    if (stall_ns != TORC_FOREVER)
+        torc__stall_catch();
     return observer;
+}
+
+int torc__observer_create(const struct torc_options *options, unsigned count,
+                          struct torc__observer **ret_observer)
+{
+    const int saved = errno;
+    uint64_t stall_ns;
+    const int result = read_stall_ns(options, &stall_ns);
+
+    *ret_observer = NULL;
+    if (result < 0 || options->no_observer ||
+        torc__environment_number("TORC_OBSERVER", 1, 1) == 0 ||
+        torc__thread_is_simulated()) /* A thread beside would be nothing that comes again. */
+        return result;
+    *ret_observer = begin(count, stall_ns);
+    errno = saved;
+    return 0;
 }
 
 void torc__observer_destroy(struct torc__observer *observer)
@@ -346,6 +350,7 @@ void torc__observer_attach(struct torc__observer *observer, struct torc__shard *
     pthread_mutex_lock(&observer->mutex);
     observed->tid = (pid_t)syscall(SYS_gettid);
     observed->shard = shard;
+    observed->sampled_cpu_ns = torc__observed_cpu_ns(observed); /* What came before is not ours. */
     memcpy(observer->page->driver, shard->driver->ops->name,
            strnlen(shard->driver->ops->name, sizeof(observer->page->driver) - 1));
     shard->observer = observer;

@@ -105,16 +105,15 @@ struct torc__observer {
 };
 
 /*
- * Begin to observe `count` shards. Allocates, and starts the thread. NULL if `options` do not want
- * it, or without memory: torc works without.
+ * Begin to observe `count` shards. Allocates, and starts the thread. The observer is NULL if
+ * `options` do not want it, or without memory or threads: torc works without. -EINVAL if the
+ * options for it are out of range.
  */
-struct torc__observer *torc__observer_create(const struct torc_options *options, unsigned count);
+int torc__observer_create(const struct torc_options *options, unsigned count,
+                          struct torc__observer **ret_observer);
 
 /* End it. NULL is ignored. All shards must have been detached. */
 void torc__observer_destroy(struct torc__observer *observer);
-
-/* -EINVAL if the options for it are out of range. */
-int torc__observer_check_options(const struct torc_options *options);
 
 /* The calling thread's shard is to be looked at from now on, and no more. NULL is ignored. */
 void torc__observer_attach(struct torc__observer *observer, struct torc__shard *shard);

@@ -376,9 +376,7 @@ static int create(const struct torc_options *options, struct torc__runtime **ret
     if (result == 0 && runtime->pool == NULL)
         result = -ENOMEM;
     if (result == 0)
-        result = torc__observer_check_options(options);
-    if (result == 0)
-        runtime->observer = torc__observer_create(options, runtime->count);
+        result = torc__observer_create(options, runtime->count, &runtime->observer);
     for (unsigned i = 0; i < runtime->count && result == 0; i++) {
         runtime->slots[i].runtime = runtime;
         runtime->slots[i].index = i;

@@ -442,10 +442,11 @@ static int main_that_is_not_heard(void *arg)
 
 TEST(output_that_nobody_reads_does_not_hold_up_the_observer)
 {
-    const int before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int before;
     int result;
 
     NEEDS_THREADS();
+    before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     harness_pipe(ends);
     EXPECT_INT(fcntl(ends[1], F_SETFL, O_NONBLOCK), ==, 0);
     while (write(ends[1], "x", 1) == 1)
@@ -519,6 +520,15 @@ static int do_nothing(void *arg)
 {
     (void)arg;
     return 0;
+}
+
+TEST(a_setting_that_is_no_number_is_told_of_once)
+{
+    EXPECT_INT(setenv("TORC_STALL_MS", "soon", 1), ==, 0);
+    begin_listening();
+    EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, 0);
+    EXPECT_UINT(count_told("TORC_STALL_MS: \"soon\" is not a number"), ==, 1);
+    end_listening();
 }
 
 TEST(limits_out_of_range_are_refused)

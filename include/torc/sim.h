@@ -186,7 +186,10 @@ struct torc_sim_failure {
     uint64_t count; /* so many fail; 0 = 1 */
 };
 
-/* Have operations of a host's programs fail from now on. -ENOMEM. */
+/*
+ * Have operations of a host's programs fail from now on. -ENOMEM, or -EINVAL for an error that is
+ * not negative.
+ */
 TORC_CHECK int torc_sim_fail(struct torc_sim_host *host, const struct torc_sim_failure *failure);
 
 /* Forget what torc_sim_fail() has planned for a host. */

@@ -24,6 +24,7 @@ struct torc_sim_search {
     uint64_t count;     /* of seeds; 0 = 1,000, or with a budget as many as it allows */
     uint64_t budget_ns; /* of real time, after which no seed is begun; 0 = without end */
     uint64_t hang_ns;   /* of real time, after which a run is killed as hanging; 0 = 60 s */
+    uint64_t shrink_ns; /* of real time, after which shrinking takes what it has; 0 = 60 s */
     unsigned jobs;      /* processes at a time, at most 256; 0 = one on each CPU we may use */
     bool twice;         /* run each seed twice: what happens has to be the same */
     bool no_shrink;     /* take the failure as it was found */

@@ -67,8 +67,11 @@ static void tell_waits(const struct sim_world *world)
     }
 }
 
-static void tell_failure(const struct sim_world *world, int result)
+static void tell_failure(const struct sim_world *world, const struct torc_sim_options *options,
+                         int result)
 {
+    const char *chaos = options->chaos == NULL ? getenv("TORC_SIM_CHAOS") : NULL;
+    const bool by_environment = chaos != NULL && *chaos != '\0';
     const uint64_t time_ns = world->now_ns - SIM_EPOCH_NS;
     char command[256];
 
@@ -82,7 +85,8 @@ static void tell_failure(const struct sim_world *world, int result)
     if (world->verdict != SIM_GOES_ON && world->verdict != SIM_FAILED)
         tell_waits(world);
     read_command(command, sizeof(command));
-    torc__log("to repeat it: TORC_SIM_SEED=%" PRIu64 " TORC_SIM_TRACE=1 %s", world->seed, command);
+    torc__log("to repeat it: TORC_SIM_SEED=%" PRIu64 "%s%s TORC_SIM_TRACE=1 %s", world->seed,
+              by_environment ? " TORC_SIM_CHAOS=" : "", by_environment ? chaos : "", command);
 }
 
 static void fill_report(const struct sim_world *world, struct torc_sim_report *report)
@@ -187,7 +191,7 @@ int torc_sim_run(uint64_t seed, const struct torc_sim_options *options, torc_fib
     if (options->report != NULL)
         fill_report(world, options->report);
     if (result < 0 && !options->quiet)
-        tell_failure(world, result);
+        tell_failure(world, options, result);
     torc__sim_hosts_destroy(world);
     torc__sim_world = NULL;
     torc__sim_machines_destroy(world);

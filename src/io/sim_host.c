@@ -334,6 +334,8 @@ void torc_sim_heal_all(void)
 
 int torc_sim_fail(struct torc_sim_host *host, const struct torc_sim_failure *failure)
 {
+    if (failure->error >= 0)
+        return -EINVAL;
     return torc__sim_plan_add(host->machine, failure);
 }
 

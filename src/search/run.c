@@ -12,9 +12,19 @@
 #include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#define HANG_NS UINT64_C(60000000000)
+#define HANG_NS   UINT64_C(60000000000)
+#define SHRINK_NS UINT64_C(60000000000)
+
+uint64_t search__clock(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
 
 int search__scenario_init(struct search__scenario *scenario, const struct torc_sim_search *search,
                           torc_fiber_fn *body, void *arg)
@@ -25,6 +35,7 @@ int search__scenario_init(struct search__scenario *scenario, const struct torc_s
         .body = body,
         .arg = arg,
         .hang_ns = search->hang_ns != 0 ? search->hang_ns : HANG_NS,
+        .shrink_ns = search->shrink_ns != 0 ? search->shrink_ns : SHRINK_NS,
         .twice = search->twice,
     };
     if (search->options != NULL)

@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SEEDS_DEFAULT 1000
@@ -47,14 +46,6 @@ struct board {
     struct slot slots[];
 };
 
-static uint64_t clock_now(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 static void add(struct slot *slot, const struct torc_sim_report *report)
 {
     slot->seeds++;
@@ -69,7 +60,7 @@ static _Noreturn void work(struct board *board, struct slot *slot,
                            const struct search__scenario *scenario)
 {
     search__become_child(true);
-    while (!atomic_load(&board->has_failed) && clock_now() < board->until_ns) {
+    while (!atomic_load(&board->has_failed) && search__clock() < board->until_ns) {
         const uint64_t index = atomic_fetch_add(&board->next, 1);
         struct search__end end;
 
@@ -191,7 +182,7 @@ static void set_up(struct board *board, const struct torc_sim_search *search, un
 
     board->first = search->first != 0 ? search->first : 1;
     board->count = search->count != 0 ? search->count : count_default;
-    board->until_ns = search->budget_ns != 0 ? clock_now() + search->budget_ns : UINT64_MAX;
+    board->until_ns = search->budget_ns != 0 ? search__clock() + search->budget_ns : UINT64_MAX;
     board->jobs = jobs;
 }
 
@@ -214,7 +205,7 @@ int torc_sim_search(const struct torc_sim_search *search, torc_fiber_fn *body, v
 {
     const unsigned jobs = search->jobs != 0 ? search->jobs : count_cpus();
     const size_t size = sizeof(struct board) + jobs * sizeof(struct slot);
-    const uint64_t begun_ns = clock_now();
+    const uint64_t begun_ns = search__clock();
     struct search__scenario scenario;
     struct board *board;
     int result;
@@ -233,7 +224,7 @@ int torc_sim_search(const struct torc_sim_search *search, torc_fiber_fn *body, v
     set_up(board, search, jobs);
     result = start(board, &scenario);
     finish(board);
-    ret_finding->real_ns = clock_now() - begun_ns;
+    ret_finding->real_ns = search__clock() - begun_ns;
     if (result == 0)
         result = conclude(board, &scenario, !search->no_shrink, ret_finding);
     (void)munmap(board, size);

@@ -14,6 +14,7 @@ struct search__scenario {
     struct torc_sim_options options;
     struct torc_sim_chaos chaos; /* options.chaos points here */
     uint64_t hang_ns;
+    uint64_t shrink_ns;
     bool twice;
 };
 
@@ -27,6 +28,9 @@ struct search__end {
 /* Prepare the scenario of `search`, with its chaos. 0, or -EINVAL. */
 int search__scenario_init(struct search__scenario *scenario, const struct torc_sim_search *search,
                           torc_fiber_fn *body, void *arg);
+
+/* CLOCK_MONOTONIC, the real one. */
+uint64_t search__clock(void);
 
 /* Run a seed here, twice if it is to be compared. */
 void search__run_here(const struct search__scenario *scenario, uint64_t seed,

@@ -15,6 +15,7 @@ struct shrinking {
     struct search__scenario *scenario;
     const struct search__end *end;
     struct torc_sim_finding *finding;
+    uint64_t until_ns;
 };
 
 /* Whether a seed fails as it did, with the scenario's present chaos. */
@@ -38,7 +39,7 @@ static int is_enough(struct shrinking *shrinking, const struct torc_sim_chaos *c
     struct torc_sim_report report;
 
     shrinking->scenario->chaos = *chaos;
-    for (uint64_t i = 0; i <= neighbours; i++) {
+    for (uint64_t i = 0; i <= neighbours && search__clock() < shrinking->until_ns; i++) {
         const int result = fails(shrinking, finding->seed + i, &report);
 
         if (result < 0)
@@ -105,7 +106,10 @@ static int drop_faults(struct shrinking *shrinking)
 int search__shrink(struct search__scenario *scenario, const struct search__end *end,
                    struct torc_sim_finding *finding)
 {
-    struct shrinking shrinking = {.scenario = scenario, .end = end, .finding = finding};
+    struct shrinking shrinking = {.scenario = scenario,
+                                  .end = end,
+                                  .finding = finding,
+                                  .until_ns = search__clock() + scenario->shrink_ns};
     const bool twice = scenario->twice;
     int result;
 
@@ -115,7 +119,7 @@ int search__shrink(struct search__scenario *scenario, const struct search__end *
     do
         result = drop_settings(&shrinking);
     while (result > 0);
-    if (result == 0)
+    if (result == 0 && search__clock() < shrinking.until_ns)
         result = drop_faults(&shrinking);
     scenario->twice = twice;
     return result < 0 ? result : 0;

@@ -445,10 +445,12 @@ static int meet_planned_failures(void *arg)
 {
     const struct torc_sim_failure failure = {
         .opcode = IORING_OP_WRITE, .fd = TORC_SIM_ANY, .error = -EIO, .after = 1, .count = 2};
+    const struct torc_sim_failure success = {.opcode = IORING_OP_WRITE, .error = EIO};
     const int fd = torc_open("file", O_RDWR | O_CREAT, 0600);
 
     (void)arg;
     TORC_SIM_CHECK(fd >= 0);
+    TORC_SIM_CHECK(torc_sim_fail(torc_sim_host_self(), &success) == -EINVAL);
     TORC_SIM_CHECK(torc_sim_fail(torc_sim_host_self(), &failure) == 0);
     TORC_SIM_CHECK(torc_pwrite(fd, "a", 1, 0) == 1);
     TORC_SIM_CHECK(torc_pwrite(fd, "b", 1, 1) == -EIO);
@@ -635,4 +637,6 @@ TEST(a_failure_tells_its_seed_and_the_command_that_repeats_it)
 {
     harness_expect_death(fail_aloud, SIGABRT, "TORC_SIM_SEED=12345");
     harness_expect_death(fail_aloud, SIGABRT, "not true: arg == &arg");
+    EXPECT_INT(setenv("TORC_SIM_CHAOS", "calm,reset_rate=7", 1), ==, 0);
+    harness_expect_death(fail_aloud, SIGABRT, "=12345 TORC_SIM_CHAOS=calm,reset_rate=7 ");
 }

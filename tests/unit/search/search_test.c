@@ -182,6 +182,20 @@ TEST(a_failure_keeps_only_the_chaos_that_it_needs)
     EXPECT_STR(text, "calm,reset_rate=2000");
 }
 
+TEST(a_failure_that_cannot_be_shrunk_in_time_is_told_as_it_was_found)
+{
+    struct torc_sim_chaos wild;
+    struct torc_sim_options options = {.chaos = &wild};
+    struct torc_sim_finding finding;
+
+    torc_sim_chaos_init(&wild, TORC_SIM_WILD);
+    finding = find((struct torc_sim_search){.options = &options, .jobs = 1, .shrink_ns = 1},
+                   fail_by_resets);
+    EXPECT_INT(finding.code, ==, -ECONNRESET);
+    EXPECT_UINT(finding.trials, <, torc_sim_chaos_settings() / 2);
+    EXPECT_UINT(finding.chaos.reset_rate, ==, wild.reset_rate);
+}
+
 TEST(a_budget_of_time_bounds_a_search_without_a_count)
 {
     const struct torc_sim_finding finding = find(

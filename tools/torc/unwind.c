@@ -490,6 +490,43 @@ static void find_inlined(Dwarf_Die *unit, uint64_t pc, struct unwind_place *plac
     free(scopes);
 }
 
+/* The last module that ends at or before an address. */
+struct before {
+    uint64_t address;
+    uint64_t end;
+    Dwfl_Module *module;
+};
+
+static int look_before(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr start,
+                       void *arg)
+{
+    struct before *before = arg;
+    Dwarf_Addr end;
+
+    (void)user;
+    (void)name;
+    (void)start;
+    (void)dwfl_module_info(module, NULL, NULL, &end, NULL, NULL, NULL, NULL);
+    if (end <= before->address && end > before->end)
+        *before = (struct before){before->address, end, module};
+    return DWARF_CB_OK;
+}
+
+/*
+ * The module of an address. Of variables that begin as zero all but the first page is no part of
+ * the file, so elfutils takes the module to end before them.
+ */
+static Dwfl_Module *find_module(const struct unwinder *unwinder, uint64_t address)
+{
+    Dwfl_Module *module = dwfl_addrmodule(unwinder->dwfl, address);
+    struct before before = {.address = address};
+
+    if (module != NULL)
+        return module;
+    (void)dwfl_getmodules(unwinder->dwfl, look_before, &before, 0);
+    return before.module;
+}
+
 static void find_lines(struct unwinder *unwinder, uint64_t pc, struct unwind_place *place)
 {
     const char *function = place->at.function;
@@ -509,18 +546,21 @@ static void find_lines(struct unwinder *unwinder, uint64_t pc, struct unwind_pla
 
 static void find_function(struct unwinder *unwinder, uint64_t pc, struct unwind_place *place)
 {
-    Dwfl_Module *module = dwfl_addrmodule(unwinder->dwfl, pc);
+    Dwfl_Module *module = find_module(unwinder, pc);
     Dwarf_Addr start;
+    Dwarf_Addr end;
     Dwarf_Addr bias = 0;
     GElf_Off offset;
     GElf_Sym symbol;
 
     if (module == NULL)
         return;
-    place->module = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL);
+    place->module = dwfl_module_info(module, NULL, &start, &end, NULL, NULL, NULL, NULL);
     if (dwfl_module_getelf(module, &bias) != NULL)
         place->offset = pc - bias;
     place->at.function = dwfl_module_addrinfo(module, pc, &offset, &symbol, NULL, NULL, NULL);
+    if (pc >= end && (place->at.function == NULL || offset >= symbol.st_size))
+        *place = (struct unwind_place){0}; /* Something else that happens to stand there. */
 }
 
 static struct unwind_place *find_place(struct unwinder *unwinder, uint64_t pc)

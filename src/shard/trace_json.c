@@ -93,8 +93,9 @@ struct text {
     char text[6 * TRACE_NAME_MAX];
 };
 
-/* What a fiber is called, as the inside of a JSON string. */
-static struct text name_text(const struct writer *writer, uint32_t fiber, uint16_t name)
+/* What a fiber is called, as the inside of a JSON string. The name was there before its event. */
+static LOOKS_AT_OTHERS struct text name_text(const struct writer *writer, uint32_t fiber,
+                                             uint16_t name)
 {
     struct text result;
     size_t used = 0;

@@ -110,5 +110,11 @@ TORC_API int torc_op_select(struct torc_op *const *ops, unsigned count);
  */
 TORC_CHECK struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *complete);
 
+/*
+ * What an operation is called, by its IORING_OP_ code, as in "recv"; NULL for one that this version
+ * of torc does not know. Any thread.
+ */
+TORC_API const char *torc_op_name(unsigned opcode);
+
 TORC_END_C
 #endif

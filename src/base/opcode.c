@@ -2,8 +2,9 @@
 /*
  * opcode.c - names of operations.
  */
-#include "base/opcode.h"
 #include "base/compiler.h"
+#include <stddef.h>
+#include <torc/op.h>
 
 /* In the order of the kernel's enum io_uring_op, up to Linux 6.18. */
 static const char *const names[] = {
@@ -13,9 +14,9 @@ static const char *const names[] = {
     "fsync",
     "read_fixed",
     "write_fixed",
-    "poll_add",
+    "poll",
     "poll_remove",
-    "sync_file_range",
+    "sync_range",
     "sendmsg",
     "recvmsg",
     "timeout",
@@ -72,7 +73,7 @@ static const char *const names[] = {
     "pipe",
 };
 
-const char *torc__opcode_name(unsigned opcode)
+const char *torc_op_name(unsigned opcode)
 {
-    return opcode < ARRAY_LENGTH(names) ? names[opcode] : "op";
+    return opcode < ARRAY_LENGTH(names) ? names[opcode] : NULL;
 }

@@ -5,7 +5,15 @@
 #ifndef BASE_OPCODE_H
 #define BASE_OPCODE_H
 
-/* The name of an IORING_OP_ code, in small letters; "op" for one that is not known. */
-const char *torc__opcode_name(unsigned opcode);
+#include <stddef.h>
+#include <torc/op.h>
+
+/* torc_op_name(), and "op" for one that is not known. */
+static inline const char *torc__opcode_name(unsigned opcode)
+{
+    const char *name = torc_op_name(opcode);
+
+    return name != NULL ? name : "op";
+}
 
 #endif

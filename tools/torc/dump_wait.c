@@ -9,84 +9,19 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-/* By opcode, as in the kernel's enum io_uring_op. */
-static const char *const opcode_names[] = {
-    "nop",
-    "readv",
-    "writev",
-    "fsync",
-    "read_fixed",
-    "write_fixed",
-    "poll",
-    "poll_remove",
-    "sync_range",
-    "sendmsg",
-    "recvmsg",
-    "timeout",
-    "timeout_remove",
-    "accept",
-    "async_cancel",
-    "link_timeout",
-    "connect",
-    "fallocate",
-    "openat",
-    "close",
-    "files_update",
-    "statx",
-    "read",
-    "write",
-    "fadvise",
-    "madvise",
-    "send",
-    "recv",
-    "openat2",
-    "epoll_ctl",
-    "splice",
-    "provide_buffers",
-    "remove_buffers",
-    "tee",
-    "shutdown",
-    "renameat",
-    "unlinkat",
-    "mkdirat",
-    "symlinkat",
-    "linkat",
-    "msg_ring",
-    "fsetxattr",
-    "setxattr",
-    "fgetxattr",
-    "getxattr",
-    "socket",
-    "uring_cmd",
-    "send_zc",
-    "sendmsg_zc",
-    "read_multishot",
-    "waitid",
-    "futex_wait",
-    "futex_wake",
-    "futex_waitv",
-    "fixed_fd_install",
-    "ftruncate",
-    "bind",
-    "listen",
-    "recv_zc",
-    "epoll_wait",
-    "readv_fixed",
-    "writev_fixed",
-    "pipe",
-};
+#include <torc/torc.h>
 
 enum {
-    OPCODES = sizeof(opcode_names) / sizeof(opcode_names[0]),
     OPCODE_UNKNOWN = 254, /* and above: an op whose slot in the ring was used anew */
     POOL_RUNNING = 2,
 };
 
 void dump_opcode_name(unsigned opcode, char *text, size_t size)
 {
-    if (opcode < OPCODES)
-        (void)snprintf(text, size, "%s", opcode_names[opcode]);
+    const char *name = torc_op_name(opcode);
+
+    if (name != NULL)
+        (void)snprintf(text, size, "%s", name);
     else if (opcode >= OPCODE_UNKNOWN)
         (void)snprintf(text, size, "operation");
     else

@@ -53,18 +53,11 @@ int command_dump(int argc, char **argv)
     };
     struct dump dump = {.pidfd = -1};
     char why[DUMP_WHY_SIZE];
-    int operand;
     int result;
-    const int status = cli_parse(&command, argc, argv, &operand);
+    const int status = look_parse(&command, argc, argv, &dump.pid);
 
     if (status >= 0)
         return status;
-    if (operand + 1 != argc)
-        return cli_wrong(command.name, operand == argc ? "which process? (see torc dump --help)"
-                                                       : "one process at a time, please");
-    dump.pid = look_parse_pid(argv[operand]);
-    if (dump.pid == 0)
-        return cli_wrong(command.name, "'%s' is not the number of a process", argv[operand]);
     if (all && group)
         return cli_wrong(command.name, "--all and --group contradict each other");
     dump.stacks_wanted = !no_stacks;

@@ -4,12 +4,11 @@
  */
 #include "look.h"
 
-#include "cli.h"
-
 #include <errno.h>
 #include <stdlib.h>
 
-pid_t look_parse_pid(const char *text)
+/* The process that `text` names by its number; 0 if that is none. */
+static pid_t parse_pid(const char *text)
 {
     char *end;
 
@@ -17,6 +16,23 @@ pid_t look_parse_pid(const char *text)
     const long pid = strtol(text, &end, 10);
     return *end == '\0' && end != text && errno == 0 && pid > 0 && pid <= INT32_MAX ? (pid_t)pid
                                                                                     : 0;
+}
+
+int look_parse(const struct cli_command *command, int argc, char **argv, pid_t *ret_pid)
+{
+    int operand;
+    const int status = cli_parse(command, argc, argv, &operand);
+
+    if (status >= 0)
+        return status;
+    if (operand == argc)
+        return cli_wrong(command->name, "which process? (see %s --help)", command->name);
+    if (operand + 1 != argc)
+        return cli_wrong(command->name, "one process at a time, please");
+    *ret_pid = parse_pid(argv[operand]);
+    if (*ret_pid == 0)
+        return cli_wrong(command->name, "'%s' is not the number of a process", argv[operand]);
+    return -1;
 }
 
 int look_failed(const char *command, pid_t pid, int error)

@@ -5,11 +5,16 @@
 #ifndef TORC_TOOL_LOOK_H
 #define TORC_TOOL_LOOK_H
 
+#include "cli.h"
+
 #include <sys/types.h>
 #include <torc/torc.h>
 
-/* The process that `text` names by its number; 0 if that is none. */
-pid_t look_parse_pid(const char *text);
+/*
+ * Read the arguments of a command that looks at one process. -1 and *ret_pid, or the exit status,
+ * after having said what is wrong.
+ */
+int look_parse(const struct cli_command *command, int argc, char **argv, pid_t *ret_pid);
 
 /* Open its runtime. -1 and *ret_view, or the exit status, after having said why not. */
 int look_open(const char *command, pid_t pid, unsigned number, struct torc_view **ret_view);

@@ -125,17 +125,10 @@ int command_trace(int argc, char **argv)
     };
     struct torc_view *view;
     pid_t pid;
-    int operand;
-    int status = cli_parse(&command, argc, argv, &operand);
+    int status = look_parse(&command, argc, argv, &pid);
 
     if (status >= 0)
         return status;
-    if (operand + 1 != argc)
-        return cli_wrong(command.name, operand == argc ? "which process? (see torc trace --help)"
-                                                       : "one process at a time, please");
-    pid = look_parse_pid(argv[operand]);
-    if (pid == 0)
-        return cli_wrong(command.name, "'%s' is not the number of a process", argv[operand]);
     status = look_open(command.name, pid, (unsigned)options.number, &view);
     if (status >= 0)
         return status;

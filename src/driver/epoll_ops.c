@@ -5,6 +5,7 @@
 #include "base/compiler.h"
 #include "driver/epoll.h"
 #include "driver/execute.h"
+#include "driver/sqe.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -15,24 +16,12 @@ _Static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI &
                    POLLERR == EPOLLERR && POLLHUP == EPOLLHUP && POLLRDHUP == EPOLLRDHUP,
                "the events of poll(2) and epoll are the same bits");
 
-/* The events of poll(2), without what only epoll knows. */
-#define POLL_EVENTS 0xffffu
 /* Receives that do not wait, or not for what the others wait for. */
 #define OUT_OF_TURN (MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE)
 /* What holds for files at any time. */
 #define FILE_EVENTS ((uint32_t)(POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM))
 
 /* ---- Polls ---- */
-
-static uint32_t events_of(const struct io_uring_sqe *sqe)
-{
-    uint32_t events = sqe->poll32_events;
-
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    events = events << 16 | events >> 16; /* As io_uring_prep_poll_add() has it. */
-#endif
-    return events & POLL_EVENTS;
-}
 
 int torc__epoll_poll_file(const struct torc__epoll_note *note)
 {
@@ -50,7 +39,7 @@ int torc__epoll_try_poll(struct torc__epoll *epoll, struct torc_op *op, struct i
     if (sqe->len & ~(uint32_t)(IORING_POLL_ADD_MULTI | IORING_POLL_ADD_LEVEL))
         return -EINVAL;
     note->fd = sqe->fd;
-    note->events = events_of(sqe);
+    note->events = torc__poll_events(sqe);
     if (is_multi && !(sqe->len & IORING_POLL_ADD_LEVEL) && note->edge == EDGE_NONE)
         note->edge = EDGE_WANTED;
     if (!is_multi || note->retried) {

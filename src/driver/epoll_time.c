@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "driver/epoll.h"
+#include "driver/sqe.h"
 #include <errno.h>
 #include <string.h>
 
@@ -160,18 +161,6 @@ void torc__epoll_serve_times(struct torc__epoll *epoll)
 
 /* ---- The operations ---- */
 
-static bool is_valid(const struct __kernel_timespec *time)
-{
-    return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < (long long)NS_PER_SECOND;
-}
-
-static uint64_t to_ns(const struct __kernel_timespec *time)
-{
-    if ((uint64_t)time->tv_sec > UINT64_MAX / NS_PER_SECOND - 1)
-        return UINT64_MAX - 1;
-    return (uint64_t)time->tv_sec * NS_PER_SECOND + (uint64_t)time->tv_nsec;
-}
-
 static uint64_t read_clock(clockid_t clock)
 {
     struct timespec now;
@@ -184,7 +173,7 @@ static uint64_t read_clock(clockid_t clock)
 static uint64_t due_time(const struct __kernel_timespec *time, uint32_t flags)
 {
     const uint64_t now_ns = torc__clock_now();
-    const uint64_t time_ns = to_ns(time);
+    const uint64_t time_ns = torc__timespec_ns(time);
     uint64_t other_ns;
 
     if (!(flags & IORING_TIMEOUT_ABS))
@@ -198,18 +187,11 @@ static uint64_t due_time(const struct __kernel_timespec *time, uint32_t flags)
 static int begin_timeout(struct torc__epoll *epoll, struct torc__epoll_note *note,
                          struct io_uring_sqe *sqe)
 {
-    const uint32_t known = IORING_TIMEOUT_ABS | IORING_TIMEOUT_CLOCK_MASK |
-                           IORING_TIMEOUT_ETIME_SUCCESS | KERNEL_TIMEOUT_MULTISHOT;
     const struct __kernel_timespec *time = (const void *)(uintptr_t)sqe->addr;
+    const int result = torc__timeout_check(sqe);
 
-    if ((sqe->timeout_flags & ~known) || sqe->len != 1 ||
-        (sqe->timeout_flags & IORING_TIMEOUT_CLOCK_MASK) == IORING_TIMEOUT_CLOCK_MASK)
-        return -EINVAL;
-    if ((sqe->timeout_flags & KERNEL_TIMEOUT_MULTISHOT) &&
-        (sqe->timeout_flags & IORING_TIMEOUT_ABS))
-        return -EINVAL;
-    if (!is_valid(time))
-        return -EINVAL;
+    if (result < 0)
+        return result;
     note->due_ns = due_time(time, sqe->timeout_flags);
     if (counts(note))
         sqe->off += epoll->base.stats.completions;
@@ -226,7 +208,7 @@ static int repeat_timeout(struct torc__epoll *epoll, struct torc_op *op, struct 
     if (sqe->off != 0 && (uint64_t)note->result == sqe->off)
         return -ETIME;
     torc__epoll_tell_more(epoll, op, -ETIME);
-    note->due_ns = torc__time_add(due_ns, to_ns((const void *)(uintptr_t)sqe->addr));
+    note->due_ns = torc__time_add(due_ns, torc__timespec_ns((const void *)(uintptr_t)sqe->addr));
     return VERDICT_TIME;
 }
 
@@ -262,7 +244,7 @@ int torc__epoll_try_timeout_remove(struct torc__epoll *epoll, struct torc_op *op
     (void)op;
     if (!(sqe->timeout_flags & updates))
         return target == NULL ? -ENOENT : torc__epoll_end(epoll, target);
-    if (!is_valid(time))
+    if (!torc__timespec_is_valid(time))
         return -EINVAL;
     if (target == NULL || (sqe->timeout_flags & IORING_LINK_TIMEOUT_UPDATE))
         return -ENOENT; /* Nothing is linked here. */

@@ -4,27 +4,15 @@
  * user_data, descriptor or opcode.
  */
 #include "driver/sim/driver.h"
+#include "driver/sqe.h"
 #include <errno.h>
 
-/* The events of poll(2), without what only epoll knows. */
-#define POLL_EVENTS 0xffffu
-
 /* ---- Polls ---- */
-
-static uint32_t events_of(const struct io_uring_sqe *sqe)
-{
-    uint32_t events = sqe->poll32_events;
-
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    events = events << 16 | events >> 16; /* As io_uring_prep_poll_add() has it. */
-#endif
-    return events & POLL_EVENTS;
-}
 
 /* A multishot one tells of changes; of a level, while it lasts, with IORING_POLL_ADD_LEVEL. */
 int torc__sim_try_poll(struct sim_op *op, struct io_uring_sqe *sqe)
 {
-    const uint32_t events = events_of(sqe) | POLLERR | POLLHUP;
+    const uint32_t events = torc__poll_events(sqe) | POLLERR | POLLHUP;
     const bool is_multi = sqe->len & IORING_POLL_ADD_MULTI;
     const bool by_level = sqe->len & IORING_POLL_ADD_LEVEL;
     uint32_t ready;

@@ -4,26 +4,15 @@
  */
 #include "base/clock.h"
 #include "driver/sim/driver.h"
+#include "driver/sqe.h"
 #include <errno.h>
-
-static bool is_valid(const struct __kernel_timespec *time)
-{
-    return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < (long long)NS_PER_SECOND;
-}
-
-static uint64_t to_ns(const struct __kernel_timespec *time)
-{
-    if ((uint64_t)time->tv_sec > UINT64_MAX / NS_PER_SECOND - 1)
-        return UINT64_MAX - 1;
-    return (uint64_t)time->tv_sec * NS_PER_SECOND + (uint64_t)time->tv_nsec;
-}
 
 /* When `time` will be, on the world's clock. That a host's clock is set later is not noticed. */
 static uint64_t due_time(const struct sim_host *host, const struct __kernel_timespec *time,
                          uint32_t flags)
 {
     const uint64_t now_ns = host->world->now_ns;
-    const uint64_t time_ns = to_ns(time);
+    const uint64_t time_ns = torc__timespec_ns(time);
     uint64_t other_ns;
 
     if (!(flags & IORING_TIMEOUT_ABS))
@@ -42,18 +31,11 @@ static bool counts(const struct io_uring_sqe *sqe)
 
 static int begin(struct sim_op *op, struct io_uring_sqe *sqe)
 {
-    const uint32_t known = IORING_TIMEOUT_ABS | IORING_TIMEOUT_CLOCK_MASK |
-                           IORING_TIMEOUT_ETIME_SUCCESS | KERNEL_TIMEOUT_MULTISHOT;
     const struct __kernel_timespec *time = (const void *)(uintptr_t)sqe->addr;
+    const int result = torc__timeout_check(sqe);
 
-    if ((sqe->timeout_flags & ~known) || sqe->len != 1 ||
-        (sqe->timeout_flags & IORING_TIMEOUT_CLOCK_MASK) == IORING_TIMEOUT_CLOCK_MASK)
-        return -EINVAL;
-    if ((sqe->timeout_flags & KERNEL_TIMEOUT_MULTISHOT) &&
-        (sqe->timeout_flags & IORING_TIMEOUT_ABS))
-        return -EINVAL;
-    if (!is_valid(time))
-        return -EINVAL;
+    if (result < 0)
+        return result;
     op->due_ns = due_time(op->sim->host, time, sqe->timeout_flags);
     if (counts(sqe)) {
         sqe->off += op->sim->base.stats.completions;
@@ -72,7 +54,7 @@ static int repeat(struct sim_op *op, const struct io_uring_sqe *sqe)
     if (sqe->off != 0 && op->done == sqe->off)
         return -ETIME;
     torc__sim_op_tell(op, -ETIME, 0);
-    op->due_ns = torc__time_add(due_ns, to_ns((const void *)(uintptr_t)sqe->addr));
+    op->due_ns = torc__time_add(due_ns, torc__timespec_ns((const void *)(uintptr_t)sqe->addr));
     return SIM_LATER;
 }
 
@@ -102,7 +84,7 @@ int torc__sim_try_timeout_remove(struct sim_op *op, struct io_uring_sqe *sqe)
 
     if (!(sqe->timeout_flags & updates))
         return target == NULL ? -ENOENT : torc__sim_op_cancel(target);
-    if (!is_valid(time))
+    if (!torc__timespec_is_valid(time))
         return -EINVAL;
     if (target == NULL || (sqe->timeout_flags & IORING_LINK_TIMEOUT_UPDATE))
         return -ENOENT; /* Nothing is linked here. */

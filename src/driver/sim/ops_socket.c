@@ -65,6 +65,17 @@ static bool waits_first(const struct sim_op *op, const struct io_uring_sqe *sqe)
     return (sqe->ioprio & IORING_RECVSEND_POLL_FIRST) && !op->is_retried && may_wait(sqe);
 }
 
+/* What becomes of an op before its socket is asked; 0: it may be. */
+static int look_first(struct sim_op *op, const struct io_uring_sqe *sqe, unsigned options,
+                      uint32_t events)
+{
+    if (sqe->ioprio & ~options)
+        return -EINVAL;
+    if (!is_socket(op))
+        return -ENOTSOCK;
+    return waits_first(op, sqe) ? torc__sim_op_wait(op, events) : 0;
+}
+
 static ssize_t receive(struct sim_op *op, struct msghdr *message, int flags)
 {
     return op->file->ops->recvmsg != NULL ? op->file->ops->recvmsg(op->file, message, flags)
@@ -210,13 +221,10 @@ int torc__sim_try_recv(struct sim_op *op, struct io_uring_sqe *sqe)
     struct iovec piece = {(char *)(uintptr_t)sqe->addr + op->done, sqe->len - op->done};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
     const uint32_t events = readable(sqe->msg_flags);
+    const int first = look_first(op, sqe, RECV_OPTIONS, events);
 
-    if (sqe->ioprio & ~(unsigned)RECV_OPTIONS)
-        return -EINVAL;
-    if (!is_socket(op))
-        return -ENOTSOCK;
-    if (waits_first(op, sqe))
-        return torc__sim_op_wait(op, events);
+    if (first != 0)
+        return first;
     if (sqe->flags & IOSQE_BUFFER_SELECT)
         return recv_chosen(op, sqe);
     if (sqe->ioprio & IORING_RECV_MULTISHOT)
@@ -279,12 +287,10 @@ static int try_message(struct sim_op *op, const struct io_uring_sqe *sqe, bool i
 
 int torc__sim_try_recvmsg(struct sim_op *op, struct io_uring_sqe *sqe)
 {
-    if (sqe->ioprio & ~(unsigned)RECV_OPTIONS)
-        return -EINVAL;
-    if (!is_socket(op))
-        return -ENOTSOCK;
-    if (waits_first(op, sqe))
-        return torc__sim_op_wait(op, readable(sqe->msg_flags));
+    const int first = look_first(op, sqe, RECV_OPTIONS, readable(sqe->msg_flags));
+
+    if (first != 0)
+        return first;
     if (sqe->flags & IOSQE_BUFFER_SELECT)
         return recv_chosen(op, sqe);
     if (sqe->ioprio & IORING_RECV_MULTISHOT)
@@ -313,14 +319,11 @@ int torc__sim_try_send(struct sim_op *op, struct io_uring_sqe *sqe)
 {
     struct iovec piece = {(char *)(uintptr_t)sqe->addr + op->done, sqe->len - op->done};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    const int first = look_first(op, sqe, SEND_OPTIONS, POLLOUT);
     int outcome;
 
-    if (sqe->ioprio & ~(unsigned)SEND_OPTIONS)
-        return -EINVAL;
-    if (!is_socket(op))
-        return -ENOTSOCK;
-    if (waits_first(op, sqe))
-        return torc__sim_op_wait(op, POLLOUT);
+    if (first != 0)
+        return first;
     if (sqe->addr_len > 0) {
         message.msg_name = (void *)(uintptr_t)sqe->addr2;
         message.msg_namelen = sqe->addr_len;
@@ -333,14 +336,11 @@ int torc__sim_try_send(struct sim_op *op, struct io_uring_sqe *sqe)
 
 int torc__sim_try_sendmsg(struct sim_op *op, struct io_uring_sqe *sqe)
 {
+    const int first = look_first(op, sqe, SEND_OPTIONS, POLLOUT);
     int outcome;
 
-    if (sqe->ioprio & ~(unsigned)SEND_OPTIONS)
-        return -EINVAL;
-    if (!is_socket(op))
-        return -ENOTSOCK;
-    if (waits_first(op, sqe))
-        return torc__sim_op_wait(op, POLLOUT);
+    if (first != 0)
+        return first;
     outcome = try_message(op, sqe, true);
     return is_zero_copy(sqe) ? end_zero_copy(op, outcome) : outcome;
 }

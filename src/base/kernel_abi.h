@@ -128,4 +128,13 @@ _Static_assert(MFD_NOEXEC_SEAL == 0x0008U, "kernel ABI");
 #define PIDFD_SELF (-10000) /* 6.14 */
 #endif
 
+/* An entry of a directory, as getdents64(2) gives it. */
+struct kernel_dirent {
+    uint64_t inode;
+    int64_t resume; /* the position behind this entry */
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
 #endif

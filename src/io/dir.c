@@ -7,6 +7,7 @@
  * which every file system has a number. So memory does not grow with the depth.
  */
 #include "base/compiler.h"
+#include "base/kernel_abi.h"
 #include "io/blocking.h"
 #include <dirent.h>
 #include <errno.h>
@@ -19,15 +20,6 @@
 #include <torc/fs.h>
 #include <torc/io.h>
 #include <unistd.h>
-
-/* As the kernel writes them, getdents64(2). */
-struct raw_entry {
-    uint64_t inode;
-    int64_t resume; /* the position behind this entry */
-    uint16_t size;
-    uint8_t type;
-    char name[];
-};
 
 static void dir_init(struct torc_dir *dir, int fd)
 {
@@ -60,9 +52,9 @@ static bool is_self_or_parent(const char *name)
     return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
-static int next_raw(struct torc_dir *dir, const struct raw_entry **ret_entry)
+static int next_raw(struct torc_dir *dir, const struct kernel_dirent **ret_entry)
 {
-    const struct raw_entry *entry;
+    const struct kernel_dirent *entry;
 
     do {
         if (dir->_at == dir->_filled) {
@@ -71,7 +63,7 @@ static int next_raw(struct torc_dir *dir, const struct raw_entry **ret_entry)
             if (result <= 0)
                 return result;
         }
-        entry = (const struct raw_entry *)(const void *)((const char *)dir->_buffer + dir->_at);
+        entry = (const struct kernel_dirent *)(const void *)((const char *)dir->_buffer + dir->_at);
         dir->_at += entry->size;
     } while (is_self_or_parent(entry->name));
     *ret_entry = entry;
@@ -90,7 +82,7 @@ int torc_dir_open(struct torc_dir *dir, int dirfd, const char *path)
 
 int torc_dir_next(struct torc_dir *dir, struct torc_dir_entry *ret_entry)
 {
-    const struct raw_entry *raw;
+    const struct kernel_dirent *raw;
     int result = next_raw(dir, &raw);
 
     if (result > 0) {
@@ -238,7 +230,7 @@ static int find_type(struct torc_walk *walk, uint8_t *type)
 static int read_entry(struct torc_walk *walk, struct torc_walk_entry *ret_entry)
 {
     struct torc_walk_level *level = innermost(walk);
-    const struct raw_entry *raw;
+    const struct kernel_dirent *raw;
     uint8_t type;
     int result;
 

@@ -11,6 +11,7 @@
  * All signals are blocked until their actions are the default ones: no handler of the parent may
  * run here.
  */
+#include "base/kernel_abi.h"
 #include "io/process.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -88,15 +89,6 @@ IN_CHILD static bool is_wanted(const struct torc__launch *launch, int fd)
     return false;
 }
 
-/* An entry of a directory, as getdents64(2) gives it. */
-struct entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t length;
-    uint8_t type;
-    char name[];
-};
-
 IN_CHILD static int parse_number(const char *text)
 {
     int number = 0;
@@ -111,7 +103,7 @@ IN_CHILD static int parse_number(const char *text)
 /* Make close-on-exec what /proc says is open. Without /proc there is nothing to be done. */
 IN_CHILD static void seal_each(const struct torc__launch *launch)
 {
-    _Alignas(struct entry) char buffer[2048];
+    _Alignas(struct kernel_dirent) char buffer[2048];
     const int dir =
         (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     intptr_t size;
@@ -120,12 +112,12 @@ IN_CHILD static void seal_each(const struct torc__launch *launch)
         return;
     while ((size = syscall(SYS_getdents64, dir, buffer, sizeof(buffer))) > 0) {
         for (intptr_t at = 0; at < size;) {
-            const struct entry *entry = (const void *)(buffer + at);
+            const struct kernel_dirent *entry = (const void *)(buffer + at);
             const int fd = parse_number(entry->name);
 
             if (fd >= 0 && !is_wanted(launch, fd))
                 (void)syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
-            at += entry->length;
+            at += entry->size;
         }
     }
     (void)syscall(SYS_close, dir);

@@ -2,6 +2,7 @@
 /*
  * disk_range.c - the position of an open file, and what is done with parts of it.
  */
+#include "base/kernel_abi.h"
 #include "driver/sim/disk_data.h"
 #include "driver/sim/disk_file.h"
 #include "driver/sim/disk_watch.h"
@@ -68,15 +69,6 @@ int64_t torc__sim_file_seek(struct sim_disk_file *file, int64_t offset, int when
 
 /* ---- Entries of a directory ---- */
 
-/* As the kernel writes them. */
-struct raw_entry {
-    uint64_t inode;
-    int64_t resume; /* the position behind this entry */
-    uint16_t size;
-    uint8_t type;
-    char name[];
-};
-
 struct filling {
     char *at;
     size_t left;
@@ -87,8 +79,8 @@ static bool put_entry(struct filling *filling, const struct sim_inode *inode, co
                       uint64_t resume)
 {
     const size_t length = strlen(name);
-    const size_t size = (offsetof(struct raw_entry, name) + length + 1 + 7) & ~(size_t)7;
-    struct raw_entry *raw = (struct raw_entry *)(void *)filling->at;
+    const size_t size = (offsetof(struct kernel_dirent, name) + length + 1 + 7) & ~(size_t)7;
+    struct kernel_dirent *raw = (struct kernel_dirent *)(void *)filling->at;
 
     if (size > filling->left)
         return false;

@@ -38,6 +38,9 @@ typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags, int more
 
 /* One operation, in the caller's memory. Never copied or moved while in flight. Private fields. */
 struct torc_op {
+    uint64_t _sqe[8];   /* Where a driver without a ring has the operation described, ... */
+    uint64_t _note[10]; /* ... and notes how far it has come. */
+    /* What every op needs stands last, beside what the frame it is in has saved above it. */
     torc_op_fn *_complete;
     torc_op_fn *_feed;
     void *_waiter;
@@ -51,8 +54,6 @@ struct torc_op {
     uint8_t _loan;
     uint8_t _opcode; /* What it does, and to which descriptor, for those who look at who waits. */
     int _fd;
-    uint64_t _sqe[8];   /* Where a driver without a ring has the operation described, ... */
-    uint64_t _note[10]; /* ... and notes how far it has come. */
 };
 
 /*

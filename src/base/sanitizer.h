@@ -4,12 +4,13 @@
  * of the stack, and what the kernel writes to memory of ours.
  *
  * Without that they take a switch for a wild jump of the stack pointer. All of it is nothing in an
- * ordinary build, but for Valgrind's marks, which are a few instructions.
+ * ordinary build, but for one branch where Valgrind is to be told.
  */
 #ifndef BASE_SANITIZER_H
 #define BASE_SANITIZER_H
 
 #include "base/compiler.h"
+#include <stdbool.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -28,6 +29,8 @@ void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #if __has_include(<valgrind/memcheck.h>)
 #include <valgrind/memcheck.h>
 #define TORC_VALGRIND 1
+/* Its marks are a dozen instructions, too many for each receive of a program it does not run. */
+extern bool torc__on_valgrind __attribute__((visibility("hidden")));
 #endif
 #endif
 
@@ -35,7 +38,7 @@ void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 static inline void torc__sanitizer_kernel_wrote(void *memory, ssize_t length)
 {
 #ifdef TORC_VALGRIND
-    if (length > 0)
+    if (unlikely(torc__on_valgrind) && length > 0)
         (void)VALGRIND_MAKE_MEM_DEFINED(memory, length);
 #endif
     (void)memory;
@@ -47,7 +50,7 @@ static inline void torc__sanitizer_kernel_wrote_vector(const struct iovec *vecto
                                                        ssize_t length)
 {
 #ifdef TORC_VALGRIND
-    for (; RUNNING_ON_VALGRIND && length > 0 && count > 0; vector++, count--) {
+    for (; torc__on_valgrind && length > 0 && count > 0; vector++, count--) {
         torc__sanitizer_kernel_wrote(vector->iov_base, (ssize_t)vector->iov_len < length
                                                            ? (ssize_t)vector->iov_len
                                                            : length);

@@ -59,6 +59,7 @@ struct torc_fiber {
     uint8_t state; /* fiber_state */
     bool is_daemon : 1;
     bool is_named : 1; /* in the log, for not ending */
+    bool is_hot : 1;   /* its last wait has ended by torc__wake_hot() */
     uint16_t refusals; /* waits refused in a row because of the scope's reason */
     uint32_t id;
     struct torc__stack *stack; /* NULL before the first run */

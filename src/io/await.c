@@ -7,10 +7,30 @@
 #include "io/blocking.h"
 #include <errno.h>
 
+/* From so many bytes on it matters whether they are still in the cache when they are used. */
+#define HOT_LEAST 4096
+
+static bool has_received(const struct torc_op *op)
+{
+    switch (op->_opcode) {
+    case IORING_OP_RECV:
+    case IORING_OP_RECVMSG:
+    case IORING_OP_READ:
+    case IORING_OP_READV:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more)
 {
     torc__op_take_result(op, result, flags);
-    if (!more)
+    if (more)
+        return;
+    if (unlikely(result >= HOT_LEAST) && has_received(op))
+        torc__wake_hot(torc__shard, op->_waiter);
+    else
         torc__wake(torc__shard, op->_waiter, 0);
 }
 
@@ -56,7 +76,7 @@ int torc__await_noted(struct torc_op *op)
 {
     struct torc__shard *shard = torc__shard;
 
-    (void)torc__wait(shard, &op_wait, op);
+    torc__suspend(shard, &op_wait, op);
     if (likely(op->_result >= 0))
         return op->_result;
     return torc__op_verdict(shard, op);
@@ -64,7 +84,7 @@ int torc__await_noted(struct torc_op *op)
 
 int torc__await_noted_shielded(struct torc_op *op)
 {
-    (void)torc__wait(torc__shard, &op_wait_shielded, op);
+    torc__suspend(torc__shard, &op_wait_shielded, op);
     return op->_result;
 }
 

@@ -61,6 +61,8 @@ struct torc__streams {
     unsigned blocks_peak_before; /* and in the time before that */
     unsigned blocks_given;       /* back, of late */
     unsigned colour;
+    uint64_t sent_switches; /* the shard's count of switches when who runs began to send ... */
+    size_t sent_at_once;    /* ... so much without waiting */
     struct torc__chunk *chunks;
     struct torc__chunk_slab *slabs;
 };

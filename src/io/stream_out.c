@@ -22,6 +22,8 @@
 #define LARGE 2048u
 /* From here on it pays to send while the bytes are in the cache, by a call of its own. */
 #define AT_ONCE 8192u
+/* Who has sent so much without ever waiting lets others run. */
+#define AT_ONCE_MAX (256u * 1024u)
 
 /* ---- What was collected ---- */
 
@@ -126,6 +128,23 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 
 /* ---- Sending by the fiber ---- */
 
+/*
+ * Who never has to wait would keep the shard to himself. Not after each piece: what it was sent from
+ * is often a block that is free after it, and is hot then for what is received next.
+ */
+static void note_sent_at_once(struct torc__shard *shard, size_t count)
+{
+    struct torc__streams *streams = shard->streams;
+
+    if (streams->sent_switches != shard->switches) {
+        streams->sent_switches = shard->switches;
+        streams->sent_at_once = 0;
+    }
+    streams->sent_at_once += count;
+    if (streams->sent_at_once >= AT_ONCE_MAX)
+        (void)torc_yield(); /* It may refuse; but what was sent is sent. */
+}
+
 /* Send what goes without waiting. The count; -EAGAIN if nothing does. */
 static ssize_t send_at_once(const struct torc_stream *stream, struct iovec pieces[2])
 {
@@ -136,8 +155,7 @@ static ssize_t send_at_once(const struct torc_stream *stream, struct iovec piece
 
     if (result < 0)
         return result;
-    /* Who never has to wait would keep the shard to himself. What was sent is sent. */
-    (void)torc_yield();
+    note_sent_at_once(torc__shard, message.msg_len);
     return message.msg_len;
 }
 

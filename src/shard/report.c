@@ -12,15 +12,20 @@
  * The run queue is counted when somebody asks, so that no switch has to. Seen from another thread
  * it changes meanwhile, and where it leads to is not sure; but blocks stay mapped, and it ends.
  */
+static LOOKS_AT_OTHERS uint64_t count_queue(const struct torc_fiber *fiber, uint64_t most)
+{
+    uint64_t count = 0;
+
+    for (; fiber != NULL && count < most; fiber = PEEK(fiber->next))
+        count++;
+    return count;
+}
+
 static LOOKS_AT_OTHERS uint64_t ready_count(const struct torc__shard *shard)
 {
     const uint64_t most = PEEK(shard->fibers.alive);
-    uint64_t count = 0;
 
-    for (const struct torc_fiber *fiber = PEEK(shard->ready_first); fiber != NULL && count < most;
-         fiber = PEEK(fiber->next))
-        count++;
-    return count;
+    return count_queue(PEEK(shard->ready_first), most) + count_queue(PEEK(shard->hot_first), most);
 }
 
 uint64_t torc__shard_cpu_ns(const struct torc__shard *shard)

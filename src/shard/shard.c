@@ -160,9 +160,22 @@ static void adapt_budget(struct torc__shard *shard, uint64_t used_ns)
         shard->budget_full *= 2;
 }
 
+/* Who is hot goes before all others. */
+static void take_hot(struct torc__shard *shard)
+{
+    if (shard->ready_first == NULL)
+        shard->ready_last = shard->hot_last;
+    *shard->hot_last = shard->ready_first;
+    shard->ready_first = shard->hot_first;
+    shard->hot_first = NULL;
+    shard->hot_last = &shard->hot_first;
+}
+
 static void run_fibers(struct torc__shard *shard)
 {
     shard->budget = shard->budget_full;
+    if (shard->hot_first != NULL)
+        take_hot(shard);
     if (shard->ready_first != NULL)
         torc__park(shard);
     while (unlikely(shard->call != NULL)) {
@@ -442,6 +455,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->random = options->index * UINT64_C(0x9e3779b97f4a7c15); /* Shards choose differently. */
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;
+    shard->hot_last = &shard->hot_first;
     shard->budget_full = ROUND_OPS_MAX;
     shard->errno_of_thread = &errno;
     (void)pthread_getcpuclockid(pthread_self(), &shard->cpu_clock);

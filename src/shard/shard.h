@@ -30,7 +30,7 @@ struct torc_resolver;
 struct torc__shard {
     /* What every switch touches. */
     struct torc_fiber *running;     /* &loop while no fiber runs */
-    struct torc_fiber *ready_first; /* the run queue: first come, first served */
+    struct torc_fiber *ready_first; /* the run queue: first come, first served, but ... */
     struct torc_fiber **ready_last;
     uint32_t budget;      /* switches before the loop has its turn */
     int *errno_of_thread; /* &errno: its address never changes on a thread */
@@ -38,6 +38,9 @@ struct torc__shard {
     uint64_t switches;
     struct torc__trace *trace; /* NULL unless switches are recorded */
     uint64_t round_time_ns;    /* the clock, read once per round */
+
+    struct torc_fiber *hot_first; /* ... for these, which go first in the next round */
+    struct torc_fiber **hot_last;
 
     struct torc__shard *next_shard; /* of all runtimes, see inspect.c */
     int thread_id;
@@ -139,8 +142,32 @@ static inline struct torc__shard *torc__shard_of_fiber(void)
  */
 int torc__wait(struct torc__shard *shard, const struct torc_wait_kind *kind, void *waits_for);
 
+/* Leave the running context for the next ready one: the only place that switches. */
+void torc__park(struct torc__shard *shard);
+
+/* torc__wait() without its result, for who has it elsewhere. */
+static inline void torc__suspend(struct torc__shard *shard, const struct torc_wait_kind *kind,
+                                 void *waits_for)
+{
+    struct torc_fiber *self = shard->running;
+
+    self->state = FIBER_WAITING;
+    self->since_ns = shard->round_time_ns;
+    self->wait = kind;
+    self->waits_for = waits_for;
+    self->refusals = 0;
+    torc__park(shard);
+}
+
 /* Make a waiting fiber ready. */
 void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result);
+
+/*
+ * torc__wake(), from the loop, of a fiber for which much has been received: it goes first in the
+ * round that follows, while that is in the cache. Whose last wait has ended so as well stands
+ * behind the others this time; so nobody is passed for ever.
+ */
+void torc__wake_hot(struct torc__shard *shard, struct torc_fiber *fiber);
 
 /* Interrupt the wait of a fiber, if it is in one that can be. */
 void torc__interrupt(struct torc_fiber *fiber, int reason);
@@ -151,21 +178,23 @@ void torc__interrupt(struct torc_fiber *fiber, int reason);
  */
 int torc__refuse(struct torc__shard *shard, int reason);
 
-/* Leave the running context for the next ready one: the only place that switches. */
-void torc__park(struct torc__shard *shard);
-
 /* Why waits end in the running fiber's scope; 0 if they do not. */
 static inline int torc__reason(const struct torc__shard *shard)
 {
     return shard->running->scope->_reason;
 }
 
-static inline void torc__make_ready(struct torc__shard *shard, struct torc_fiber *fiber)
+static inline void torc__enqueue(struct torc_fiber ***last, struct torc_fiber *fiber)
 {
     fiber->state = FIBER_READY;
     fiber->next = NULL;
-    *shard->ready_last = fiber;
-    shard->ready_last = &fiber->next;
+    **last = fiber;
+    *last = &fiber->next;
+}
+
+static inline void torc__make_ready(struct torc__shard *shard, struct torc_fiber *fiber)
+{
+    torc__enqueue(&shard->ready_last, fiber);
 }
 
 /* A number below `limit`, at random but the same in every run: to treat equals alike. */

@@ -130,23 +130,36 @@ int torc__wait(struct torc__shard *shard, const struct torc_wait_kind *kind, voi
 {
     struct torc_fiber *self = shard->running;
 
-    self->state = FIBER_WAITING;
-    self->since_ns = shard->round_time_ns;
-    self->wait = kind;
-    self->waits_for = waits_for;
-    self->refusals = 0;
-    torc__park(shard);
+    torc__suspend(shard, kind, waits_for);
     return self->wait_result;
 }
 
-void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result)
+static inline void wake(struct torc__shard *shard, struct torc_fiber ***queue,
+                        struct torc_fiber *fiber, int result)
 {
     TORC_ASSERT(fiber->state == FIBER_WAITING || fiber->state == FIBER_INTERRUPTED);
     fiber->wait_result = result;
     TORC_PROBE2(wake, shard->index, fiber->id);
-    torc__make_ready(shard, fiber);
+    torc__enqueue(queue, fiber);
     if (unlikely(shard->trace != NULL))
         torc__trace_fiber(shard, fiber, TRACE_WAKE);
+}
+
+void torc__wake(struct torc__shard *shard, struct torc_fiber *fiber, int result)
+{
+    fiber->is_hot = false;
+    wake(shard, &shard->ready_last, fiber, result);
+}
+
+void torc__wake_hot(struct torc__shard *shard, struct torc_fiber *fiber)
+{
+    if (fiber->is_hot) {
+        torc__wake(shard, fiber, 0);
+        return;
+    }
+    fiber->is_hot = true;
+    shard->marked_switches += shard->marked_switches != 0; /* One more comes before. */
+    wake(shard, &shard->hot_last, fiber, 0);
 }
 
 void torc__interrupt(struct torc_fiber *fiber, int reason)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <torc/torc.h>
 
@@ -46,20 +47,41 @@ static int disturb_pipes(void *arg)
     char data[SIZE];
     const struct iovec from = {(void *)(uintptr_t)text, SIZE};
     const struct iovec to = {data, SIZE};
+    int fds[2];
+
+    (void)arg;
+    EXPECT_INT(torc_pipe(fds, 0), ==, 0);
+    EXPECT_DISTURBED(IORING_OP_WRITE, torc_write(fds[1], text, SIZE), SIZE);
+    EXPECT_DISTURBED(IORING_OP_READ, torc_read(fds[0], data, SIZE), SIZE);
+    EXPECT_MEM(data, text, SIZE);
+    EXPECT_DISTURBED(IORING_OP_WRITEV, torc_writev(fds[1], &from, 1), SIZE);
+    memset(data, 0, SIZE);
+    EXPECT_DISTURBED(IORING_OP_READV, torc_readv(fds[0], &to, 1), SIZE);
+    EXPECT_MEM(data, text, SIZE);
+    EXPECT_INT(torc_close(fds[1]), ==, 0);
+    EXPECT_INT(torc_read(fds[0], data, SIZE), ==, 0); /* Once each time, and not more. */
+    return torc_close(fds[0]);
+}
+
+TEST(reads_and_writes_that_are_disturbed_begin_again)
+{
+    run_calmly(disturb_pipes);
+}
+
+static int disturb_splices(void *arg)
+{
+    char data[SIZE];
     int first[2];
     int second[2];
 
     (void)arg;
     EXPECT_INT(torc_pipe(first, 0), ==, 0);
     EXPECT_INT(torc_pipe(second, 0), ==, 0);
-    EXPECT_DISTURBED(IORING_OP_WRITE, torc_write(first[1], text, SIZE), SIZE);
-    EXPECT_DISTURBED(IORING_OP_READ, torc_read(first[0], data, SIZE), SIZE);
-    EXPECT_MEM(data, text, SIZE);
-    EXPECT_DISTURBED(IORING_OP_WRITEV, torc_writev(first[1], &from, 1), SIZE);
+    EXPECT_INT(torc_write(first[1], text, SIZE), ==, SIZE);
     EXPECT_DISTURBED(IORING_OP_TEE, torc_tee(first[0], second[1], SIZE, 0), SIZE);
     EXPECT_DISTURBED(IORING_OP_SPLICE, torc_splice(first[0], -1, second[1], -1, SIZE, 0), SIZE);
-    EXPECT_DISTURBED(IORING_OP_READV, torc_readv(second[0], &to, 1), SIZE);
-    EXPECT_INT(torc_read(second[0], data, SIZE), ==, SIZE); /* Each time once, and not more. */
+    EXPECT_INT(torc_read(second[0], data, SIZE), ==, SIZE);
+    EXPECT_INT(torc_read(second[0], data, SIZE), ==, SIZE);
     for (int i = 0; i < 2; i++) {
         EXPECT_INT(torc_close(first[i]), ==, 0);
         EXPECT_INT(torc_close(second[i]), ==, 0);
@@ -67,9 +89,10 @@ static int disturb_pipes(void *arg)
     return 0;
 }
 
-TEST(reads_writes_and_splices_that_are_disturbed_begin_again)
+TEST(splices_that_are_disturbed_begin_again)
 {
-    run_calmly(disturb_pipes);
+    unsetenv("TORC_FORBID"); /* They are newer than the oldest kernel. */
+    run_calmly(disturb_splices);
 }
 
 static int disturb_files(void *arg)

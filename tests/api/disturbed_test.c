@@ -350,6 +350,32 @@ TEST(a_stream_that_finds_no_memory_tells_it_and_can_be_read_again)
 
 /* ---- What ends all the same ---- */
 
+static int disturb_datagrams_for_ever(void *arg)
+{
+    struct torc_datagram datagram;
+    struct torc_datagram_feed feed;
+    struct torc_address address;
+    struct torc_scope scope;
+    int fd;
+
+    (void)arg;
+    EXPECT_INT(torc_address_parse("127.0.0.1:0", &address), ==, 0);
+    fd = torc_udp_open(&address, NULL);
+    EXPECT_INT(torc_datagram_feed_open(&feed, fd, NULL), ==, 0);
+    fail(IORING_OP_RECVMSG, -EINTR, UINT64_MAX);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND); /* It comes while the fiber does not wait. */
+    EXPECT_INT(torc_datagram_feed_take(&feed, &datagram, 1), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+    torc_datagram_feed_close(&feed);
+    return torc_close(fd);
+}
+
+TEST(a_deadline_ends_a_feed_of_datagrams_that_is_disturbed_again_and_again)
+{
+    run_calmly(disturb_datagrams_for_ever);
+}
+
 static int disturb_for_ever(void *arg)
 {
     struct torc_stream streams[2];

@@ -123,7 +123,7 @@ static const struct torc_wait_kind take_kind =
 static const struct torc_wait_kind close_kind =
     WAIT_KIND_FD("datagram feed close", NULL, struct torc_datagram_feed, _reader, _fd);
 
-/* A reason that came while the fiber was ready, woken by the feed's end, has interrupted no wait. */
+/* A reason that comes while the fiber is ready, woken by the feed's end, interrupts no wait. */
 static int wait_for_feed(struct torc_datagram_feed *feed, struct torc__shard *shard)
 {
     const int reason = torc__reason(shard);

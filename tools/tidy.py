@@ -47,6 +47,7 @@ MAY_ALLOCATE = {
     "src/driver/sim/net_udp_send.c": "a datagram on its way into simulated packets",
     "src/driver/sim/net_unix.c": "once per simulated socket",
     "src/driver/sim/net_unix_rights.c": "once per simulated message",
+    "src/shard/metrics.c": "the counters of all shards, once per text",
     "src/shard/observer.c": "once per run",
     "src/shard/trace_json.c": "what is known of fibers and operations, once per trace written",
     "src/shard/view.c": "once per process that is looked at",

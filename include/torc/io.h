@@ -9,7 +9,8 @@
  * Buffers, vectors and addresses are borrowed until the call returns. Lengths above 2 GiB - 4 KiB
  * are cut to that, as the kernel does (MAX_RW_COUNT); the `_all` functions then go on.
  *
- * SIGPIPE is never raised: a shard's thread has it blocked, and the error is -EPIPE.
+ * SIGPIPE is never raised: a shard's thread has it blocked, and the error is -EPIPE. Nor do reads,
+ * writes and their like ever give -EINTR.
  */
 #ifndef TORC_IO_H
 #define TORC_IO_H

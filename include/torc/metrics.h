@@ -35,8 +35,9 @@ TORC_CHECK int torc_shard_stats(unsigned index, struct torc_stats *ret_stats);
 /*
  * Write the counters of all shards in the text format of Prometheus (0.0.4) to `buffer`, which has
  * room for `size` bytes, and end them with a 0. Returns how long the whole text is, without that 0:
- * if it is `size` or more, the rest is missing. `buffer` may be NULL if `size` is 0. From a fiber
- * or a loop callback.
+ * if it is `size` or more, the rest is missing. `buffer` may be NULL if `size` is 0. What stands in
+ * it of one shard was read at one time. From a fiber or a loop callback. Allocates; without memory
+ * there is no text, of length 0.
  */
 TORC_API size_t torc_metrics_text(char *buffer, size_t size);
 

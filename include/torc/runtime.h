@@ -139,7 +139,7 @@ struct torc_options {
  * -EINVAL     an option is out of its range, or a CPU or a NUMA node does not exist, or none of the
  *             node's CPUs may be used.
  * -EBUSY      called from a shard.
- * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK, before Linux 5.12 and from 6.13 on.
+ * -ENOMEM     no memory for the shards; often RLIMIT_MEMLOCK, before Linux 5.12 and from 6.14 on.
  * -ENOSYS, -EPERM     the kernel has no io_uring, or denies it, and only that was asked for (a
  *             message tells which).
  */

@@ -28,8 +28,8 @@ TORC_BEGIN_C
 
 /*
  * Run `body(arg)` as a fiber of another shard, and wait for its result. Suspends. On the own shard
- * that is a plain call, in a scope of its own. Returns what body returned, or the scope's reason if
- * body ended for that, or did not begin.
+ * that is a plain call, in a scope of its own, once what was sent there before has arrived. Returns
+ * what body returned, or the scope's reason if body ended for that, or did not begin.
  *
  * -EINVAL     there is no such shard.
  * -ESHUTDOWN  that shard has ended, or has ended body, which returned -ECANCELED for that; or this

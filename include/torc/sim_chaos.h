@@ -31,7 +31,7 @@ struct torc_sim_chaos {
     struct torc_sim_range op_latency;   /* from submission to completion, of what is ready */
     struct torc_sim_range turn_latency; /* what a turn of a shard's loop takes */
     uint32_t short_transfer_rate;       /* a read or write of bytes moves less than it could */
-    uint32_t op_error_rate;             /* EINTR, EAGAIN, ENOMEM, ENOBUFS as the operation has it */
+    uint32_t op_error_rate;             /* EINTR, ENOMEM; of sockets also ENOBUFS */
     uint32_t descriptor_error_rate;     /* EMFILE or ENFILE of what opens something */
     uint32_t multishot_end_rate;        /* a multishot operation ends although it could go on */
     uint32_t cancel_late_rate;          /* a cancel comes when the operation is done already */

@@ -26,7 +26,8 @@
  * One fiber may read and another write a stream at the same time, but not two of the same kind.
  * A wait that the scope ends loses nothing: received bytes stay in the stream. While a stream is
  * open, nobody else receives from its descriptor. Functions that wait allocate, from the shard's
- * free lists, and may give -ENOMEM; those lists have what they need after a while.
+ * free lists, and may give -ENOMEM; those lists have what they need after a while. Reading may be
+ * tried again after -ENOMEM and -ENOBUFS, which say nothing of the input; other errors stay.
  */
 #ifndef TORC_STREAM_H
 #define TORC_STREAM_H

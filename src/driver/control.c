@@ -59,15 +59,11 @@ static int from_result(int result)
     return -1;
 }
 
-/* It says EINTR of any signal, though it never waits. */
 static int ready_events(const struct torc__control *request)
 {
     struct pollfd one = {.fd = request->fd, .events = (short)request->a};
-    int result;
+    const int result = poll(&one, 1, 0);
 
-    do
-        result = poll(&one, 1, 0);
-    while (result < 0 && errno == EINTR);
     return result < 0 ? result : (uint16_t)one.revents;
 }
 
@@ -126,12 +122,16 @@ static int do_request(struct torc__control *request)
     return -1;
 }
 
+/* None of these waits, but some say EINTR of any signal all the same, poll() for one. */
 int torc__control_kernel(struct torc__driver *driver, struct torc__control *request)
 {
     int saved = errno; /* The caller's: no torc call changes it. */
-    int result = do_request(request);
+    int result;
 
     (void)driver;
+    do
+        result = do_request(request);
+    while (result < 0 && errno == EINTR && request->kind != CONTROL_CLOSE);
     if (result < 0)
         result = -errno;
     errno = saved;

@@ -152,12 +152,13 @@ size_t torc__ring_locked_size(const struct torc__ring_shape *shape)
     return round_up(queues, page) + round_up(entries * sizeof(struct io_uring_sqe), page);
 }
 
-/* Whether the ring could be had if the user had locked nothing else. */
-static bool fits_limit(const struct torc__ring_shape *shape)
+/* Whether locked memory is what is wanting, perhaps, and the ring could be had if all were free. */
+static bool may_fit_later(const struct torc__ring_shape *shape)
 {
     struct rlimit limit;
 
-    return getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_cur >= torc__ring_locked_size(shape);
+    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+           limit.rlim_cur >= torc__ring_locked_size(shape);
 }
 
 int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_shape *shape)
@@ -165,7 +166,7 @@ int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_s
     int result = torc__ring_init(ring, shape);
 
     for (unsigned pause_us = PAUSE_FIRST_US;
-         result == -ENOMEM && pause_us <= PAUSE_LAST_US && fits_limit(shape); pause_us *= 2) {
+         result == -ENOMEM && pause_us <= PAUSE_LAST_US && may_fit_later(shape); pause_us *= 2) {
         (void)usleep(pause_us);
         result = torc__ring_init(ring, shape);
     }

@@ -58,7 +58,7 @@ struct torc__ring_shape {
 int torc__ring_init(struct torc__ring *ring, const struct torc__ring_shape *shape);
 
 /*
- * How much locked memory a ring counts as, at most: from Linux 6.13 on it is whole pages, before
+ * How much locked memory a ring counts as, at most: from Linux 6.14 on it is whole pages, before
  * 5.12 powers of two of these, in between nothing.
  */
 size_t torc__ring_locked_size(const struct torc__ring_shape *shape);

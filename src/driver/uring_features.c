@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "driver/uring.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* Those that are the ring's; the others are the stacks'. */
@@ -52,7 +53,17 @@ static unsigned without_orphans(unsigned features)
     return features;
 }
 
-/* Queues may be too large for RLIMIT_MEMLOCK (before 5.12, from 6.13 on): then smaller ones do. */
+/* The log tells it of one of the shards. */
+static void tell_smaller(const struct torc__ring_shape *shape, uint32_t wanted)
+{
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+
+    if (!atomic_flag_test_and_set(&told))
+        torc__log("no memory for a ring of %u completions, it has %u: see ulimit -l", wanted,
+                  shape->completion_entries);
+}
+
+/* Queues may be too large for RLIMIT_MEMLOCK (before 5.12, from 6.14 on): then smaller ones do. */
 static int init_ring(struct torc__uring *uring, const struct torc__driver_options *options,
                      unsigned features)
 {
@@ -72,6 +83,8 @@ static int init_ring(struct torc__uring *uring, const struct torc__driver_option
         shape.entries = shape.entries > 256 ? shape.entries / 2 : shape.entries;
         result = torc__ring_init(&uring->ring, &shape);
     }
+    if (result == 0 && shape.completion_entries < options->completion_entries)
+        tell_smaller(&shape, options->completion_entries);
     return result;
 }
 

@@ -155,6 +155,17 @@ static inline int torc__await_shielded(struct torc_op *op, const struct io_uring
     return torc__await_noted_shielded(op);
 }
 
+/*
+ * Whether an op was disturbed: it ended with -EINTR though nobody had cancelled it, since work that
+ * the kernel had for the same thread looked like a signal to it (of any other op before
+ * COOP_TASKRUN, 5.19; on the kernel's own threads at any time). It has done nothing then, so reads,
+ * writes and their like begin again, and hear of the scope's reason meanwhile.
+ */
+static inline bool torc__is_disturbed(ssize_t result)
+{
+    return unlikely(result == -EINTR);
+}
+
 /* ---- Waits of one fiber at a time, which is noted in a slot; NULL while none waits ---- */
 
 /* How such a wait is interrupted, unless its kind says that it is not. */

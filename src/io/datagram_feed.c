@@ -78,12 +78,18 @@ static void enqueue(struct torc_datagram_feed *feed, unsigned number, int size)
 
 static void note_end(struct torc_datagram_feed *feed, int result)
 {
-    if (result == -ENOBUFS || result == -ECANCELED)
-        return; /* Slots are lent again before it is started again; or it is the end. */
-    if (result == -EINVAL || result == -EOPNOTSUPP)
+    switch (result) {
+    case -ENOBUFS:   /* Slots are lent again before it is started again. */
+    case -ECANCELED: /* It is being closed. */
+    case -EINTR:     /* Nor is this an error: see torc__is_disturbed(). */
+        break;
+    case -EINVAL:
+    case -EOPNOTSUPP:
         feed->_by_batches = true; /* No multishot for this kind: a batch tells if that is all. */
-    else
+        break;
+    default:
         feed->_error = result;
+    }
 }
 
 static void received(struct torc_op *op, int result, uint32_t flags, int more)
@@ -117,8 +123,13 @@ static const struct torc_wait_kind take_kind =
 static const struct torc_wait_kind close_kind =
     WAIT_KIND_FD("datagram feed close", NULL, struct torc_datagram_feed, _reader, _fd);
 
+/* A reason that comes while the fiber is ready, woken by the feed's end, interrupts no wait. */
 static int wait_for_feed(struct torc_datagram_feed *feed, struct torc__shard *shard)
 {
+    const int reason = torc__reason(shard);
+
+    if (reason != 0)
+        return torc__refuse(shard, reason);
     if (feed->_feed == FEED_OFF)
         start_feed(feed);
     TORC_REQUIRE(feed->_reader == NULL, "two fibers take from one feed of datagrams");

@@ -15,15 +15,26 @@
 
 /* ---- Opening ---- */
 
+/* Of a file system of another machine it may have come through, and O_EXCL would find that. */
+static bool may_reopen(uint64_t flags)
+{
+    return !(flags & O_EXCL);
+}
+
 int torc_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_openat(sqe, dirfd, path, flags | O_CLOEXEC, mode);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_openat(sqe, dirfd, path, flags | O_CLOEXEC, mode);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result) && may_reopen((unsigned)flags));
+    return result;
 }
 
 int torc_open(const char *path, int flags, mode_t mode)
@@ -35,13 +46,18 @@ int torc_openat2(int dirfd, const char *path, const struct open_how *how)
 {
     struct open_how closing = *how;
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
     closing.flags |= O_CLOEXEC;
-    io_uring_prep_openat2(sqe, dirfd, path, &closing);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_openat2(sqe, dirfd, path, &closing);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result) && may_reopen(how->flags));
+    return result;
 }
 
 /* ---- Reading and writing at an offset ---- */
@@ -49,16 +65,18 @@ int torc_openat2(int dirfd, const char *path, const struct open_how *how)
 ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe;
     int result;
 
     if (offset < -1)
         return -EINVAL;
-    sqe = torc__begin(&op);
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_readv2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
-    result = torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_readv2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
     torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
@@ -66,15 +84,19 @@ ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset,
 ssize_t torc_pwritev(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe;
+    int result;
 
     if (offset < -1)
         return -EINVAL;
-    sqe = torc__begin(&op);
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_writev2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_writev2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 ssize_t torc_append(int fd, const void *buffer, size_t length)
@@ -181,12 +203,17 @@ int torc_sync_file_range(int fd, off_t offset, off_t length, unsigned flags)
 int torc_fallocate(int fd, int mode, off_t offset, off_t length)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_fallocate(sqe, fd, mode, offset, length);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_fallocate(sqe, fd, mode, offset, length);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 int torc_fadvise(int fd, off_t offset, off_t length, int advice)

@@ -99,6 +99,17 @@ static void take_back(struct torc_file_reader *reader)
     }
 }
 
+static int wait_for_read(struct torc_file_reader *reader, struct torc_file_block *block)
+{
+    int result = wait_for_block(block);
+
+    while (torc__is_disturbed(result)) {
+        ask(reader, block, block->_offset, block->_length);
+        result = wait_for_block(block);
+    }
+    return result;
+}
+
 ssize_t torc_file_reader_next(struct torc_file_reader *reader, const void **ret_data)
 {
     struct torc_file_block *block;
@@ -111,7 +122,7 @@ ssize_t torc_file_reader_next(struct torc_file_reader *reader, const void **ret_
         take_back(reader);
     block = &reader->_window.blocks[reader->_first];
     filled = block->_length;
-    result = wait_for_block(block);
+    result = wait_for_read(reader, block);
     /* With O_DIRECT a file's last part may end where nothing can be asked for. */
     if (result == 0 || (result == -EINVAL && filled > 0)) {
         reader->_ended = true;
@@ -170,6 +181,8 @@ static void reap(struct torc_file_writer *writer, struct torc_file_block *block)
     if (!block->_on_way)
         return;
     result = wait_for_block(block);
+    if (torc__is_disturbed(result))
+        result = 0;
     if (result >= 0 && (size_t)result < block->_length) {
         result = torc_pwrite_all(writer->_fd, block->_memory + result,
                                  block->_length - (size_t)result, block->_offset + result, NULL);

@@ -14,13 +14,16 @@
 static ssize_t read_at(int fd, void *buffer, size_t length, uint64_t offset)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
     int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_read(sqe, fd, buffer, torc__clamp(length), offset);
-    result = torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_read(sqe, fd, buffer, torc__clamp(length), offset);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
     torc__sanitizer_kernel_wrote(buffer, result);
     return result;
 }
@@ -28,12 +31,17 @@ static ssize_t read_at(int fd, void *buffer, size_t length, uint64_t offset)
 static ssize_t write_at(int fd, const void *buffer, size_t length, uint64_t offset)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_write(sqe, fd, buffer, torc__clamp(length), offset);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_write(sqe, fd, buffer, torc__clamp(length), offset);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 ssize_t torc_read(int fd, void *buffer, size_t length)
@@ -59,13 +67,16 @@ ssize_t torc_pwrite(int fd, const void *buffer, size_t length, off_t offset)
 ssize_t torc_readv(int fd, const struct iovec *vector, int count)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
     int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_readv(sqe, fd, vector, (unsigned)count, AT_POSITION);
-    result = torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_readv(sqe, fd, vector, (unsigned)count, AT_POSITION);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
     torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
@@ -73,12 +84,17 @@ ssize_t torc_readv(int fd, const struct iovec *vector, int count)
 ssize_t torc_writev(int fd, const struct iovec *vector, int count)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_writev(sqe, fd, vector, (unsigned)count, AT_POSITION);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_writev(sqe, fd, vector, (unsigned)count, AT_POSITION);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 int torc_poll(int fd, unsigned events)

@@ -66,7 +66,7 @@ static void arrived(struct torc_op *op, int result, uint32_t flags, int more)
         enqueue(listener, result);
     else if (result == -EINVAL && !listener->_one_by_one)
         listener->_one_by_one = true; /* No multishot here; a plain accept tells if that is all. */
-    else if (result != -ECANCELED)
+    else if (result != -ECANCELED && !torc__is_disturbed(result))
         listener->_error = result;
     listener->_feed =
         torc__feed_after(op, listener->_feed, more, listener->_count >= TORC_LISTENER_QUEUE_MAX);

@@ -39,16 +39,19 @@ int torc_accept(int fd, struct torc_address *ret_peer)
     struct sockaddr_storage storage;
     socklen_t length = sizeof(storage);
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
     int result;
 
-    if (sqe == NULL)
-        return op._result;
-    if (ret_peer == NULL)
-        io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
-    else
-        io_uring_prep_accept(sqe, fd, (struct sockaddr *)&storage, &length, SOCK_CLOEXEC);
-    result = torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        if (ret_peer == NULL)
+            io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+        else
+            io_uring_prep_accept(sqe, fd, (struct sockaddr *)&storage, &length, SOCK_CLOEXEC);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
     if (result >= 0 && ret_peer != NULL) {
         torc__sanitizer_kernel_wrote(&length, sizeof(length));
         torc__sanitizer_kernel_wrote(&storage, sizeof(storage));
@@ -88,7 +91,6 @@ static int connect_local(int fd, const struct torc_address *address)
 {
     struct torc_address copy = *address;
     struct torc_op op;
-    struct io_uring_sqe *sqe;
     int result = torc_yield();
 
     if (result < 0)
@@ -97,12 +99,16 @@ static int connect_local(int fd, const struct torc_address *address)
         .kind = CONTROL_CONNECT, .fd = fd, .data = &copy.any, .length = copy.length});
     if (result != -EAGAIN)
         return result;
-    sqe = torc__begin(&op);
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_connect(sqe, fd, &copy.any, copy.length);
-    sqe->flags |= IOSQE_ASYNC;
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_connect(sqe, fd, &copy.any, copy.length);
+        sqe->flags |= IOSQE_ASYNC;
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result)); /* Nothing is on its way then, unlike with TCP. */
+    return result;
 }
 
 int torc_connect(int fd, const struct torc_address *address)
@@ -122,13 +128,16 @@ int torc_connect(int fd, const struct torc_address *address)
 ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
     int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_recv(sqe, fd, buffer, torc__clamp(length), flags);
-    result = torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_recv(sqe, fd, buffer, torc__clamp(length), flags);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
     /* With MSG_TRUNC it is the length of the datagram, for which there may have been no room. */
     torc__sanitizer_kernel_wrote(buffer,
                                  result > 0 && (size_t)result > length ? (ssize_t)length : result);
@@ -138,24 +147,32 @@ ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
 ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_send(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_send(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
     int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_recvmsg(sqe, fd, message, (unsigned)flags | MSG_CMSG_CLOEXEC);
-    result = torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_recvmsg(sqe, fd, message, (unsigned)flags | MSG_CMSG_CLOEXEC);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
     torc__sanitizer_kernel_wrote(message, sizeof(*message));
     torc__sanitizer_kernel_wrote_vector(message->msg_iov, message->msg_iovlen, result);
     if (result >= 0) {
@@ -168,12 +185,17 @@ ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)
 ssize_t torc_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_sendmsg(sqe, fd, message, (unsigned)flags | MSG_NOSIGNAL);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_sendmsg(sqe, fd, message, (unsigned)flags | MSG_NOSIGNAL);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 static ssize_t recv_step(int fd, void *buffer, size_t length)

@@ -46,21 +46,31 @@ ssize_t torc_splice(int in, int64_t in_offset, int out, int64_t out_offset, size
                     unsigned flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_splice(sqe, in, in_offset, out, out_offset, torc__clamp(length), flags);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_splice(sqe, in, in_offset, out, out_offset, torc__clamp(length), flags);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 ssize_t torc_tee(int in, int out, size_t length, unsigned flags)
 {
     struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_tee(sqe, in, out, torc__clamp(length), flags);
-    return torc__await(&op, sqe);
+    do {
+        struct io_uring_sqe *sqe = torc__begin(&op);
+
+        if (sqe == NULL)
+            return op._result;
+        io_uring_prep_tee(sqe, in, out, torc__clamp(length), flags);
+        result = torc__await(&op, sqe);
+    } while (torc__is_disturbed(result));
+    return result;
 }

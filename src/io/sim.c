@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <torc/error.h>
 #include <unistd.h>
@@ -51,6 +52,21 @@ static void read_command(char *text, size_t size)
     }
 }
 
+/* The settings of the environment that change what a run does, each with a blank before it. */
+static void read_settings(const struct torc_sim_options *options, char *text, size_t size)
+{
+    static const char *const names[] = {"TORC_SIM_CHAOS", "TORC_FORBID", "TORC_CHECK"};
+    size_t length = 0;
+
+    text[0] = '\0';
+    for (size_t i = options->chaos != NULL ? 1 : 0; i < ARRAY_LENGTH(names); i++) {
+        const char *value = getenv(names[i]);
+
+        if (value != NULL && *value != '\0' && length < size)
+            length += (size_t)snprintf(text + length, size - length, " %s=%s", names[i], value);
+    }
+}
+
 /* Who is left, and what they wait for. */
 static void tell_waits(const struct sim_world *world)
 {
@@ -70,9 +86,8 @@ static void tell_waits(const struct sim_world *world)
 static void tell_failure(const struct sim_world *world, const struct torc_sim_options *options,
                          int result)
 {
-    const char *chaos = options->chaos == NULL ? getenv("TORC_SIM_CHAOS") : NULL;
-    const bool by_environment = chaos != NULL && *chaos != '\0';
     const uint64_t time_ns = world->now_ns - SIM_EPOCH_NS;
+    char settings[320];
     char command[256];
 
     torc__log("simulation with seed %" PRIu64 " failed: %s (after %" PRIu64 ".%09" PRIu64
@@ -84,9 +99,10 @@ static void tell_failure(const struct sim_world *world, const struct torc_sim_op
               world->faults);
     if (world->verdict != SIM_GOES_ON && world->verdict != SIM_FAILED)
         tell_waits(world);
+    read_settings(options, settings, sizeof(settings));
     read_command(command, sizeof(command));
-    torc__log("to repeat it: TORC_SIM_SEED=%" PRIu64 "%s%s TORC_SIM_TRACE=1 %s", world->seed,
-              by_environment ? " TORC_SIM_CHAOS=" : "", by_environment ? chaos : "", command);
+    torc__log("to repeat it: TORC_SIM_SEED=%" PRIu64 "%s TORC_SIM_TRACE=1 %s", world->seed,
+              settings, command);
 }
 
 static void fill_report(const struct sim_world *world, struct torc_sim_report *report)

@@ -78,13 +78,19 @@ static void consume_chunks(struct torc_stream *stream, size_t count)
     }
 }
 
+/* There is no feed until so many small pieces have come. */
+static void read_itself_for_a_while(struct torc_stream *stream)
+{
+    stream->_is_bulk = true;
+    stream->_small_ones = 0;
+}
+
 /* A piece of `count` bytes has been received. */
 static void note_size(struct torc_stream *stream, size_t count)
 {
     stream->_may_have_more = count == STREAM_BLOCK;
     if (count >= BULK_LEAST) {
-        stream->_is_bulk = true;
-        stream->_small_ones = 0;
+        read_itself_for_a_while(stream);
     } else if (stream->_is_bulk && ++stream->_small_ones == SMALL_ONES) {
         stream->_is_bulk = false;
     }
@@ -109,11 +115,15 @@ static void take_input(struct torc_stream *stream, int result, uint32_t flags)
 static void note_end(struct torc_stream *stream, int result)
 {
     switch (result) {
-    case -ECANCELED:
-        break; /* By us: there is too much, or the stream is being closed. */
+    case -ECANCELED: /* By us: there is too much, or the stream is being closed. */
+    case -EINTR:     /* Nor is this an end: see torc__is_disturbed(). */
+        break;
     case -ENOBUFS:
         torc__buffers_starved(torc__shard->streams, torc__shard->round_time_ns);
         stream->_may_have_more = true;
+        break;
+    case -ENOMEM:
+        read_itself_for_a_while(stream); /* A plain read needs less, or tells who waits. */
         break;
     case -ENOTSOCK:
         stream->_no_socket = true;
@@ -202,6 +212,12 @@ static ssize_t read_transport(const struct torc_stream *stream, char *bytes)
     return stream->_transport->read(stream->_context, bytes, STREAM_BLOCK);
 }
 
+/* Errors that say nothing of the input: who waits is told, and may read again. */
+static bool is_passing(ssize_t error)
+{
+    return error == -EINTR || error == -ENOMEM || error == -ENOBUFS;
+}
+
 /*
  * `ready` is what is known of the descriptor. An error queue that nobody reads keeps it ready for
  * ever, with nothing to be received (POLLERR): then the receive itself has to wait.
@@ -227,7 +243,7 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
     torc__block_give(shard->streams, block);
     if (count == -EAGAIN && stream->_transport == NULL)
         return 0;
-    if (count < 0 && count == torc__reason(shard))
+    if (count < 0 && (count == torc__reason(shard) || is_passing(count)))
         return (int)count;
     stream->_input_end = (int)count;
     return 0;

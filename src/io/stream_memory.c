@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Free blocks are kept as long as so many in all, or as were in use at once of late, are enough. */
-#define BLOCKS_LEAST  16u
+/* So many free blocks are kept; but those that were not needed for so long are given back. */
 #define BLOCKS_MOST   256u
-#define BLOCKS_WINDOW 4096u /* of late: blocks given back */
+#define BLOCKS_LEAST  16u
+#define NOT_NEEDED_NS (5 * TORC_SECOND)
 /* Blocks begin a little apart from each other's place in the cache. */
 #define COLOURS     32u
 #define COLOUR_SIZE 64u
@@ -46,47 +46,65 @@ struct torc__memory *torc__block_take(struct torc__streams *streams)
 
     if (block != NULL) {
         streams->blocks = block->next;
-        streams->block_count--;
-    } else {
-        block = make_block(streams);
-        if (block == NULL)
-            return NULL;
+        if (--streams->block_count < streams->blocks_not_needed)
+            streams->blocks_not_needed = streams->block_count;
+        return block;
     }
-    if (++streams->blocks_used > streams->blocks_peak)
-        streams->blocks_peak = streams->blocks_used;
-    return block;
+    return make_block(streams);
+}
+
+/* Free the blocks but for the first `count`, which were used last. */
+static void keep_blocks(struct torc__streams *streams, unsigned count)
+{
+    struct torc__memory **link = &streams->blocks;
+
+    for (unsigned i = 0; i < count; i++)
+        link = &(*link)->next;
+    while (*link != NULL) {
+        struct torc__memory *block = *link;
+
+        *link = block->next;
+        free(block);
+    }
+    streams->block_count = count;
+}
+
+static void plan_trim(struct torc__streams *streams);
+
+/* Some time has passed since it was planned. */
+static void trim_blocks(struct torc_timer *timer)
+{
+    struct torc__streams *streams = container_of(timer, struct torc__streams, trim);
+    const unsigned needed = streams->block_count - streams->blocks_not_needed;
+
+    keep_blocks(streams, needed > BLOCKS_LEAST ? needed : BLOCKS_LEAST);
+    if (streams->block_count > BLOCKS_LEAST)
+        plan_trim(streams);
+}
+
+static void plan_trim(struct torc__streams *streams)
+{
+    struct torc__shard *shard = torc__shard;
+
+    streams->blocks_not_needed = streams->block_count;
+    torc__timer_start(&shard->timers, &streams->trim,
+                      torc__time_add(shard->round_time_ns, NOT_NEEDED_NS), trim_blocks);
 }
 
 /*
- * How many blocks there may be: what a round of many streams needs, the next one needs again. To
- * free and allocate them in every round would cost as much as a send.
+ * What a round of many streams needs, the next one needs again: to free and allocate it each time
+ * would cost as much as a send.
  */
-static unsigned blocks_wanted(struct torc__streams *streams)
-{
-    unsigned wanted;
-
-    if (++streams->blocks_given == BLOCKS_WINDOW) {
-        streams->blocks_given = 0;
-        streams->blocks_peak_before = streams->blocks_peak;
-        streams->blocks_peak = streams->blocks_used;
-    }
-    wanted = streams->blocks_peak > streams->blocks_peak_before ? streams->blocks_peak
-                                                                : streams->blocks_peak_before;
-    if (wanted < BLOCKS_LEAST)
-        return BLOCKS_LEAST;
-    return wanted < BLOCKS_MOST ? wanted : BLOCKS_MOST;
-}
-
 void torc__block_give(struct torc__streams *streams, struct torc__memory *block)
 {
-    streams->blocks_used--;
-    if (streams->blocks_used + streams->block_count >= blocks_wanted(streams)) {
+    if (streams->block_count == BLOCKS_MOST) {
         free(block);
         return;
     }
     block->next = streams->blocks;
     streams->blocks = block;
-    streams->block_count++;
+    if (++streams->block_count > BLOCKS_LEAST && streams->trim._link == NULL)
+        plan_trim(streams);
 }
 
 /* ---- The ring ---- */
@@ -271,12 +289,8 @@ static void finish(struct torc__shard *shard)
         if (streams->buffers[i].bytes != NULL)
             drop_buffer(streams, &streams->buffers[i]);
     }
-    while (streams->blocks != NULL) {
-        struct torc__memory *next = streams->blocks->next;
-
-        free(streams->blocks);
-        streams->blocks = next;
-    }
+    torc__timer_stop(&shard->timers, &streams->trim);
+    keep_blocks(streams, 0);
     while (streams->slabs != NULL) {
         struct torc__chunk_slab *next = streams->slabs->next;
 

@@ -56,10 +56,8 @@ struct torc__streams {
     /* Blocks and chunks that are free. */
     struct torc__memory *blocks;
     unsigned block_count;
-    unsigned blocks_used;        /* now, */
-    unsigned blocks_peak;        /* at most at once of late, */
-    unsigned blocks_peak_before; /* and in the time before that */
-    unsigned blocks_given;       /* back, of late */
+    unsigned blocks_not_needed; /* the fewest that were free since `trim` was started */
+    struct torc_timer trim;
     unsigned colour;
     uint64_t sent_switches; /* the shard's count of switches when who runs began to send ... */
     size_t sent_at_once;    /* ... so much without waiting */

@@ -72,11 +72,11 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
     (void)more;
     torc__loan_end(op);
     stream->_output = OUTPUT_IDLE;
-    if (result == -ENOTSOCK && !stream->_no_socket)
-        stream->_no_socket = true;
-    else if (result > 0)
+    if (result > 0)
         has_left(stream, (size_t)result);
-    else
+    else if (result == -ENOTSOCK && !stream->_no_socket)
+        stream->_no_socket = true;
+    else if (!torc__is_disturbed(result) || op->_cancelling)
         fail_output(stream, result < 0 ? result : -EIO);
     if (torc__stream_has_output(stream))
         start_send(stream);

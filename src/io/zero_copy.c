@@ -23,6 +23,7 @@ static bool is_refusal(ssize_t result)
     case -EINVAL:     /* An opcode that this kernel does not have: SENDMSG_ZC came after SEND_ZC. */
     case -ENOMEM:     /* No more memory may be locked. */
     case -ENOBUFS:    /* net.core.optmem_max, of which notifications are made. */
+    case -EINTR:      /* It was disturbed: see torc__is_disturbed(). */
         return true;
     default:
         return false;

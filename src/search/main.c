@@ -215,6 +215,19 @@ static void print_command(const struct command *command)
     printf("%s", length > 0 ? text : command->name);
 }
 
+/* The settings of the environment that change what a seed does, before the command. */
+static void print_settings(void)
+{
+    static const char *const names[] = {"TORC_FORBID", "TORC_CHECK"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = getenv(names[i]);
+
+        if (value != NULL && *value != '\0')
+            printf("%s=%s ", names[i], value);
+    }
+}
+
 static void tell_failure(const struct command *command, const struct torc_sim_finding *finding)
 {
     char text[TORC_SIM_CHAOS_TEXT_SIZE];
@@ -225,6 +238,7 @@ static void tell_failure(const struct command *command, const struct torc_sim_fi
     if (finding->trials > 0)
         printf("shrunk in %u trials\n", finding->trials);
     printf("to repeat it: ");
+    print_settings();
     print_command(command);
     printf(" --seed %" PRIu64 " --chaos %s --trace\n", finding->seed, text); /* The last counts. */
 }

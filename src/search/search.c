@@ -21,6 +21,7 @@
 
 #define SEEDS_DEFAULT 1000
 #define JOBS_MAX      256u
+#define CPUS_MAX      8192u /* as many as Linux can have; libc's cpu_set_t ends at 1,024 */
 
 /* What a process is doing, and the first failure that it has met. */
 struct slot {
@@ -169,11 +170,14 @@ static const struct slot *sum_up(const struct board *board, struct torc_sim_find
 
 static unsigned count_cpus(void)
 {
-    cpu_set_t set;
+    cpu_set_t set[CPUS_MAX / CPU_SETSIZE];
+    unsigned count;
 
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+    memset(set, 0, sizeof(set));
+    if (sched_getaffinity(0, sizeof(set), set) < 0)
         return 1;
-    return (unsigned)CPU_COUNT(&set) < JOBS_MAX ? (unsigned)CPU_COUNT(&set) : JOBS_MAX;
+    count = (unsigned)CPU_COUNT_S(sizeof(set), set);
+    return count < JOBS_MAX ? count : JOBS_MAX;
 }
 
 static void set_up(struct board *board, const struct torc_sim_search *search, unsigned jobs)

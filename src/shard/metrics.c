@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <torc/metrics.h>
 
 /* Buckets of the histogram that are told: up to 2^30 ns, from where they tell something. */
@@ -143,36 +144,47 @@ int torc_shard_stats(unsigned index, struct torc_stats *ret_stats)
     return 0;
 }
 
+/* All of a shard at once: to count its run queue takes a walk through it. NULL without memory. */
+static struct torc_stats *read_all(const struct torc__runtime *runtime, unsigned count)
+{
+    struct torc_stats *stats = malloc(count * sizeof(*stats));
+
+    for (unsigned i = 0; stats != NULL && i < count; i++)
+        torc__shard_read_stats(torc__runtime_shard(runtime, i), &stats[i]);
+    return stats;
+}
+
 size_t torc_metrics_text(char *buffer, size_t size)
 {
     const struct torc__shard *here = torc__shard_here();
     const unsigned count = torc__runtime_shard_count(here->runtime);
+    struct torc_stats *stats = read_all(here->runtime, count);
     struct text text = {.buffer = buffer, .size = size};
-    struct torc_stats stats;
 
+    if (size > 0)
+        buffer[0] = '\0';
+    if (stats == NULL)
+        return 0;
     put_head(&text, "info", "Version and driver.", "gauge");
     put(&text, "torc_info{version=\"%s\",driver=\"%s\"} 1\n", TORC_VERSION,
         here->driver->ops->name);
     for (size_t i = 0; i < ARRAY_LENGTH(of_shard); i++) {
         put_head(&text, of_shard[i].name, of_shard[i].help, of_shard[i].type);
         for (unsigned shard = 0; shard < count; shard++) {
-            torc__shard_read_stats(torc__runtime_shard(here->runtime, shard), &stats);
             put(&text, "torc_%s{shard=\"%u\"}", of_shard[i].name, shard);
-            put_value(&text, &of_shard[i], &stats);
+            put_value(&text, &of_shard[i], &stats[shard]);
         }
     }
     put_head(&text, "run_delay_seconds",
              "How long what a round found ready waited until all of it had begun to run.",
              "histogram");
-    for (unsigned shard = 0; shard < count; shard++) {
-        torc__shard_read_stats(torc__runtime_shard(here->runtime, shard), &stats);
-        put_delays(&text, shard, &stats);
-    }
-    torc__shard_read_stats(here, &stats);
+    for (unsigned shard = 0; shard < count; shard++)
+        put_delays(&text, shard, &stats[shard]);
     for (size_t i = 0; i < ARRAY_LENGTH(of_runtime); i++) {
         put_head(&text, of_runtime[i].name, of_runtime[i].help, of_runtime[i].type);
         put(&text, "torc_%s", of_runtime[i].name);
-        put_value(&text, &of_runtime[i], &stats);
+        put_value(&text, &of_runtime[i], &stats[here->index]);
     }
+    free(stats);
     return text.length;
 }

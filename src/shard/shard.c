@@ -49,6 +49,9 @@
 #define RECEIVE_BUFFERS_MAX    32768u
 #define REMAINING_NAMED_MAX    16u
 
+/* How often feeds may begin again in each other's ends when the shard closes. */
+#define REFUSED_MAX 1000u
+
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
 {
     return value != 0 ? value : otherwise;
@@ -365,8 +368,16 @@ static void cancel_feeds(struct torc__shard *shard)
 /* Those that would have begun while the shard closes: see torc_op_prepare_feed(). */
 static void end_refused(struct torc__shard *shard)
 {
-    while (shard->refused != NULL)
-        shard->refused->_complete(shard->refused, -ECANCELED, 0, 0); /* Which takes it out. */
+    unsigned begun = 0; /* by these ends, one after the other */
+
+    while (shard->refused != NULL) {
+        struct torc_op *op = shard->refused;
+        const struct torc_op *rest = op->_next_feed;
+
+        op->_complete(op, -ECANCELED, 0, 0); /* Which takes it out. */
+        begun = shard->refused == rest ? 0 : begun + 1;
+        TORC_REQUIRE(begun < REFUSED_MAX, "a feed begins again and again, though it is cancelled");
+    }
 }
 
 static void run_loop(struct torc__shard *shard)

@@ -141,18 +141,6 @@ static int refused(void)
     return reason != 0 ? reason : -ESHUTDOWN;
 }
 
-/* On the own shard. A leaf may not suspend there either; but nothing is gained by watching. */
-static int call_here(torc_fiber_fn *body, void *arg)
-{
-    struct torc_scope scope;
-    int result;
-
-    torc_scope_open(&scope, 0);
-    result = body(arg);
-    (void)torc_scope_close(&scope);
-    return result;
-}
-
 static const struct torc_wait_kind call_kind = {
     .interrupt = interrupt_call,
     .name = "another shard",
@@ -163,7 +151,7 @@ static const struct torc_wait_kind call_kind = {
     .count = TORC_WAIT_NONE,
 };
 
-static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bool is_leaf)
+static int call_there(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bool is_leaf)
 {
     struct call call = {
         .request = {.run = request_arrived},
@@ -173,12 +161,7 @@ static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bo
         .is_leaf = is_leaf,
     };
     int result = torc__parked_init(&call.caller);
-    int reason = torc__caller_reason();
 
-    if (reason != 0)
-        return torc__refuse(call.caller.shard, reason);
-    if (call.caller.mailbox == callee)
-        return call_here(body, arg);
     if (result == 0)
         result = torc__mailbox_push(callee, &call.request);
     if (result < 0)
@@ -189,6 +172,49 @@ static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bo
     if (call.was_interrupted && (call.result == -ECANCELED || call.result == -ETIME))
         return torc__caller_reason();
     return call.result;
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* What has been sent to this shard arrives first, as it would at another one. */
+static int let_mail_arrive(struct torc__shard *shard)
+{
+    const bool has_mail = shard->mail != NULL ||
+                          atomic_load_explicit(&shard->mailbox->last, memory_order_relaxed) != NULL;
+    int result = 0;
+
+    if (has_mail && !shard->closing)
+        result = call_there(shard->mailbox, nothing, NULL, true);
+    return result < 0 ? result : torc__caller_reason();
+}
+
+/* On the own shard. A leaf may not suspend there either; but nothing is gained by watching. */
+static int call_here(torc_fiber_fn *body, void *arg)
+{
+    struct torc_scope scope;
+    int result = let_mail_arrive(torc__shard);
+
+    if (result < 0)
+        return result;
+    torc_scope_open(&scope, 0);
+    result = body(arg);
+    (void)torc_scope_close(&scope);
+    return result;
+}
+
+static int call(struct torc__mailbox *callee, torc_fiber_fn *body, void *arg, bool is_leaf)
+{
+    const int reason = torc__caller_reason();
+
+    if (reason != 0)
+        return torc__refuse(torc__shard, reason);
+    if (torc__shard != NULL && torc__shard->mailbox == callee)
+        return call_here(body, arg);
+    return call_there(callee, body, arg, is_leaf);
 }
 
 /* ---- By a handle ---- */

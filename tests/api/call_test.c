@@ -134,7 +134,7 @@ struct note {
     unsigned number;
 };
 
-static unsigned notes_taken; /* shard 1's */
+static unsigned notes_taken; /* by the one shard that gets them */
 
 static void take_note(struct torc_message *message)
 {
@@ -170,6 +170,35 @@ TEST(what_one_fiber_sends_to_one_shard_arrives_in_order)
 {
     NEEDS_THREADS();
     act_on(2, post_then_ask, NULL);
+}
+
+static int count_notes_in_a_fiber(void *arg)
+{
+    EXPECT_INT(torc_yield(), ==, 0);
+    return count_notes(arg);
+}
+
+FIBER_TEST(what_one_fiber_sends_to_its_own_shard_arrives_in_order)
+{
+    static struct note notes[1000]; /* More than one round takes. */
+    struct torc_scope scope;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        notes[i] = (struct note){.message = {.run = take_note}, .number = i};
+        EXPECT_INT(torc_shard_post(0, &notes[i].message), ==, 0);
+        if (i == 499)
+            EXPECT_INT(torc_shard_ask(0, count_notes, NULL), ==, 500);
+    }
+    EXPECT_INT(torc_shard_call(0, count_notes_in_a_fiber, NULL), ==, 1000);
+    EXPECT_INT(torc_shard_call(0, count_notes, NULL), ==, 1000); /* With nothing before it. */
+
+    notes[0] = (struct note){.message = {.run = take_note}, .number = 1000};
+    EXPECT_INT(torc_shard_post(0, &notes[0].message), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_cancel(&scope);
+    EXPECT_INT(torc_shard_call(0, count_notes, NULL), ==, -ECANCELED);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    EXPECT_INT(torc_shard_ask(0, count_notes, NULL), ==, 1001);
 }
 
 /* ---- Cancellation ---- */

@@ -176,6 +176,34 @@ TEST(a_feed_that_begins_again_while_the_shard_ends_is_cancelled_again)
     harness_close_pair(ends);
 }
 
+/* Which the header forbids: it was told that it has been cancelled. */
+static void begin_again(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    (void)result;
+    (void)flags;
+    if (!more)
+        io_uring_prep_nop(torc_op_prepare_feed(op, begin_again));
+}
+
+static int leave_feed_that_begins_again(void *arg)
+{
+    io_uring_prep_nop(torc_op_prepare_feed(arg, begin_again));
+    return 0;
+}
+
+static void end_with_a_feed_that_does_not(void)
+{
+    struct torc_op op;
+
+    (void)torc_run(leave_feed_that_begins_again, &op, NULL);
+}
+
+TEST(a_feed_that_begins_again_for_ever_while_the_shard_ends_aborts)
+{
+    harness_expect_death(end_with_a_feed_that_does_not, SIGABRT,
+                         "a feed begins again and again, though it is cancelled");
+}
+
 static struct feed late_feed;
 
 static int leave_late_feed(void *arg)

@@ -558,6 +558,36 @@ TEST(hosts_have_names_and_ten_hours_pass_at_once)
     EXPECT_INT(torc_sim_run(1, &options, look_around, NULL), ==, 0);
 }
 
+static int look_from_an_island(void *arg)
+{
+    struct torc_sim_host *self = torc_sim_host_self();
+    struct torc_sim_host *near;
+    struct torc_sim_host *far;
+    struct torc_address address;
+    char name[TORC_HOST_NAME_SIZE];
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("near", NULL, sleeper, NULL, &near) == 0);
+    TORC_SIM_CHECK(torc_sim_host_start("far", NULL, sleeper, NULL, &far) == 0);
+    torc_sim_partition(self, far); /* The other one still knows it. */
+    TORC_SIM_CHECK(torc_lookup(NULL, "far", 80, AF_INET, &address, 1) == 1);
+    torc_sim_cut(near, self); /* One way is enough to hear no answer. */
+    TORC_SIM_CHECK(torc_lookup(NULL, "near", 80, AF_INET, &address, 1) == -EAGAIN);
+    TORC_SIM_CHECK(torc_lookup_name(&address, name, sizeof(name)) == -EAGAIN);
+    TORC_SIM_CHECK(torc_sim_time() >= 20 * TORC_SECOND);
+    TORC_SIM_CHECK(torc_lookup(NULL, "control", 80, AF_INET, &address, 1) == 1);
+    torc_sim_heal_all();
+    TORC_SIM_CHECK(torc_lookup(NULL, "near", 80, AF_INET, &address, 1) == 1);
+    return 0;
+}
+
+TEST(a_host_that_is_cut_off_has_nobody_to_ask_for_names)
+{
+    const struct torc_sim_options options = {.chaos = calm()};
+
+    EXPECT_INT(torc_sim_run(1, &options, look_from_an_island, NULL), ==, 0);
+}
+
 /* ---- Failures ---- */
 
 static int deadlock(void *arg)
@@ -639,4 +669,7 @@ TEST(a_failure_tells_its_seed_and_the_command_that_repeats_it)
     harness_expect_death(fail_aloud, SIGABRT, "not true: arg == &arg");
     EXPECT_INT(setenv("TORC_SIM_CHAOS", "calm,reset_rate=7", 1), ==, 0);
     harness_expect_death(fail_aloud, SIGABRT, "=12345 TORC_SIM_CHAOS=calm,reset_rate=7 ");
+    EXPECT_INT(setenv("TORC_FORBID", "multishot", 1), ==, 0);
+    EXPECT_INT(setenv("TORC_CHECK", "1", 1), ==, 0);
+    harness_expect_death(fail_aloud, SIGABRT, "rate=7 TORC_FORBID=multishot TORC_CHECK=1 ");
 }

@@ -112,3 +112,53 @@ TEST(many_streams_that_write_in_each_round_allocate_nothing_after_the_first)
         SKIP("sanitizers and valgrind have a malloc() of their own");
     harness_run(write_through_many);
 }
+
+/* ---- What is given back ---- */
+
+/* All write before the shard turns to the kernel, and their peers read. */
+static void write_at_once(struct torc_stream streams[STREAMS][2])
+{
+    for (unsigned k = 0; k < STREAMS; k++)
+        EXPECT_INT(torc_stream_write(&streams[k][0], "answer", 6, NULL), ==, 0);
+    for (unsigned k = 0; k < STREAMS; k++)
+        EXPECT_INT(torc_stream_skip(&streams[k][1], 6, NULL), ==, 0);
+}
+
+static int pause_between_bursts(void *arg)
+{
+    static struct torc_stream streams[STREAMS][2];
+    unsigned before;
+
+    (void)arg;
+    for (unsigned k = 0; k < STREAMS; k++) {
+        int fds[2];
+
+        EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+        torc_stream_open(&streams[k][0], fds[0]);
+        torc_stream_open(&streams[k][1], fds[1]);
+    }
+    write_at_once(streams);
+    before = atomic_load(&aligned_count);
+    write_at_once(streams);
+    EXPECT_UINT(atomic_load(&aligned_count), ==, before);
+    EXPECT_INT(torc_sleep(60 * TORC_SECOND), ==, 0);
+    write_at_once(streams);
+    EXPECT_UINT(atomic_load(&aligned_count), >, before + STREAMS / 2);
+    for (unsigned k = 0; k < STREAMS; k++) {
+        EXPECT_INT(torc_stream_close(&streams[k][0]), ==, 0);
+        EXPECT_INT(torc_stream_close(&streams[k][1]), ==, 0);
+    }
+    return 0;
+}
+
+/* In a simulation, where a minute passes at once. */
+TEST(what_streams_do_not_need_for_a_while_is_given_back)
+{
+    struct torc_sim_chaos chaos;
+    const struct torc_sim_options options = {.chaos = &chaos};
+
+    if (!CAN_REFUSE || harness_is_valgrind())
+        SKIP("sanitizers and valgrind have a malloc() of their own");
+    torc_sim_chaos_init(&chaos, TORC_SIM_CALM);
+    EXPECT_INT(torc_sim_run(1, &options, pause_between_bursts, NULL), ==, 0);
+}

@@ -21,7 +21,8 @@ static inline bool one_in(uint64_t count)
 /* Whether a result says that chance has let a call fail that would go well otherwise. */
 static inline bool is_chance(int64_t result)
 {
-    return is_passing(result) || result == -EIO || result == -ENOSPC || result == -EDQUOT;
+    return is_passing(result) || result == -EINTR || result == -EIO || result == -ENOSPC ||
+           result == -EDQUOT;
 }
 
 /* For a main fiber that has closed all its scopes: it is alone, and nothing is under way. */

@@ -48,11 +48,11 @@ static inline void peril_close(struct peril *peril)
     (void)torc_scope_close(&peril->scope);
 }
 
-/* Whether a result says that nothing has happened, and that one may try again. */
+/* Whether a result of a call says that nothing has happened, and that one may try again. */
 static inline bool is_passing(int64_t result)
 {
-    return result == -ECANCELED || result == -ETIME || result == -EINTR || result == -EAGAIN ||
-           result == -ENOMEM || result == -ENOBUFS || result == -EMFILE || result == -ENFILE;
+    return result == -ECANCELED || result == -ETIME || result == -EAGAIN || result == -ENOMEM ||
+           result == -ENOBUFS || result == -EMFILE || result == -ENFILE;
 }
 
 /* The byte at an offset of a flow. */

@@ -4,10 +4,10 @@
  */
 #include "cli.h"
 
+#include "cpus.h"
 #include "output.h"
 
 #include <getopt.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,9 +200,7 @@ uint64_t cli_raise_file_limit(void)
 
 unsigned cli_cpu_count(void)
 {
-    cpu_set_t set;
+    const struct cpus cpus = cpus_here();
 
-    if (sched_getaffinity(0, sizeof(set), &set) != 0)
-        return 1; /* More CPUs than the set has room for; whoever has those names a number. */
-    return (unsigned)CPU_COUNT(&set);
+    return cpus_count(&cpus);
 }

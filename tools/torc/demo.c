@@ -25,21 +25,6 @@ enum {
 
 static const char command_name[] = "torc demo";
 
-/* The set of the CPU with this number among those that the process may use. */
-static cpu_set_t nth_cpu(const cpu_set_t *cpus, unsigned n)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (CPU_ISSET(cpu, cpus) && n-- == 0) {
-            CPU_SET(cpu, &set);
-            return set;
-        }
-    }
-    return *cpus;
-}
-
 /* Looks at the server's CPU time as the window begins and ends. */
 static void look_at_window(void *arg, bool end)
 {
@@ -122,7 +107,7 @@ static int play(const struct demo *demo, struct demo_contestant *contestant, int
 }
 
 /* Start torc echo on as many shards. */
-static int start_torc(const struct demo *demo, int shards, const cpu_set_t *cpus,
+static int start_torc(const struct demo *demo, int shards, const struct cpus *cpus,
                       struct demo_server *ret_server)
 {
     char count[16];
@@ -134,7 +119,7 @@ static int start_torc(const struct demo *demo, int shards, const cpu_set_t *cpus
 }
 
 /* Start a peer, which lies in the folder that was named, or in one beside this program. */
-static int start_peer(const struct demo *demo, const char *program, const cpu_set_t *cpus,
+static int start_peer(const struct demo *demo, const char *program, const struct cpus *cpus,
                       struct demo_server *ret_server)
 {
     const char *const folders[] = {"bench/", ""};
@@ -170,7 +155,7 @@ static int show_all_cpus(struct demo *demo, uint64_t duration_ns)
 }
 
 /* Start all that are there; a peer that is missing is said to be. Returns -1, or the status. */
-static int start_contestants(struct demo *demo, const cpu_set_t *cpu)
+static int start_contestants(struct demo *demo, const struct cpus *cpu)
 {
     for (unsigned i = 0; i < DEMO_CONTESTANTS; i++) {
         struct demo_contestant *contestant = &demo->contestants[i];
@@ -195,13 +180,13 @@ static int start_contestants(struct demo *demo, const cpu_set_t *cpu)
 /* All contestants in turns, in another order each round. Returns -1, or the exit status. */
 static int compare(struct demo *demo, uint64_t duration_ns)
 {
-    const bool pinned = CPU_COUNT(&demo->cpus) >= 2;
-    const cpu_set_t server_cpu = nth_cpu(&demo->cpus, 0);
-    const cpu_set_t load_cpu = nth_cpu(&demo->cpus, 1);
+    const bool pinned = cpus_count(&demo->cpus) >= 2;
+    const struct cpus server_cpu = cpus_nth(&demo->cpus, 0);
+    const struct cpus load_cpu = pinned ? cpus_nth(&demo->cpus, 1) : server_cpu;
     int status = start_contestants(demo, pinned ? &server_cpu : NULL);
 
     if (pinned)
-        sched_setaffinity(0, sizeof(load_cpu), &load_cpu);
+        cpus_pin(&load_cpu);
     for (unsigned round = 0; round < DEMO_ROUNDS && status < 0; round++) {
         for (unsigned i = 0; i < DEMO_CONTESTANTS && status < 0; i++) {
             struct demo_contestant *contestant = &demo->contestants[(round + i) % DEMO_CONTESTANTS];
@@ -214,7 +199,7 @@ static int compare(struct demo *demo, uint64_t duration_ns)
             status = play(demo, contestant, 1, label, duration_ns);
         }
     }
-    sched_setaffinity(0, sizeof(demo->cpus), &demo->cpus);
+    cpus_pin(&demo->cpus);
     for (unsigned i = 0; i < DEMO_CONTESTANTS; i++)
         demo_server_stop(&demo->contestants[i].server);
     return status;
@@ -232,7 +217,8 @@ static int find_torc(struct demo *demo)
     char *slash = strrchr(demo->folder, '/');
     if (slash != NULL)
         *slash = '\0';
-    return sched_getaffinity(0, sizeof(demo->cpus), &demo->cpus) == 0 ? 0 : -errno;
+    demo->cpus = cpus_here();
+    return 0;
 }
 
 /* The whole show. Returns -1, or the exit status. */

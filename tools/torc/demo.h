@@ -8,7 +8,6 @@
 #include "demo_server.h"
 #include "histogram.h"
 
-#include <sched.h>
 #include <stdint.h>
 
 enum {
@@ -43,7 +42,7 @@ struct demo {
     const struct demo_options *options;
     char torc[DEMO_PATH_SIZE];       /* this program */
     char folder[DEMO_PATH_SIZE];     /* where it lies */
-    cpu_set_t cpus;                  /* which this process may use */
+    struct cpus cpus;                /* which this process may use */
     struct demo_contestant all_cpus; /* torc by itself */
     struct demo_contestant contestants[DEMO_CONTESTANTS];
 };

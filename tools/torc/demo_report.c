@@ -15,8 +15,8 @@ void demo_report_beginning(const struct demo *demo)
            output_style(stdout, OUTPUT_BOLD), TORC_VERSION, output_style(stdout, OUTPUT_PLAIN),
            (double)demo->options->duration_ns / 1e9);
     if (!output_live_wanted()) {
-        printf("  torc on all %d CPUs first, then torc and its peers on one CPU, in turns\n",
-               CPU_COUNT(&demo->cpus));
+        printf("  torc on all %u CPUs first, then torc and its peers on one CPU, in turns\n",
+               cpus_count(&demo->cpus));
     }
     putchar('\n');
     fflush(stdout);
@@ -59,7 +59,7 @@ static double print_contestant(struct demo_contestant *contestant, double torc_c
 
 void demo_report(struct demo *demo)
 {
-    const unsigned cpus = (unsigned)CPU_COUNT(&demo->cpus);
+    const unsigned cpus = cpus_count(&demo->cpus);
 
     printf("%s  %-14s %12s %10s %10s %10s %13s%s\n", output_style(stdout, OUTPUT_BOLD), "echo",
            "messages/s", "p50", "p99", "p99.9", "CPU/message", output_style(stdout, OUTPUT_PLAIN));

@@ -27,7 +27,7 @@ enum {
 };
 
 /* In the child: become the server. */
-static _Noreturn void become(const char *const *arguments, const cpu_set_t *cpus, int output,
+static _Noreturn void become(const char *const *arguments, const struct cpus *cpus, int output,
                              pid_t parent)
 {
     const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -40,7 +40,7 @@ static _Noreturn void become(const char *const *arguments, const cpu_set_t *cpus
         _exit(EXEC_FAILED); /* It died before it could be said what is to happen then. */
     setpgid(0, 0);
     if (cpus != NULL)
-        sched_setaffinity(0, sizeof(*cpus), cpus);
+        cpus_pin(cpus);
     if (null >= 0)
         dup2(null, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
@@ -90,7 +90,7 @@ static int read_address(int fd, struct torc_address *ret_address)
     return torc_address_parse(text, ret_address);
 }
 
-int demo_server_start(const char *const *arguments, const cpu_set_t *cpus,
+int demo_server_start(const char *const *arguments, const struct cpus *cpus,
                       struct demo_server *ret_server)
 {
     int ends[2];

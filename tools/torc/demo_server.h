@@ -5,7 +5,8 @@
 #ifndef TORC_TOOL_DEMO_SERVER_H
 #define TORC_TOOL_DEMO_SERVER_H
 
-#include <sched.h>
+#include "cpus.h"
+
 #include <stdint.h>
 #include <sys/types.h>
 #include <torc/net.h>
@@ -20,7 +21,7 @@ struct demo_server {
  * Start a program that prints the port it listens on, on 127.0.0.1, at the end of its first line.
  * `cpus` may be NULL. -errno; -ETIMEDOUT if it does not say so within five seconds.
  */
-int demo_server_start(const char *const *arguments, const cpu_set_t *cpus,
+int demo_server_start(const char *const *arguments, const struct cpus *cpus,
                       struct demo_server *ret_server);
 
 /* Ask it to end, wait for that, and insist after two seconds. Harmless if it does not run. */

@@ -23,6 +23,7 @@ struct doctor_facts {
     int64_t io_uring_disabled; /* sysctl kernel.io_uring_disabled */
     int64_t io_uring_group;    /* sysctl kernel.io_uring_group */
     int64_t seccomp;           /* of this process: 0 off, 1 strict, 2 filter */
+    int64_t capabilities;      /* effective ones: bits by their numbers */
     char container[40];        /* what kind of one this seems to be */
     uint64_t memlock;          /* bytes */
     uint64_t memlock_max;

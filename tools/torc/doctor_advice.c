@@ -6,17 +6,17 @@
 
 #include "output.h"
 
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 enum {
-    BACKLOG = 4096,       /* connections that torc lets wait to be accepted */
-    FILES_WANTED = 65536, /* descriptors with which a server gets somewhere */
-    MEMLOCK_WANTED = 64 << 20,
+    BACKLOG = 4096,        /* connections that torc lets wait to be accepted */
+    FILES_WANTED = 65536,  /* descriptors with which a server gets somewhere */
+    RING_SIZE = 512 << 10, /* a shard's ring and buffer rings, at most, if nothing else is said */
     MAPPINGS_WANTED = 1 << 20,
-    MEMLOCK_KERNEL = 512, /* since 5.12 rings do not count as locked memory */
-    FIRST_KERNEL = 506,   /* the oldest rings that torc can use */
+    FIRST_KERNEL = 506, /* the oldest rings that torc can use */
 };
 
 /* Where the next piece of advice goes. */
@@ -129,12 +129,24 @@ static bool uses(const struct torc_driver_report *report, const char *name)
     return false;
 }
 
+/*
+ * Whether rings count as memory that this process has locked: before 5.12 all of it did, and does
+ * again from 6.14 on, when all rings became regions; but not of who may lock what he likes.
+ */
+static bool rings_are_locked(const struct doctor_facts *facts)
+{
+    const bool may_lock_all =
+        facts->capabilities != DOCTOR_UNKNOWN && (facts->capabilities >> CAP_IPC_LOCK) & 1;
+
+    return (facts->kernel_version < 512 || facts->kernel_version >= 614) && !may_lock_all;
+}
+
 static void advise_on_memory(struct advisor *advisor, const struct doctor_facts *facts)
 {
-    if (facts->memlock < MEMLOCK_WANTED && facts->kernel_version < MEMLOCK_KERNEL) {
+    if (rings_are_locked(facts) && facts->memlock < (uint64_t)facts->cpus * RING_SIZE) {
         advise(advisor, "ulimit -l 65536, or LimitMEMLOCK= in a systemd unit",
-               "before Linux 5.12 rings are locked memory, of which there is %s",
-               output_bytes((double)facts->memlock).text);
+               "rings are locked memory on this kernel, and %s are too little for %u of them",
+               output_bytes((double)facts->memlock).text, facts->cpus);
     }
     if (facts->overcommit_memory == 2) {
         advise(advisor, "for many fibers, as root: sysctl -w vm.overcommit_memory=0",

@@ -51,7 +51,7 @@ static void read_choice(const char *path, char *text, size_t size)
 }
 
 /* A number behind "Name:" in /proc/self/status. */
-static int64_t read_status(const char *name)
+static int64_t read_status(const char *name, int base)
 {
     FILE *file = fopen("/proc/self/status", "re");
     const size_t length = strlen(name);
@@ -62,7 +62,7 @@ static int64_t read_status(const char *name)
         return number;
     while (fgets(line, sizeof(line), file) != NULL) {
         if (strncmp(line, name, length) == 0 && line[length] == ':')
-            number = strtoll(line + length + 1, NULL, 10);
+            number = strtoll(line + length + 1, NULL, base);
     }
     fclose(file);
     return number;
@@ -151,7 +151,8 @@ int doctor_collect(const struct torc_options *options, struct doctor_facts *ret_
     struct doctor_facts facts = {
         .io_uring_disabled = read_number("/proc/sys/kernel/io_uring_disabled"),
         .io_uring_group = read_number("/proc/sys/kernel/io_uring_group"),
-        .seccomp = read_status("Seccomp"),
+        .seccomp = read_status("Seccomp", 10),
+        .capabilities = read_status("CapEff", 16),
         .max_map_count = read_number("/proc/sys/vm/max_map_count"),
         .overcommit_memory = read_number("/proc/sys/vm/overcommit_memory"),
         .somaxconn = read_number("/proc/sys/net/core/somaxconn"),

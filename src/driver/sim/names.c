@@ -5,24 +5,51 @@
 #include "driver/sim/names.h"
 #include "driver/sim/context.h"
 #include "driver/sim/host.h"
+#include "driver/sim/net.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
+#include <torc/time.h>
 
 static const char local_name[] = "localhost";
 
-/* There is no server of names that could fail: it takes as long as asking one would. */
-static void take_time(struct sim_world *world)
+/* How long nobody answers before the system gives up: resolv.conf(5), two attempts of five s. */
+#define NO_ANSWER_NS (10 * TORC_SECOND)
+
+/*
+ * The server of names does not fail, and stands wherever others can be reached: who is cut off from
+ * them all, each way or one, has none.
+ */
+static bool is_cut_off(const struct sim_world *world, const struct sim_host *host)
 {
-    torc__sim_wait(world, world->now_ns + 2 * torc__sim_duration(world, &world->chaos.net_latency),
-                   false);
+    unsigned others = 0;
+
+    for (const struct sim_host *other = world->hosts; other != NULL; other = other->next) {
+        if (other == host)
+            continue;
+        if (!torc__sim_net_is_cut(host, other) && !torc__sim_net_is_cut(other, host))
+            return false;
+        others++;
+    }
+    return others > 0;
+}
+
+/* Takes as long as asking the server does. 0, or -EAGAIN. */
+static int ask_server(struct sim_world *world)
+{
+    const bool fails = is_cut_off(world, world->running->host);
+    const uint64_t answer_ns = 2 * torc__sim_duration(world, &world->chaos.net_latency);
+
+    torc__sim_wait(world, world->now_ns + (fails ? NO_ANSWER_NS : answer_ns), false);
+    return fails ? -EAGAIN : 0;
 }
 
 int torc__sim_lookup(const char *name, struct sim_addresses *ret_addresses)
 {
     struct sim_world *world = torc__sim_world;
-    const struct sim_host *host = world->hosts;
+    const struct sim_host *host = world->running->host;
+    int result = 0;
 
     *ret_addresses = (struct sim_addresses){0};
     /* As getaddrinfo() has it: "127.1" is one, too. */
@@ -35,11 +62,14 @@ int torc__sim_lookup(const char *name, struct sim_addresses *ret_addresses)
             (struct sim_addresses){true, true, {htonl(INADDR_LOOPBACK)}, in6addr_loopback};
         return 0;
     }
-    take_time(world);
+    if (strcasecmp(host->name, name) != 0) { /* Its own name a host knows. */
+        result = ask_server(world);
+        host = world->hosts;
+    }
     while (host != NULL && strcasecmp(host->name, name) != 0)
         host = host->next;
-    if (host == NULL)
-        return -ENXIO;
+    if (result < 0 || host == NULL)
+        return result < 0 ? result : -ENXIO;
     *ret_addresses = (struct sim_addresses){true, true, host->ipv4, host->ipv6};
     return 0;
 }
@@ -65,9 +95,11 @@ static const char *name_of(const struct sim_world *world, const struct sockaddr 
 
 int torc__sim_lookup_name(const struct sockaddr *address, char *ret_name, size_t size)
 {
+    const int result = ask_server(torc__sim_world);
     const char *name;
 
-    take_time(torc__sim_world);
+    if (result < 0)
+        return result;
     name = name_of(torc__sim_world, address);
     if (name == NULL)
         return -ENXIO;

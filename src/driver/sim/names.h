@@ -19,11 +19,12 @@ struct sim_addresses {
 
 /*
  * Look up a name, "localhost", or an address that is written as one, from the host that runs.
- * Letters of either case are the same. Waits as long as that takes. 0 or -ENXIO.
+ * Letters of either case are the same. Waits as long as that takes. 0 or -ENXIO; -EAGAIN if the
+ * host is cut off from all others.
  */
 int torc__sim_lookup(const char *name, struct sim_addresses *ret_addresses);
 
-/* The name of the host with an address. 0; -ENXIO; -ENOBUFS if `size` is too small for it. */
+/* The name of the host with an address. As that; -ENOBUFS if `size` is too small for it. */
 int torc__sim_lookup_name(const struct sockaddr *address, char *ret_name, size_t size);
 
 #endif

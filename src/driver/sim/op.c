@@ -274,15 +274,16 @@ static void check_ties(const struct io_uring_sqe *sqe)
     TORC_ASSERT(!(sqe->flags & ties));
 }
 
-/* An error that has nothing to do with what the op wants. */
+/* An error that has nothing to do with what the op wants; the last one is of sockets only. */
 static int mishap(struct sim_op *op)
 {
     static const int errors[] = {-ENOMEM, -EINTR, -ENOBUFS};
+    const bool is_socket = op->file != NULL && op->file->ops->recvmsg != NULL;
     struct sim_world *world = op->sim->world;
 
     if (!torc__sim_fault(world, op->sim->host, "op refused", world->chaos.op_error_rate))
         return 0;
-    return errors[torc__sim_below(world, ARRAY_LENGTH(errors))];
+    return errors[torc__sim_below(world, ARRAY_LENGTH(errors) - !is_socket)];
 }
 
 /* Look an op over, and take hold of its file. 0, or why it fails. */

@@ -290,6 +290,87 @@ DRIVER_TEST(many_wakes_before_a_wait_are_one)
     EXPECT_UINT(driver->stats.wakeups_received, ==, 1);
 }
 
+DRIVER_TEST(a_wake_that_nobody_waited_for_does_not_keep_a_driver_from_its_end)
+{
+    turn(driver, torc__clock_now() + 1);
+    driver->ops->wake(driver, NULL);
+}
+
+struct waker {
+    struct torc__driver *driver;
+    atomic_uint asked; /* how many wake-ups the waiting thread has asked for */
+    atomic_bool stopped;
+};
+
+static void *wake_when_asked(void *arg)
+{
+    struct waker *waker = arg;
+    unsigned given = 0;
+
+    while (!atomic_load(&waker->stopped)) {
+        if (atomic_load(&waker->asked) == given) {
+            sched_yield();
+            continue;
+        }
+        given++;
+        waker->driver->ops->wake(waker->driver, NULL);
+    }
+    return NULL;
+}
+
+static void be_woken_when_it_was_asked_for(struct torc__driver *driver)
+{
+    struct waker waker = {.driver = driver};
+    const pthread_t thread = harness_thread(wake_when_asked, &waker);
+
+    for (unsigned i = 1; i <= 1000; i++) {
+        atomic_fetch_add(&waker.asked, 1);
+        wait_for_wakeups(driver, i);
+    }
+    atomic_store(&waker.stopped, true);
+    harness_join(thread);
+    EXPECT_UINT(driver->stats.wakeups_received, ==, 1000);
+}
+
+TEST(a_thread_wakes_a_driver_that_waits)
+{
+    NEEDS_THREADS();
+    for_each_kind(be_woken_when_it_was_asked_for);
+}
+
+static void *wake_often(void *arg)
+{
+    struct waker *waker = arg;
+
+    for (unsigned i = 0; i < 1000; i++)
+        waker->driver->ops->wake(waker->driver, NULL);
+    atomic_fetch_sub(&waker->asked, 1);
+    waker->driver->ops->wake(waker->driver, NULL);
+    return NULL;
+}
+
+static void be_woken_by_many(struct torc__driver *driver)
+{
+    struct waker waker = {.driver = driver, .asked = 8};
+    const uint64_t limit_ns = torc__clock_now() + SOON_NS;
+    pthread_t threads[8];
+
+    for (unsigned i = 0; i < 8; i++)
+        threads[i] = harness_thread(wake_often, &waker);
+    while (atomic_load(&waker.asked) > 0) {
+        EXPECT(torc__clock_now() < limit_ns);
+        turn(driver, limit_ns);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        harness_join(threads[i]);
+}
+
+TEST(many_threads_wake_a_driver_and_the_last_wake_is_seen)
+{
+    NEEDS_THREADS();
+    for_each_kind(be_woken_by_many);
+}
+
 /* ---- The end ---- */
 
 static const struct kind *doomed;

@@ -686,3 +686,20 @@ TEST(a_new_set_that_cannot_be_made_is_told_of_once_and_made_when_it_can)
     EXPECT(!epoll.stale);
     stop(&epoll);
 }
+
+TEST(a_wake_outlasts_a_new_set_of_registrations)
+{
+    const uint64_t limit_ns = torc__clock_now() + SOON_NS;
+    struct torc__epoll epoll;
+
+    start(&epoll);
+    epoll.stale = true;
+    turn(&epoll, DRIVER_NO_WAIT);
+    EXPECT(!epoll.stale);
+    torc__epoll_ops.wake(&epoll.base, NULL);
+    while (epoll.base.stats.wakeups_received == 0) {
+        EXPECT(torc__clock_now() < limit_ns);
+        turn(&epoll, limit_ns);
+    }
+    stop(&epoll);
+}

@@ -141,7 +141,7 @@ TEST(what_does_not_fit_into_the_memory_that_may_be_locked_is_refused_in_the_end)
     EXPECT_INT(init(&held, 64, 128, 0), ==, 0);
     result = init(&ring, 1024, 8192, 0);
     if (result == 0)
-        torc__ring_finish(&ring); /* Kernels from 5.12 to 6.12 do not count it. */
+        torc__ring_finish(&ring); /* Kernels from 5.12 to 6.13 do not count it. */
     else
         EXPECT_INT(result, ==, -ENOMEM);
     torc__ring_finish(&held);

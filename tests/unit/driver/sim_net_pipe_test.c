@@ -29,15 +29,13 @@ static void open_pipe(struct rig *rig, struct sim_file *ret_files[2])
 
 /* ---- Pipes ---- */
 
-TEST(a_pipe_goes_one_way_until_its_writer_has_gone)
+RIG_TEST(a_pipe_goes_one_way_until_its_writer_has_gone)
 {
     struct sim_file *ends[2];
-    struct rig rig;
     char data[8];
     int unread;
 
-    rig_open(&rig);
-    open_pipe(&rig, ends);
+    open_pipe(rig, ends);
     EXPECT_UINT(torc__sim_file_poll(ends[0]), ==, 0);
     EXPECT_UINT(torc__sim_file_poll(ends[1]), ==, POLLOUT | POLLWRNORM);
     EXPECT_INT(take(ends[0], data, sizeof(data)), ==, -EAGAIN);
@@ -54,31 +52,25 @@ TEST(a_pipe_goes_one_way_until_its_writer_has_gone)
     EXPECT_MEM(data, "efcd", 4);
     EXPECT_INT(take(ends[0], data, 4), ==, 0);
     torc__sim_file_release(ends[0]);
-    rig_close(&rig);
 }
 
-TEST(a_pipe_without_a_reader_is_broken)
+RIG_TEST(a_pipe_without_a_reader_is_broken)
 {
     struct sim_file *ends[2];
-    struct rig rig;
 
-    rig_open(&rig);
-    open_pipe(&rig, ends);
+    open_pipe(rig, ends);
     torc__sim_file_release(ends[0]);
     EXPECT_INT(put(ends[1], "x", 1), ==, -EPIPE);
     EXPECT_UINT(torc__sim_file_poll(ends[1]) & POLLERR, ==, POLLERR);
     torc__sim_file_release(ends[1]);
-    rig_close(&rig);
 }
 
-TEST(what_is_no_larger_than_pipe_buf_goes_in_whole_or_not_at_all)
+RIG_TEST(what_is_no_larger_than_pipe_buf_goes_in_whole_or_not_at_all)
 {
     static char data[100000];
     struct sim_file *ends[2];
-    struct rig rig;
 
-    rig_open(&rig);
-    open_pipe(&rig, ends);
+    open_pipe(rig, ends);
     EXPECT_INT(put(ends[1], data, sizeof(data)), ==, 65536);
     EXPECT_INT(put(ends[1], data, 1), ==, -EAGAIN);
     EXPECT_INT(take(ends[0], data, 100), ==, 100);
@@ -89,7 +81,6 @@ TEST(what_is_no_larger_than_pipe_buf_goes_in_whole_or_not_at_all)
     EXPECT_INT(take(ends[0], data, PIPE_BUF), ==, PIPE_BUF);
     EXPECT_UINT(torc__sim_file_poll(ends[1]), ==, POLLOUT | POLLWRNORM);
     rig_close_pair(ends);
-    rig_close(&rig);
 }
 
 static int set_size(struct sim_file *file, int size)
@@ -97,14 +88,12 @@ static int set_size(struct sim_file *file, int size)
     return file->ops->ioctl(file, F_SETPIPE_SZ, &size);
 }
 
-TEST(a_pipe_can_be_made_larger_but_not_smaller_than_what_is_in_it)
+RIG_TEST(a_pipe_can_be_made_larger_but_not_smaller_than_what_is_in_it)
 {
     static char data[65536];
     struct sim_file *ends[2];
-    struct rig rig;
 
-    rig_open(&rig);
-    open_pipe(&rig, ends);
+    open_pipe(rig, ends);
     EXPECT_INT(ends[0]->ops->ioctl(ends[0], F_GETPIPE_SZ, NULL), ==, 65536);
     EXPECT_INT(set_size(ends[0], 5000), ==, 8192);
     EXPECT_INT(set_size(ends[1], 0), ==, -EINVAL);
@@ -116,7 +105,6 @@ TEST(a_pipe_can_be_made_larger_but_not_smaller_than_what_is_in_it)
     EXPECT_INT(ends[1]->ops->ioctl(ends[1], F_GETPIPE_SZ, NULL), ==, 262144);
     EXPECT_INT(put(ends[1], data, sizeof(data)), ==, sizeof(data));
     rig_close_pair(ends);
-    rig_close(&rig);
 }
 
 /* ---- Splices ---- */
@@ -128,16 +116,14 @@ static ssize_t splice_files(struct sim_file *in, struct sim_file *out, size_t si
     return torc__sim_splice(in, &none[0], out, &none[1], size, 0);
 }
 
-TEST(a_splice_moves_and_a_tee_copies)
+RIG_TEST(a_splice_moves_and_a_tee_copies)
 {
     struct sim_file *from[2];
     struct sim_file *to[2];
-    struct rig rig;
     char data[8];
 
-    rig_open(&rig);
-    open_pipe(&rig, from);
-    open_pipe(&rig, to);
+    open_pipe(rig, from);
+    open_pipe(rig, to);
     EXPECT_INT(splice_files(from[0], to[1], 10), ==, -EAGAIN);
     EXPECT_INT(put(from[1], "abc", 3), ==, 3);
     EXPECT_INT(torc__sim_tee(from[0], to[1], 2, 0), ==, 2);
@@ -150,20 +136,17 @@ TEST(a_splice_moves_and_a_tee_copies)
     EXPECT_INT(splice_files(from[0], to[1], 10), ==, 0);
     torc__sim_file_release(from[0]);
     rig_close_pair(to);
-    rig_close(&rig);
 }
 
-TEST(what_cannot_be_spliced_gives_the_errors_of_the_system_call)
+RIG_TEST(what_cannot_be_spliced_gives_the_errors_of_the_system_call)
 {
     off_t offset = 5;
     off_t none = -1;
     struct sim_file *sockets[2];
     struct sim_file *ends[2];
-    struct rig rig;
 
-    rig_open(&rig);
-    open_pipe(&rig, ends);
-    rig_pair(&rig, 0, 0, sockets);
+    open_pipe(rig, ends);
+    rig_pair(rig, 0, 0, sockets);
     EXPECT_INT(splice_files(sockets[0], sockets[1], 10), ==, -EINVAL);
     EXPECT_INT(splice_files(ends[0], ends[1], 10), ==, -EINVAL);
     EXPECT_INT(splice_files(ends[1], sockets[0], 10), ==, -EBADF);
@@ -175,24 +158,21 @@ TEST(what_cannot_be_spliced_gives_the_errors_of_the_system_call)
     EXPECT_INT(splice_files(sockets[0], ends[1], 10), ==, -EPIPE);
     torc__sim_file_release(ends[1]);
     rig_close_pair(sockets);
-    rig_close(&rig);
 }
 
-TEST(bytes_go_from_socket_to_socket_through_a_pipe)
+RIG_TEST(bytes_go_from_socket_to_socket_through_a_pipe)
 {
     static char data[300000];
     struct sim_file *in[2];
     struct sim_file *out[2];
     struct sim_file *ends[2];
-    struct rig rig;
     size_t received = 0;
     size_t sent = 0;
     ssize_t count;
 
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, in);
-    rig_pair(&rig, 1, 2, out);
-    EXPECT_INT(torc__sim_pipe_open(rig.hosts[1], 0, ends), ==, 0);
+    rig_pair(rig, 0, 1, in);
+    rig_pair(rig, 1, 2, out);
+    EXPECT_INT(torc__sim_pipe_open(rig->hosts[1], 0, ends), ==, 0);
     while (received < sizeof(data)) {
         char part[5000];
 
@@ -203,26 +183,23 @@ TEST(bytes_go_from_socket_to_socket_through_a_pipe)
         count = rig_recv(out[1], part, sizeof(part), 0);
         EXPECT(count > 0 || count == -EAGAIN);
         received += count > 0 ? (size_t)count : 0;
-        (void)torc__sim_step(rig.world, UINT64_MAX);
+        (void)torc__sim_step(rig->world, UINT64_MAX);
     }
     EXPECT_UINT(received, ==, sizeof(data));
     rig_close_pair(in);
     rig_close_pair(out);
     rig_close_pair(ends);
-    rig_close(&rig);
 }
 
 /* ---- Eventfds ---- */
 
-TEST(an_eventfd_adds_up_until_it_is_read)
+RIG_TEST(an_eventfd_adds_up_until_it_is_read)
 {
     uint64_t number = 3;
     struct sim_file *file;
-    struct rig rig;
 
-    rig_open(&rig);
-    EXPECT_INT(torc__sim_eventfd_open(rig.hosts[0], 0, 1 << 20, &file), ==, -EINVAL);
-    EXPECT_INT(torc__sim_eventfd_open(rig.hosts[0], 2, EFD_CLOEXEC, &file), ==, 0);
+    EXPECT_INT(torc__sim_eventfd_open(rig->hosts[0], 0, 1 << 20, &file), ==, -EINVAL);
+    EXPECT_INT(torc__sim_eventfd_open(rig->hosts[0], 2, EFD_CLOEXEC, &file), ==, 0);
     EXPECT_UINT(torc__sim_file_poll(file), ==, POLLIN | POLLOUT);
     EXPECT_INT(put(file, &number, sizeof(number)), ==, sizeof(number));
     EXPECT_INT(put(file, &number, 7), ==, -EINVAL);
@@ -239,22 +216,18 @@ TEST(an_eventfd_adds_up_until_it_is_read)
     number = 1;
     EXPECT_INT(put(file, &number, sizeof(number)), ==, -EAGAIN);
     torc__sim_file_release(file);
-    rig_close(&rig);
 }
 
-TEST(an_eventfd_that_is_a_semaphore_gives_one_at_a_time)
+RIG_TEST(an_eventfd_that_is_a_semaphore_gives_one_at_a_time)
 {
     uint64_t number = 0;
     struct sim_file *file;
-    struct rig rig;
 
-    rig_open(&rig);
-    EXPECT_INT(torc__sim_eventfd_open(rig.hosts[0], 2, EFD_SEMAPHORE, &file), ==, 0);
+    EXPECT_INT(torc__sim_eventfd_open(rig->hosts[0], 2, EFD_SEMAPHORE, &file), ==, 0);
     for (int i = 0; i < 2; i++) {
         EXPECT_INT(take(file, &number, sizeof(number)), ==, sizeof(number));
         EXPECT_UINT(number, ==, 1);
     }
     EXPECT_INT(take(file, &number, sizeof(number)), ==, -EAGAIN);
     torc__sim_file_release(file);
-    rig_close(&rig);
 }

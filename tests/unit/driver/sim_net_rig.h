@@ -60,6 +60,19 @@ static inline void rig_close(struct rig *rig)
     torc__sim_world_destroy(rig->world);
 }
 
+/* A test in a calm world, `rig`. */
+#define RIG_TEST(name)                      \
+    static void name##_in(struct rig *rig); \
+    TEST(name)                              \
+    {                                       \
+        struct rig rig;                     \
+                                            \
+        rig_open(&rig);                     \
+        name##_in(&rig);                    \
+        rig_close(&rig);                    \
+    }                                       \
+    static void name##_in(struct rig *rig)
+
 /* Let everything happen that is due within `ns`. */
 static inline void rig_run(struct rig *rig, uint64_t ns)
 {

@@ -10,128 +10,113 @@
 
 /* ---- Trouble ---- */
 
-TEST(a_connection_survives_a_cut_and_times_out_if_it_lasts)
+RIG_TEST(a_connection_survives_a_cut_and_times_out_if_it_lasts)
 {
     struct sim_file *files[2];
-    struct rig rig;
     char data[8];
 
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
-    rig_run(&rig, SECOND);
-    torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], true);
+    rig_pair(rig, 0, 1, files);
+    rig_run(rig, SECOND);
+    torc__sim_net_cut(rig->world, rig->hosts[0], rig->hosts[1], true);
     EXPECT_INT(rig_send(files[0], "late", 4), ==, 4);
-    rig_run(&rig, 60 * SECOND);
+    rig_run(rig, 60 * SECOND);
     EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, -EAGAIN);
-    torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], false);
-    rig_wait(&rig, files[1], POLLIN);
+    torc__sim_net_cut(rig->world, rig->hosts[0], rig->hosts[1], false);
+    rig_wait(rig, files[1], POLLIN);
     EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, 4);
-    rig_run(&rig, SECOND);
-    torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], true);
+    rig_run(rig, SECOND);
+    torc__sim_net_cut(rig->world, rig->hosts[0], rig->hosts[1], true);
     EXPECT_INT(rig_send(files[0], "never", 5), ==, 5);
-    rig_run(&rig, 600 * SECOND);
+    rig_run(rig, 600 * SECOND);
     EXPECT_UINT(torc__sim_file_poll(files[0]) & POLLERR, ==, 0);
-    rig_run(&rig, 600 * SECOND);
+    rig_run(rig, 600 * SECOND);
     EXPECT_INT(rig_recv(files[0], data, sizeof(data), 0), ==, -ETIMEDOUT);
     EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, -EAGAIN); /* Nobody told this one. */
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
-TEST(keepalive_finds_out_that_a_silent_peer_is_gone)
+RIG_TEST(keepalive_finds_out_that_a_silent_peer_is_gone)
 {
     struct sim_file *files[2];
-    struct rig rig;
     char byte;
 
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
+    rig_pair(rig, 0, 1, files);
     EXPECT_INT(rig_set(files[0], SOL_SOCKET, SO_KEEPALIVE, 1), ==, 0);
     EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPIDLE, 10), ==, 0);
     EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPINTVL, 2), ==, 0);
     EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPCNT, 3), ==, 0);
-    rig_run(&rig, 100 * SECOND);
+    rig_run(rig, 100 * SECOND);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
-    rig.hosts[1]->is_up = false;
+    rig->hosts[1]->is_up = false;
     torc__sim_file_release(files[1]);
-    rig_run(&rig, 4 * SECOND);
+    rig_run(rig, 4 * SECOND);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
-    rig_run(&rig, 20 * SECOND);
+    rig_run(rig, 20 * SECOND);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ETIMEDOUT);
     torc__sim_file_release(files[0]);
-    rig_close(&rig);
 }
 
-TEST(a_host_that_comes_up_again_knows_nothing_of_its_connections)
+RIG_TEST(a_host_that_comes_up_again_knows_nothing_of_its_connections)
 {
     struct sim_file *files[2];
-    struct rig rig;
     char byte;
 
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
-    rig.hosts[1]->is_up = false;
+    rig_pair(rig, 0, 1, files);
+    rig->hosts[1]->is_up = false;
     files[1]->references = 0;
     files[1]->ops->release(files[1], true);
-    torc__sim_net_host_crash(rig.hosts[1]);
+    torc__sim_net_host_crash(rig->hosts[1]);
     EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
-    rig_run(&rig, 10 * SECOND);
+    rig_run(rig, 10 * SECOND);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
-    rig.hosts[1]->is_up = true;
-    rig_wait(&rig, files[0], POLLIN);
+    rig->hosts[1]->is_up = true;
+    rig_wait(rig, files[0], POLLIN);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ECONNRESET);
     torc__sim_file_release(files[0]);
-    rig_close(&rig);
 }
 
 /* It connects again from the port that it had before, and the server does not know that it died. */
-TEST(a_client_that_comes_up_again_gets_through_to_a_server_that_still_has_the_old_connection)
+RIG_TEST(a_client_that_comes_up_again_gets_through_to_a_server_that_still_has_the_old_connection)
 {
     struct sim_file *listener;
     struct sim_file *old;
     struct sim_file *file;
-    struct rig rig;
     uint16_t port;
     char byte;
 
-    rig_open(&rig);
-    listener = rig_listen(rig.hosts[1], "0.0.0.0", 5);
+    listener = rig_listen(rig->hosts[1], "0.0.0.0", 5);
     port = rig_local_port(listener);
-    file = rig_socket(rig.hosts[0], AF_INET, SOCK_STREAM);
+    file = rig_socket(rig->hosts[0], AF_INET, SOCK_STREAM);
     EXPECT_INT(rig_bind(file, "10.0.0.1", 1234), ==, 0);
     EXPECT_INT(rig_connect(file, "10.0.0.2", port), ==, -EINPROGRESS);
-    rig_wait(&rig, listener, POLLIN);
+    rig_wait(rig, listener, POLLIN);
     old = rig_accept(listener);
     file->references = 0;
     file->ops->release(file, true);
-    torc__sim_net_host_crash(rig.hosts[0]);
-    file = rig_socket(rig.hosts[0], AF_INET, SOCK_STREAM);
+    torc__sim_net_host_crash(rig->hosts[0]);
+    file = rig_socket(rig->hosts[0], AF_INET, SOCK_STREAM);
     EXPECT_INT(rig_bind(file, "10.0.0.1", 1234), ==, 0);
     EXPECT_INT(rig_connect(file, "10.0.0.2", port), ==, -EINPROGRESS);
-    rig_wait(&rig, file, POLLOUT);
+    rig_wait(rig, file, POLLOUT);
     EXPECT_INT(rig_connect(file, "10.0.0.2", port), ==, 0);
     EXPECT_INT(rig_recv(old, &byte, 1, 0), ==, -ECONNRESET);
     torc__sim_file_release(old);
     torc__sim_file_release(file);
     torc__sim_file_release(listener);
-    rig_close(&rig);
 }
 
-TEST(a_scenario_can_reset_a_connection_at_both_ends)
+RIG_TEST(a_scenario_can_reset_a_connection_at_both_ends)
 {
     struct sim_file *files[2];
-    struct rig rig;
     char byte;
 
-    rig_open(&rig);
-    rig_pair(&rig, 0, 1, files);
+    rig_pair(rig, 0, 1, files);
     EXPECT_INT(torc__sim_net_reset(files[0]), ==, 0);
     EXPECT_INT(torc__sim_net_reset(files[0]), ==, -ENOTCONN);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ECONNRESET);
-    rig_wait(&rig, files[1], POLLIN);
+    rig_wait(rig, files[1], POLLIN);
     EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, -ECONNRESET);
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
 TEST(chaos_refuses_loses_and_resets_connections_between_hosts_and_leaves_others_alone)

@@ -30,18 +30,16 @@ static ssize_t send_to(struct sim_file *file, const char *ip, uint16_t port, con
 
 /* ---- Within a host ---- */
 
-TEST(a_datagram_arrives_whole_or_cut_and_one_without_bytes_too)
+RIG_TEST(a_datagram_arrives_whole_or_cut_and_one_without_bytes_too)
 {
     struct sim_file *from;
     struct sim_file *to;
-    struct rig rig;
     uint16_t port;
     char data[16];
     int unread;
 
-    rig_open(&rig);
-    from = open_at(rig.hosts[0], "127.0.0.1");
-    to = open_at(rig.hosts[0], "0.0.0.0");
+    from = open_at(rig->hosts[0], "127.0.0.1");
+    to = open_at(rig->hosts[0], "0.0.0.0");
     port = rig_local_port(to);
     EXPECT_UINT(torc__sim_file_poll(to), ==, POLLOUT | POLLWRNORM);
     EXPECT_INT(send_to(from, "127.0.0.1", port, "0123456789", 10), ==, 10);
@@ -55,17 +53,14 @@ TEST(a_datagram_arrives_whole_or_cut_and_one_without_bytes_too)
     EXPECT_INT(rig_recv(to, data, sizeof(data), 0), ==, 0);
     EXPECT_INT(rig_recv(to, data, sizeof(data), 0), ==, -EAGAIN);
     rig_close_pair((struct sim_file *[2]){from, to});
-    rig_close(&rig);
 }
 
-TEST(what_cannot_be_sent_gives_the_errors_of_the_system_call)
+RIG_TEST(what_cannot_be_sent_gives_the_errors_of_the_system_call)
 {
     static char large[70000];
     struct sim_file *file;
-    struct rig rig;
 
-    rig_open(&rig);
-    file = open_at(rig.hosts[0], "0.0.0.0");
+    file = open_at(rig->hosts[0], "0.0.0.0");
     EXPECT_INT(rig_send(file, "x", 1), ==, -EDESTADDRREQ);
     EXPECT_INT(send_to(file, "127.0.0.1", 0, "x", 1), ==, -EINVAL);
     EXPECT_INT(send_to(file, "127.0.0.1", 9, large, sizeof(large)), ==, -EMSGSIZE);
@@ -78,18 +73,15 @@ TEST(what_cannot_be_sent_gives_the_errors_of_the_system_call)
     EXPECT_INT(send_to(file, "10.0.0.2", 9, large, 1472), ==, 1472);
     EXPECT_INT(file->ops->listen(file, 1), ==, -EOPNOTSUPP);
     torc__sim_file_release(file);
-    rig_close(&rig);
 }
 
-TEST(a_connected_socket_hears_its_peer_only_and_that_nobody_is_there)
+RIG_TEST(a_connected_socket_hears_its_peer_only_and_that_nobody_is_there)
 {
     struct sim_file *files[3];
-    struct rig rig;
     char data[8];
 
-    rig_open(&rig);
     for (int i = 0; i < 3; i++)
-        files[i] = open_at(rig.hosts[0], "127.0.0.1");
+        files[i] = open_at(rig->hosts[0], "127.0.0.1");
     EXPECT_INT(rig_connect(files[0], "127.0.0.1", rig_local_port(files[1])), ==, 0);
     EXPECT_INT(send_to(files[2], "127.0.0.1", rig_local_port(files[0]), "no", 2), ==, 2);
     EXPECT_INT(send_to(files[1], "127.0.0.1", rig_local_port(files[0]), "yes", 3), ==, 3);
@@ -108,10 +100,9 @@ TEST(a_connected_socket_hears_its_peer_only_and_that_nobody_is_there)
     EXPECT_INT(rig_recv(files[0], data, 1, 0), ==, 0);
     torc__sim_file_release(files[0]);
     torc__sim_file_release(files[2]);
-    rig_close(&rig);
 }
 
-TEST(a_full_socket_drops_and_counts)
+RIG_TEST(a_full_socket_drops_and_counts)
 {
     char control[256];
     char data[1000] = "";
@@ -121,11 +112,9 @@ TEST(a_full_socket_drops_and_counts)
                              .msg_control = control,
                              .msg_controllen = sizeof(control)};
     struct sim_file *file;
-    struct rig rig;
     uint32_t dropped;
 
-    rig_open(&rig);
-    file = open_at(rig.hosts[0], "127.0.0.1");
+    file = open_at(rig->hosts[0], "127.0.0.1");
     EXPECT_INT(rig_set(file, SOL_SOCKET, SO_RCVBUF, 1), ==, 0);
     EXPECT_INT(rig_set(file, SOL_SOCKET, SO_RXQ_OVFL, 1), ==, 0);
     for (int i = 0; i < 10; i++)
@@ -139,7 +128,6 @@ TEST(a_full_socket_drops_and_counts)
     memcpy(&dropped, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(dropped));
     EXPECT_UINT(dropped, ==, 9);
     torc__sim_file_release(file);
-    rig_close(&rig);
 }
 
 /* ---- What is told beside the bytes ---- */
@@ -165,21 +153,19 @@ static struct msghdr pass_with_class(struct rig *rig, const char *ip, struct sim
     return message;
 }
 
-TEST(a_socket_is_told_what_it_asked_for_as_far_as_there_is_room)
+RIG_TEST(a_socket_is_told_what_it_asked_for_as_far_as_there_is_room)
 {
     _Alignas(struct cmsghdr) char told[256];
     struct msghdr message;
     struct cmsghdr *header;
     struct in_pktinfo info;
     struct sim_file *to;
-    struct rig rig;
 
-    rig_open(&rig);
-    to = open_at(rig.hosts[0], "0.0.0.0");
+    to = open_at(rig->hosts[0], "0.0.0.0");
     EXPECT_INT(rig_set(to, IPPROTO_IP, IP_PKTINFO, 1), ==, 0);
     EXPECT_INT(rig_set(to, IPPROTO_IP, IP_RECVTOS, 1), ==, 0);
     EXPECT_INT(rig_set(to, SOL_SOCKET, SO_TIMESTAMPNS, 1), ==, 0);
-    message = pass_with_class(&rig, "10.0.0.1", to, told, sizeof(told));
+    message = pass_with_class(rig, "10.0.0.1", to, told, sizeof(told));
     header = CMSG_FIRSTHDR(&message);
     EXPECT_INT(header->cmsg_type, ==, SO_TIMESTAMPNS);
     header = CMSG_NXTHDR(&message, header);
@@ -192,36 +178,33 @@ TEST(a_socket_is_told_what_it_asked_for_as_far_as_there_is_room)
     EXPECT_INT(header->cmsg_type, ==, IP_TOS);
     EXPECT_INT(*CMSG_DATA(header), ==, 0x2a);
     EXPECT(CMSG_NXTHDR(&message, header) == NULL);
-    message = pass_with_class(&rig, "10.0.0.1", to, told, CMSG_SPACE(sizeof(struct timespec)));
+    message = pass_with_class(rig, "10.0.0.1", to, told, CMSG_SPACE(sizeof(struct timespec)));
     EXPECT_INT(message.msg_flags, ==, MSG_CTRUNC);
     EXPECT_UINT(message.msg_controllen, ==, CMSG_SPACE(sizeof(struct timespec)));
     torc__sim_file_release(to);
-    rig_close(&rig);
 }
 
-TEST(a_socket_of_ipv6_is_told_of_both_protocols)
+RIG_TEST(a_socket_of_ipv6_is_told_of_both_protocols)
 {
     _Alignas(struct cmsghdr) char told[256];
     struct msghdr message;
     struct cmsghdr *header;
     struct in6_pktinfo info;
     struct sim_file *to;
-    struct rig rig;
     int number;
 
-    rig_open(&rig);
-    to = open_at(rig.hosts[0], "::");
+    to = open_at(rig->hosts[0], "::");
     EXPECT_INT(rig_set(to, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1), ==, 0);
     EXPECT_INT(rig_set(to, IPPROTO_IPV6, IPV6_RECVTCLASS, 1), ==, 0);
     EXPECT_INT(rig_set(to, IPPROTO_IP, IP_RECVTOS, 1), ==, 0);
-    message = pass_with_class(&rig, "fd00::1", to, told, sizeof(told));
+    message = pass_with_class(rig, "fd00::1", to, told, sizeof(told));
     header = CMSG_FIRSTHDR(&message);
     EXPECT_INT(header->cmsg_type, ==, IPV6_PKTINFO);
     header = CMSG_NXTHDR(&message, header);
     EXPECT_INT(header->cmsg_type, ==, IPV6_TCLASS);
     memcpy(&number, CMSG_DATA(header), sizeof(number));
     EXPECT_INT(number, ==, 0x2a);
-    message = pass_with_class(&rig, "10.0.0.1", to, told, sizeof(told));
+    message = pass_with_class(rig, "10.0.0.1", to, told, sizeof(told));
     header = CMSG_FIRSTHDR(&message);
     memcpy(&info, CMSG_DATA(header), sizeof(info));
     EXPECT(IN6_IS_ADDR_V4MAPPED(&info.ipi6_addr));
@@ -229,7 +212,6 @@ TEST(a_socket_of_ipv6_is_told_of_both_protocols)
     EXPECT_INT(header->cmsg_level, ==, IPPROTO_IP);
     EXPECT_INT(header->cmsg_type, ==, IP_TOS);
     torc__sim_file_release(to);
-    rig_close(&rig);
 }
 
 static ssize_t send_from(struct sim_file *file, uint16_t port, const char *source,
@@ -254,7 +236,7 @@ static ssize_t send_from(struct sim_file *file, uint16_t port, const char *sourc
     return file->ops->sendmsg(file, &message, 0);
 }
 
-TEST(a_message_may_choose_where_it_comes_from)
+RIG_TEST(a_message_may_choose_where_it_comes_from)
 {
     struct sockaddr_storage peer;
     char byte;
@@ -263,11 +245,9 @@ TEST(a_message_may_choose_where_it_comes_from)
         .msg_name = &peer, .msg_namelen = sizeof(peer), .msg_iov = &vector, .msg_iovlen = 1};
     struct sim_file *from;
     struct sim_file *to;
-    struct rig rig;
 
-    rig_open(&rig);
-    from = open_at(rig.hosts[0], "0.0.0.0");
-    to = open_at(rig.hosts[0], "127.0.0.1");
+    from = open_at(rig->hosts[0], "0.0.0.0");
+    to = open_at(rig->hosts[0], "127.0.0.1");
     EXPECT_INT(send_from(from, rig_local_port(to), "192.0.2.1", 0), ==, -EINVAL);
     EXPECT_INT(send_from(from, rig_local_port(to), "0.0.0.0", 99), ==, -ENODEV);
     EXPECT_INT(send_from(from, rig_local_port(to), "127.0.0.5", 1), ==, 1);
@@ -275,7 +255,6 @@ TEST(a_message_may_choose_where_it_comes_from)
     EXPECT_UINT(message.msg_namelen, ==, sizeof(struct sockaddr_in));
     EXPECT_UINT(((struct sockaddr_in *)&peer)->sin_addr.s_addr, ==, htonl(0x7f000005));
     rig_close_pair((struct sim_file *[2]){from, to});
-    rig_close(&rig);
 }
 
 /* ---- Segments ---- */
@@ -293,32 +272,29 @@ static void expect_lengths(struct rig *rig, struct sim_file *file, const ssize_t
     EXPECT_INT(rig_recv(file, data, sizeof(data), 0), ==, -EAGAIN);
 }
 
-TEST(one_send_becomes_many_datagrams_unless_the_receiver_wants_it_whole)
+RIG_TEST(one_send_becomes_many_datagrams_unless_the_receiver_wants_it_whole)
 {
     static char data[2500];
     struct sim_file *from;
     struct sim_file *to[2];
-    struct rig rig;
 
-    rig_open(&rig);
-    from = open_at(rig.hosts[0], "0.0.0.0");
-    to[0] = open_at(rig.hosts[0], "127.0.0.1");
-    to[1] = open_at(rig.hosts[1], "0.0.0.0");
+    from = open_at(rig->hosts[0], "0.0.0.0");
+    to[0] = open_at(rig->hosts[0], "127.0.0.1");
+    to[1] = open_at(rig->hosts[1], "0.0.0.0");
     EXPECT_INT(rig_set(from, IPPROTO_UDP, UDP_SEGMENT, 1000), ==, 0);
     EXPECT_INT(send_to(from, "127.0.0.1", rig_local_port(to[0]), data, 2500), ==, 2500);
-    expect_lengths(&rig, to[0], (const ssize_t[]){1000, 1000, 500}, 3);
+    expect_lengths(rig, to[0], (const ssize_t[]){1000, 1000, 500}, 3);
     EXPECT_INT(send_to(from, "10.0.0.2", rig_local_port(to[1]), data, 1000), ==, 1000);
-    expect_lengths(&rig, to[1], (const ssize_t[]){1000}, 1);
+    expect_lengths(rig, to[1], (const ssize_t[]){1000}, 1);
     EXPECT_INT(rig_set(to[0], IPPROTO_UDP, UDP_GRO, 1), ==, 0);
     EXPECT_INT(send_to(from, "127.0.0.1", rig_local_port(to[0]), data, 2500), ==, 2500);
-    expect_lengths(&rig, to[0], (const ssize_t[]){2500}, 1);
+    expect_lengths(rig, to[0], (const ssize_t[]){2500}, 1);
     EXPECT_INT(rig_set(from, IPPROTO_UDP, UDP_SEGMENT, 1500), ==, 0);
     EXPECT_INT(send_to(from, "10.0.0.2", rig_local_port(to[1]), data, 2500), ==, -EINVAL);
     EXPECT_INT(rig_set(from, IPPROTO_UDP, UDP_SEGMENT, 10), ==, 0);
     EXPECT_INT(send_to(from, "127.0.0.1", rig_local_port(to[0]), data, 2500), ==, -EINVAL);
     torc__sim_file_release(from);
     rig_close_pair(to);
-    rig_close(&rig);
 }
 
 /* ---- Groups ---- */
@@ -337,17 +313,15 @@ static int change_group(struct sim_file *file, int name, const char *group, cons
     return file->ops->set_option(file, IPPROTO_IP, name, &with_source, sizeof(with_source));
 }
 
-TEST(members_on_all_hosts_receive_what_is_sent_to_their_group)
+RIG_TEST(members_on_all_hosts_receive_what_is_sent_to_their_group)
 {
     struct sim_file *files[RIG_HOSTS];
     struct sim_file *from;
-    struct rig rig;
     char data[4];
 
-    rig_open(&rig);
-    from = open_at(rig.hosts[0], "0.0.0.0");
+    from = open_at(rig->hosts[0], "0.0.0.0");
     for (int i = 0; i < RIG_HOSTS; i++) {
-        files[i] = rig_socket(rig.hosts[i], AF_INET, SOCK_DGRAM);
+        files[i] = rig_socket(rig->hosts[i], AF_INET, SOCK_DGRAM);
         EXPECT_INT(rig_bind(files[i], "0.0.0.0", 1234), ==, 0);
     }
     EXPECT_INT(change_group(files[0], MCAST_JOIN_GROUP, "10.1.1.1", NULL, 0), ==, -EINVAL);
@@ -356,7 +330,7 @@ TEST(members_on_all_hosts_receive_what_is_sent_to_their_group)
     EXPECT_INT(change_group(files[0], MCAST_JOIN_GROUP, "239.1.1.1", NULL, 2), ==, -EADDRINUSE);
     EXPECT_INT(change_group(files[1], MCAST_JOIN_GROUP, "239.1.1.1", NULL, 0), ==, 0);
     EXPECT_INT(send_to(from, "239.1.1.1", 1234, "abc", 3), ==, 3);
-    rig_run(&rig, SECOND);
+    rig_run(rig, SECOND);
     EXPECT_INT(rig_recv(files[0], data, sizeof(data), 0), ==, 3);
     EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, 3);
     EXPECT_INT(rig_recv(files[2], data, sizeof(data), 0), ==, -EAGAIN);
@@ -364,89 +338,79 @@ TEST(members_on_all_hosts_receive_what_is_sent_to_their_group)
     EXPECT_INT(change_group(files[1], MCAST_LEAVE_GROUP, "239.1.1.1", NULL, 0), ==, -EADDRNOTAVAIL);
     EXPECT_INT(rig_set(from, IPPROTO_IP, IP_MULTICAST_LOOP, 0), ==, 0);
     EXPECT_INT(send_to(from, "239.1.1.1", 1234, "abc", 3), ==, 3);
-    rig_run(&rig, SECOND);
+    rig_run(rig, SECOND);
     for (int i = 0; i < RIG_HOSTS; i++) {
         EXPECT_INT(rig_recv(files[i], data, sizeof(data), 0), ==, -EAGAIN);
         torc__sim_file_release(files[i]);
     }
     torc__sim_file_release(from);
-    rig_close(&rig);
 }
 
-TEST(a_member_may_want_to_hear_one_source_only)
+RIG_TEST(a_member_may_want_to_hear_one_source_only)
 {
     struct sim_file *from[2];
     struct sim_file *to;
-    struct rig rig;
     char data[8];
 
-    rig_open(&rig);
-    to = rig_socket(rig.hosts[2], AF_INET, SOCK_DGRAM);
+    to = rig_socket(rig->hosts[2], AF_INET, SOCK_DGRAM);
     EXPECT_INT(rig_bind(to, "0.0.0.0", 1234), ==, 0);
     EXPECT_INT(change_group(to, MCAST_JOIN_SOURCE_GROUP, "239.1.1.1", "10.0.0.2", 0), ==, 0);
     EXPECT_INT(change_group(to, MCAST_JOIN_SOURCE_GROUP, "239.1.1.1", "10.0.0.2", 0), ==,
                -EADDRNOTAVAIL);
     EXPECT_INT(change_group(to, MCAST_JOIN_GROUP, "239.1.1.1", NULL, 0), ==, -EINVAL);
     for (int i = 0; i < 2; i++) {
-        from[i] = open_at(rig.hosts[i], "0.0.0.0");
+        from[i] = open_at(rig->hosts[i], "0.0.0.0");
         EXPECT_INT(send_to(from[i], "239.1.1.1", 1234, "abcd", (size_t)i + 1), ==, i + 1);
     }
-    rig_run(&rig, SECOND);
+    rig_run(rig, SECOND);
     EXPECT_INT(rig_recv(to, data, sizeof(data), 0), ==, 2);
     EXPECT_INT(rig_recv(to, data, sizeof(data), 0), ==, -EAGAIN);
     rig_close_pair(from);
     torc__sim_file_release(to);
-    rig_close(&rig);
 }
 
-TEST(a_broadcast_reaches_all_hosts_if_it_is_allowed)
+RIG_TEST(a_broadcast_reaches_all_hosts_if_it_is_allowed)
 {
     struct sim_file *files[RIG_HOSTS];
-    struct rig rig;
     char data[4];
 
-    rig_open(&rig);
     for (int i = 0; i < RIG_HOSTS; i++) {
-        files[i] = rig_socket(rig.hosts[i], AF_INET, SOCK_DGRAM);
+        files[i] = rig_socket(rig->hosts[i], AF_INET, SOCK_DGRAM);
         EXPECT_INT(rig_bind(files[i], "0.0.0.0", 1234), ==, 0);
     }
     EXPECT_INT(rig_set(files[0], SOL_SOCKET, SO_BROADCAST, 1), ==, 0);
     EXPECT_INT(send_to(files[0], "255.255.255.255", 1234, "abc", 3), ==, 3);
     EXPECT_INT(send_to(files[0], "127.255.255.255", 1234, "ab", 2), ==, 2);
-    rig_run(&rig, SECOND);
+    rig_run(rig, SECOND);
     for (int i = 0; i < RIG_HOSTS; i++) {
         EXPECT_INT(rig_recv(files[i], data, sizeof(data), 0), ==, 3);
         EXPECT_INT(rig_recv(files[i], data, sizeof(data), 0), ==, i == 0 ? 2 : -EAGAIN);
         torc__sim_file_release(files[i]);
     }
-    rig_close(&rig);
 }
 
 /* ---- Between hosts, with chaos ---- */
 
-TEST(a_scenario_can_drop_the_next_ones_and_cut_the_line)
+RIG_TEST(a_scenario_can_drop_the_next_ones_and_cut_the_line)
 {
     struct sim_file *from;
     struct sim_file *to;
-    struct rig rig;
     char data[8];
 
-    rig_open(&rig);
-    from = open_at(rig.hosts[0], "0.0.0.0");
-    to = open_at(rig.hosts[1], "0.0.0.0");
+    from = open_at(rig->hosts[0], "0.0.0.0");
+    to = open_at(rig->hosts[1], "0.0.0.0");
     EXPECT_INT(rig_connect(from, "10.0.0.2", rig_local_port(to)), ==, 0);
-    torc__sim_net_drop_datagrams(rig.hosts[0], rig.hosts[1], 2);
+    torc__sim_net_drop_datagrams(rig->hosts[0], rig->hosts[1], 2);
     for (size_t i = 1; i <= 3; i++)
         EXPECT_INT(rig_send(from, "abc", i), ==, i);
-    rig_run(&rig, SECOND);
+    rig_run(rig, SECOND);
     EXPECT_INT(rig_recv(to, data, sizeof(data), 0), ==, 3);
     EXPECT_INT(rig_recv(to, data, sizeof(data), 0), ==, -EAGAIN);
     EXPECT_INT(rig_send(from, "abc", 3), ==, 3);
-    torc__sim_net_cut(rig.world, rig.hosts[0], rig.hosts[1], true); /* It is under way. */
-    rig_run(&rig, SECOND);
+    torc__sim_net_cut(rig->world, rig->hosts[0], rig->hosts[1], true); /* It is under way. */
+    rig_run(rig, SECOND);
     EXPECT_INT(rig_recv(to, data, sizeof(data), 0), ==, -EAGAIN);
     rig_close_pair((struct sim_file *[2]){from, to});
-    rig_close(&rig);
 }
 
 TEST(chaos_finds_no_buffers_for_what_leaves_the_host)

@@ -59,18 +59,16 @@ static ssize_t send_to(struct sim_file *file, const char *text, const void *data
 
 /* ---- Bytes and messages ---- */
 
-TEST(streams_have_no_bounds_and_records_and_datagrams_have)
+RIG_TEST(streams_have_no_bounds_and_records_and_datagrams_have)
 {
     struct sim_file *files[2];
-    struct rig rig;
     char data[16];
     int unread;
 
-    rig_open(&rig);
     for (int i = 0; i < 3; i++) {
         const bool is_stream = types[i] == SOCK_STREAM;
 
-        open_pair(&rig, types[i], files);
+        open_pair(rig, types[i], files);
         EXPECT_INT(rig_recv(files[1], data, sizeof(data), 0), ==, -EAGAIN);
         EXPECT_INT(rig_send(files[0], "one", 3), ==, 3);
         EXPECT_INT(rig_send(files[0], "three", 5), ==, 5);
@@ -83,41 +81,35 @@ TEST(streams_have_no_bounds_and_records_and_datagrams_have)
         EXPECT_UINT(torc__sim_file_poll(files[1]), ==, POLLOUT | POLLWRNORM);
         rig_close_pair(files);
     }
-    rig_close(&rig);
 }
 
-TEST(a_message_that_is_cut_says_so_and_one_that_is_too_large_is_refused)
+RIG_TEST(a_message_that_is_cut_says_so_and_one_that_is_too_large_is_refused)
 {
     static char large[300000];
     struct iovec vector = {large, 2};
     struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
     struct sim_file *files[2];
-    struct rig rig;
 
-    rig_open(&rig);
-    open_pair(&rig, SOCK_SEQPACKET, files);
+    open_pair(rig, SOCK_SEQPACKET, files);
     EXPECT_INT(rig_send(files[0], "abc", 3), ==, 3);
     EXPECT_INT(files[1]->ops->recvmsg(files[1], &message, MSG_TRUNC), ==, 3);
     EXPECT_INT(message.msg_flags, ==, MSG_TRUNC);
     EXPECT_INT(rig_send(files[0], large, sizeof(large)), ==, -EMSGSIZE);
     EXPECT_INT(rig_send(files[0], large, 200000), ==, 200000);
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
-TEST(a_sender_is_held_back_until_its_bytes_are_received)
+RIG_TEST(a_sender_is_held_back_until_its_bytes_are_received)
 {
     static char data[100000];
     struct sim_file *files[2];
-    struct rig rig;
 
-    rig_open(&rig);
     for (int i = 0; i < 3; i++) {
         size_t sent = 0;
         size_t received = 0;
         ssize_t count;
 
-        open_pair(&rig, types[i], files);
+        open_pair(rig, types[i], files);
         EXPECT_INT(rig_set(files[0], SOL_SOCKET, SO_SNDBUF, 20000), ==, 0);
         while ((count = rig_send(files[0], data, 3000)) > 0)
             sent += (size_t)count;
@@ -131,20 +123,17 @@ TEST(a_sender_is_held_back_until_its_bytes_are_received)
         EXPECT_UINT(torc__sim_file_poll(files[0]) & POLLOUT, ==, POLLOUT);
         rig_close_pair(files);
     }
-    rig_close(&rig);
 }
 
 /* ---- Ends ---- */
 
-TEST(a_peer_that_has_gone_is_an_end_or_a_reset_if_something_was_not_read)
+RIG_TEST(a_peer_that_has_gone_is_an_end_or_a_reset_if_something_was_not_read)
 {
     struct sim_file *files[2];
-    struct rig rig;
     char byte;
 
-    rig_open(&rig);
     for (int i = 0; i < 2; i++) {
-        open_pair(&rig, types[i], files);
+        open_pair(rig, types[i], files);
         EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
         torc__sim_file_release(files[0]);
         EXPECT_UINT(torc__sim_file_poll(files[1]) & (POLLIN | POLLHUP), ==, POLLIN | POLLHUP);
@@ -152,29 +141,26 @@ TEST(a_peer_that_has_gone_is_an_end_or_a_reset_if_something_was_not_read)
         EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, 0);
         EXPECT_INT(rig_send(files[1], "x", 1), ==, -EPIPE);
         torc__sim_file_release(files[1]);
-        open_pair(&rig, types[i], files);
+        open_pair(rig, types[i], files);
         EXPECT_INT(rig_send(files[1], "x", 1), ==, 1);
         torc__sim_file_release(files[0]);
         EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, -ECONNRESET);
         EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, 0);
         torc__sim_file_release(files[1]);
     }
-    open_pair(&rig, SOCK_DGRAM, files);
+    open_pair(rig, SOCK_DGRAM, files);
     torc__sim_file_release(files[0]);
     EXPECT_INT(rig_send(files[1], "x", 1), ==, -ECONNREFUSED);
     EXPECT_INT(rig_send(files[1], "x", 1), ==, -ENOTCONN);
     torc__sim_file_release(files[1]);
-    rig_close(&rig);
 }
 
-TEST(a_half_that_is_shut_down_is_so_at_both_ends)
+RIG_TEST(a_half_that_is_shut_down_is_so_at_both_ends)
 {
     struct sim_file *files[2];
-    struct rig rig;
     char byte;
 
-    rig_open(&rig);
-    open_pair(&rig, SOCK_STREAM, files);
+    open_pair(rig, SOCK_STREAM, files);
     EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
     EXPECT_INT(files[0]->ops->shutdown(files[0], SHUT_WR), ==, 0);
     EXPECT_INT(rig_send(files[0], "x", 1), ==, -EPIPE);
@@ -185,23 +171,20 @@ TEST(a_half_that_is_shut_down_is_so_at_both_ends)
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, 1);
     EXPECT_INT(files[0]->ops->shutdown(files[0], 7), ==, -EINVAL);
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
 /* ---- Names ---- */
 
-TEST(sockets_find_each_other_by_name_if_they_are_of_one_type)
+RIG_TEST(sockets_find_each_other_by_name_if_they_are_of_one_type)
 {
     struct sockaddr_un name;
     socklen_t length = sizeof(name);
     struct sim_file *listener;
     struct sim_file *client;
     struct sim_file *server;
-    struct rig rig;
 
-    rig_open(&rig);
-    listener = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
-    client = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
+    listener = rig_socket(rig->hosts[0], AF_UNIX, SOCK_STREAM);
+    client = rig_socket(rig->hosts[0], AF_UNIX, SOCK_STREAM);
     EXPECT_INT(listener->ops->listen(listener, 5), ==, -EINVAL);
     EXPECT_INT(connect_to(client, "name"), ==, -ECONNREFUSED);
     EXPECT_INT(bind_to(listener, "name"), ==, 0);
@@ -224,34 +207,30 @@ TEST(sockets_find_each_other_by_name_if_they_are_of_one_type)
     EXPECT_INT(rig_send(server, "x", 1), ==, 1);
     torc__sim_file_release(server);
     torc__sim_file_release(client);
-    client = rig_socket(rig.hosts[0], AF_UNIX, SOCK_SEQPACKET);
+    client = rig_socket(rig->hosts[0], AF_UNIX, SOCK_SEQPACKET);
     EXPECT_INT(connect_to(client, "name"), ==, -EPROTOTYPE);
     torc__sim_file_release(client);
     torc__sim_file_release(listener);
-    client = rig_socket(rig.hosts[1], AF_UNIX, SOCK_STREAM);
+    client = rig_socket(rig->hosts[1], AF_UNIX, SOCK_STREAM);
     EXPECT_INT(bind_to(client, "name"), ==, 0); /* Each host has names of its own. */
     torc__sim_file_release(client);
-    rig_close(&rig);
 }
 
-TEST(names_that_are_chosen_differ)
+RIG_TEST(names_that_are_chosen_differ)
 {
     struct sockaddr_un names[2];
     struct sim_file *files[2];
-    struct rig rig;
 
-    rig_open(&rig);
     for (int i = 0; i < 2; i++) {
         socklen_t length = sizeof(names[i]);
 
-        files[i] = rig_socket(rig.hosts[0], AF_UNIX, SOCK_DGRAM);
+        files[i] = rig_socket(rig->hosts[0], AF_UNIX, SOCK_DGRAM);
         EXPECT_INT(bind_to(files[i], ""), ==, 0);
         EXPECT_INT(files[i]->ops->local(files[i], (struct sockaddr *)&names[i], &length), ==, 0);
         EXPECT_UINT(length, ==, offsetof(struct sockaddr_un, sun_path) + 6);
     }
     EXPECT(memcmp(&names[0], &names[1], offsetof(struct sockaddr_un, sun_path) + 6) != 0);
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
 static void note_told(struct sim_waiter *waiter, uint32_t events)
@@ -260,20 +239,18 @@ static void note_told(struct sim_waiter *waiter, uint32_t events)
     torc__sim_wait_end(waiter);
 }
 
-TEST(a_listener_whose_queue_is_full_tells_those_who_wait)
+RIG_TEST(a_listener_whose_queue_is_full_tells_those_who_wait)
 {
     struct sim_file *listener;
     struct sim_file *clients[3];
     struct sim_waiter waiter;
-    struct rig rig;
     char byte;
 
-    rig_open(&rig);
-    listener = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
+    listener = rig_socket(rig->hosts[0], AF_UNIX, SOCK_STREAM);
     EXPECT_INT(bind_to(listener, "name"), ==, 0);
     EXPECT_INT(listener->ops->listen(listener, 1), ==, 0);
     for (int i = 0; i < 3; i++) {
-        clients[i] = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
+        clients[i] = rig_socket(rig->hosts[0], AF_UNIX, SOCK_STREAM);
         EXPECT_INT(connect_to(clients[i], "name"), ==, i < 2 ? 0 : -EAGAIN);
     }
     torc__sim_wait_begin(&waiter, clients[2], POLLOUT, note_told);
@@ -285,10 +262,9 @@ TEST(a_listener_whose_queue_is_full_tells_those_who_wait)
         EXPECT_INT(rig_recv(clients[i], &byte, 1, 0), ==, i == 0 ? 0 : -ECONNRESET);
         torc__sim_file_release(clients[i]);
     }
-    rig_close(&rig);
 }
 
-TEST(datagrams_go_to_whom_they_are_addressed_and_tell_from_whom_they_are)
+RIG_TEST(datagrams_go_to_whom_they_are_addressed_and_tell_from_whom_they_are)
 {
     struct sockaddr_un name;
     char data[8];
@@ -296,11 +272,9 @@ TEST(datagrams_go_to_whom_they_are_addressed_and_tell_from_whom_they_are)
     struct msghdr message = {
         .msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &vector, .msg_iovlen = 1};
     struct sim_file *files[3];
-    struct rig rig;
 
-    rig_open(&rig);
     for (int i = 0; i < 3; i++)
-        files[i] = rig_socket(rig.hosts[0], AF_UNIX, SOCK_DGRAM);
+        files[i] = rig_socket(rig->hosts[0], AF_UNIX, SOCK_DGRAM);
     EXPECT_INT(rig_send(files[0], "x", 1), ==, -ENOTCONN);
     EXPECT_INT(send_to(files[0], "b", "x", 1), ==, -ECONNREFUSED);
     EXPECT_INT(bind_to(files[0], "a"), ==, 0);
@@ -317,20 +291,17 @@ TEST(datagrams_go_to_whom_they_are_addressed_and_tell_from_whom_they_are)
     EXPECT_INT(send_to(files[2], "b", "x", 1), ==, -EPERM); /* It listens to another only. */
     for (int i = 0; i < 3; i++)
         torc__sim_file_release(files[i]);
-    rig_close(&rig);
 }
 
-TEST(a_queue_that_is_full_holds_back_those_who_are_not_its_peer)
+RIG_TEST(a_queue_that_is_full_holds_back_those_who_are_not_its_peer)
 {
     struct sim_file *files[2];
     struct sim_waiter waiter;
-    struct rig rig;
     unsigned count = 0;
     char byte;
 
-    rig_open(&rig);
     for (int i = 0; i < 2; i++)
-        files[i] = rig_socket(rig.hosts[0], AF_UNIX, SOCK_DGRAM);
+        files[i] = rig_socket(rig->hosts[0], AF_UNIX, SOCK_DGRAM);
     EXPECT_INT(bind_to(files[1], "b"), ==, 0);
     EXPECT_INT(rig_set(files[0], SOL_SOCKET, SO_SNDBUF, 4000000), ==, 0);
     while (send_to(files[0], "b", "x", 1) == 1)
@@ -341,7 +312,6 @@ TEST(a_queue_that_is_full_holds_back_those_who_are_not_its_peer)
     EXPECT(waiter.file == NULL);
     EXPECT_INT(send_to(files[0], "b", "x", 1), ==, 1);
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
 /* ---- Descriptors and credentials ---- */
@@ -396,76 +366,67 @@ static void open_pipe(struct rig *rig, int ret_fds[2])
         ret_fds[i] = torc__sim_fd_open(rig->hosts[0], ends[i]);
 }
 
-TEST(descriptors_come_with_the_first_of_the_bytes_and_are_new_ones_of_the_same_file)
+RIG_TEST(descriptors_come_with_the_first_of_the_bytes_and_are_new_ones_of_the_same_file)
 {
     struct sim_file *files[2];
-    struct rig rig;
     int received[8];
     int fds[2];
     const int none = SIM_FD_BASE + 999;
 
-    rig_open(&rig);
-    open_pipe(&rig, fds);
+    open_pipe(rig, fds);
     for (int i = 0; i < 3; i++) {
-        open_pair(&rig, types[i], files);
+        open_pair(rig, types[i], files);
         EXPECT_INT(send_fds(files[0], "x", &none, 1), ==, -EBADF);
         EXPECT_INT(send_fds(files[0], "two", fds, 2), ==, 3);
         EXPECT_UINT(receive_fds(files[1], 3, received, 8, 0), ==, 2);
         for (int j = 0; j < 2; j++) {
             EXPECT_INT(received[j], !=, fds[j]);
-            EXPECT(torc__sim_fd_file(rig.hosts[0], received[j]) ==
-                   torc__sim_fd_file(rig.hosts[0], fds[j]));
-            EXPECT_INT(torc__sim_fd_close(rig.hosts[0], received[j]), ==, 0);
+            EXPECT(torc__sim_fd_file(rig->hosts[0], received[j]) ==
+                   torc__sim_fd_file(rig->hosts[0], fds[j]));
+            EXPECT_INT(torc__sim_fd_close(rig->hosts[0], received[j]), ==, 0);
         }
         rig_close_pair(files);
     }
-    EXPECT_UINT(torc__sim_fd_file(rig.hosts[0], fds[0])->references, ==, 1);
-    rig_close(&rig);
+    EXPECT_UINT(torc__sim_fd_file(rig->hosts[0], fds[0])->references, ==, 1);
 }
 
-TEST(bytes_are_not_glued_to_those_with_which_descriptors_came)
+RIG_TEST(bytes_are_not_glued_to_those_with_which_descriptors_came)
 {
     struct sim_file *files[2];
-    struct rig rig;
     int received[8];
     int fds[2];
 
-    rig_open(&rig);
-    open_pipe(&rig, fds);
-    open_pair(&rig, SOCK_STREAM, files);
+    open_pipe(rig, fds);
+    open_pair(rig, SOCK_STREAM, files);
     EXPECT_INT(rig_send(files[0], "gh", 2), ==, 2);
     EXPECT_INT(send_fds(files[0], "ij", fds, 1), ==, 2);
     EXPECT_INT(rig_send(files[0], "kl", 2), ==, 2);
     EXPECT_UINT(receive_fds(files[1], 4, received, 8, 0), ==, 1);
     EXPECT_UINT(receive_fds(files[1], 2, received, 8, 0), ==, 0);
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
-TEST(descriptors_for_which_there_is_no_room_are_closed_and_that_is_told)
+RIG_TEST(descriptors_for_which_there_is_no_room_are_closed_and_that_is_told)
 {
     struct sim_file *files[2];
-    struct rig rig;
     int received[8];
     int fds[2];
 
-    rig_open(&rig);
-    open_pipe(&rig, fds);
-    open_pair(&rig, SOCK_SEQPACKET, files);
+    open_pipe(rig, fds);
+    open_pair(rig, SOCK_SEQPACKET, files);
     for (unsigned room = 0; room <= 2; room++) {
         EXPECT_INT(send_fds(files[0], "x", fds, 2), ==, 1);
         EXPECT_UINT(receive_fds(files[1], 1, received, room, room < 2 ? MSG_CTRUNC : 0), ==, room);
     }
-    rig.hosts[0]->files_max = rig.hosts[0]->file_count + SIM_CONSOLES + 1;
+    rig->hosts[0]->files_max = rig->hosts[0]->file_count + SIM_CONSOLES + 1;
     EXPECT_INT(send_fds(files[0], "x", fds, 2), ==, 1);
     EXPECT_UINT(receive_fds(files[1], 1, received, 2, MSG_CTRUNC), ==, 1);
     EXPECT_INT(send_fds(files[0], "x", fds, 2), ==, 1); /* Nobody will receive it. */
     rig_close_pair(files);
-    EXPECT_UINT(torc__sim_fd_file(rig.hosts[0], fds[0])->references, ==, 4);
-    rig_close(&rig);
+    EXPECT_UINT(torc__sim_fd_file(rig->hosts[0], fds[0])->references, ==, 4);
 }
 
-TEST(the_sender_is_told_where_asked_for)
+RIG_TEST(the_sender_is_told_where_asked_for)
 {
     union luggage luggage;
     char data[8];
@@ -477,10 +438,8 @@ TEST(the_sender_is_told_where_asked_for)
     struct sim_file *files[2];
     struct ucred sender;
     socklen_t length = sizeof(sender);
-    struct rig rig;
 
-    rig_open(&rig);
-    open_pair(&rig, SOCK_STREAM, files);
+    open_pair(rig, SOCK_STREAM, files);
     EXPECT_INT(rig_set(files[1], SOL_SOCKET, SO_PASSCRED, 1), ==, 0);
     EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
     EXPECT_INT(files[1]->ops->recvmsg(files[1], &message, 0), ==, 1);
@@ -492,7 +451,6 @@ TEST(the_sender_is_told_where_asked_for)
     EXPECT_UINT(sender.uid, ==, geteuid());
     EXPECT_INT(rig_set(files[1], IPPROTO_TCP, 1, 1), ==, -EOPNOTSUPP);
     rig_close_pair(files);
-    rig_close(&rig);
 }
 
 /* ---- Paths ---- */
@@ -540,41 +498,37 @@ static int call(struct rig *rig, int number, const char *path, uintptr_t second,
     return (int)torc__sim_disk_call(rig->hosts[0], number, arguments);
 }
 
-TEST(a_path_outlives_its_socket_and_can_be_taken_over_renamed_and_removed)
+RIG_TEST(a_path_outlives_its_socket_and_can_be_taken_over_renamed_and_removed)
 {
     struct sim_file *first;
     struct sim_file *second;
     struct statx about;
-    struct rig rig;
 
-    rig_open(&rig);
-    EXPECT_INT(torc__sim_disk_create(rig.hosts[0]), ==, 0);
-    first = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
-    second = rig_socket(rig.hosts[0], AF_UNIX, SOCK_STREAM);
-    EXPECT_INT(connect_path(&rig, "/tmp/socket"), ==, -ENOENT);
+    EXPECT_INT(torc__sim_disk_create(rig->hosts[0]), ==, 0);
+    first = rig_socket(rig->hosts[0], AF_UNIX, SOCK_STREAM);
+    second = rig_socket(rig->hosts[0], AF_UNIX, SOCK_STREAM);
+    EXPECT_INT(connect_path(rig, "/tmp/socket"), ==, -ENOENT);
     EXPECT_INT(bind_path(first, "/nowhere/socket", 0), ==, -ENOENT);
     EXPECT_INT(bind_path(first, "/tmp/socket", 0602), ==, 0);
-    EXPECT_INT(call(&rig, SYS_statx, "/tmp/socket", 0, STATX_BASIC_STATS, (uintptr_t)&about), ==,
-               0);
+    EXPECT_INT(call(rig, SYS_statx, "/tmp/socket", 0, STATX_BASIC_STATS, (uintptr_t)&about), ==, 0);
     EXPECT_UINT(about.stx_mode, ==, S_IFSOCK | 0602);
     EXPECT_INT(first->ops->listen(first, 5), ==, 0);
     EXPECT_INT(bind_path(second, "/tmp/socket", 0), ==, -EADDRINUSE);
-    EXPECT_INT(connect_path(&rig, "/tmp/socket"), ==, 0);
-    EXPECT_INT(connect_path(&rig, "tmp/../tmp/socket"), ==, 0); /* By any name that it has. */
-    EXPECT_INT(call(&rig, SYS_renameat2, "/tmp/socket", (uintptr_t)AT_FDCWD,
-                    (uintptr_t) "/tmp/renamed", 0),
-               ==, 0);
-    EXPECT_INT(connect_path(&rig, "/tmp/socket"), ==, -ENOENT);
-    EXPECT_INT(connect_path(&rig, "/tmp/renamed"), ==, 0);
-    EXPECT_INT(free_path(rig.hosts[0], "/tmp/renamed"), ==, -EADDRINUSE);
-    EXPECT_INT(free_path(rig.hosts[0], "/tmp"), ==, -ENOTSOCK);
+    EXPECT_INT(connect_path(rig, "/tmp/socket"), ==, 0);
+    EXPECT_INT(connect_path(rig, "tmp/../tmp/socket"), ==, 0); /* By any name that it has. */
+    EXPECT_INT(
+        call(rig, SYS_renameat2, "/tmp/socket", (uintptr_t)AT_FDCWD, (uintptr_t) "/tmp/renamed", 0),
+        ==, 0);
+    EXPECT_INT(connect_path(rig, "/tmp/socket"), ==, -ENOENT);
+    EXPECT_INT(connect_path(rig, "/tmp/renamed"), ==, 0);
+    EXPECT_INT(free_path(rig->hosts[0], "/tmp/renamed"), ==, -EADDRINUSE);
+    EXPECT_INT(free_path(rig->hosts[0], "/tmp"), ==, -ENOTSOCK);
     torc__sim_file_release(first);
-    EXPECT_INT(connect_path(&rig, "/tmp/renamed"), ==, -ECONNREFUSED);
+    EXPECT_INT(connect_path(rig, "/tmp/renamed"), ==, -ECONNREFUSED);
     EXPECT_INT(bind_path(second, "/tmp/renamed", 0), ==, 0);
     torc__sim_file_release(second);
-    EXPECT_INT(free_path(rig.hosts[0], "/tmp/renamed"), ==, 0);
-    EXPECT_INT(free_path(rig.hosts[0], "/tmp/renamed"), ==, 0);
-    EXPECT_INT(connect_path(&rig, "/tmp/renamed"), ==, -ENOENT);
-    torc__sim_disk_destroy(rig.hosts[0]);
-    rig_close(&rig);
+    EXPECT_INT(free_path(rig->hosts[0], "/tmp/renamed"), ==, 0);
+    EXPECT_INT(free_path(rig->hosts[0], "/tmp/renamed"), ==, 0);
+    EXPECT_INT(connect_path(rig, "/tmp/renamed"), ==, -ENOENT);
+    torc__sim_disk_destroy(rig->hosts[0]);
 }

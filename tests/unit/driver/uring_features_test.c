@@ -93,13 +93,16 @@ static void set_address_limit(rlim_t bytes)
 TEST(queues_that_memory_does_not_suffice_for_become_smaller)
 {
     const struct torc__driver_options options = {.entries = 32768, .completion_entries = 65536};
+    struct log_capture capture;
     struct torc__uring uring;
     int result;
 
     memset(&uring, 0, sizeof(uring));
+    begin_capture(&capture);
     set_address_limit(address_space() + (1 << 20)); /* The queues would take 3 MiB. */
     result = torc__uring_climb(&uring, &options);
     set_address_limit(RLIM_INFINITY);
+    EXPECT_UINT(end_capture(&capture, "no memory for a ring of 65536 completions"), ==, 1);
     EXPECT_INT(result, ==, 0);
 
     EXPECT_UINT(uring.ring.cq_entries, <, 65536);

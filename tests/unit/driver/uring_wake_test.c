@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * uring_wake_test.c - other threads end the wait of a driver.
+ * uring_wake_test.c - one ring ends the wait of another. Threads: see boundary_test.c.
  */
 #include "harness/run.h"
 #include "unit/driver/rig.h"
 #include <poll.h>
-#include <sched.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#define HAVE_VALGRIND 1
-#else
-#define HAVE_VALGRIND 0
-#endif
 
 #define SOON_NS (10 * NS_PER_SECOND) /* A wake-up takes microseconds; after this it is lost. */
 
@@ -22,20 +15,6 @@ static void wake(struct torc__uring *uring, struct torc__uring *from)
 {
     torc__uring_ops.wake(&uring->base, from != NULL ? &from->base : NULL);
 }
-
-/* Valgrind runs one thread at a time, and takes a wait on a ring for work that stops the others. */
-static bool under_valgrind(void)
-{
-#if HAVE_VALGRIND
-    return RUNNING_ON_VALGRIND != 0;
-#else
-    return false;
-#endif
-}
-
-#define SKIP_UNDER_VALGRIND() \
-    if (under_valgrind())     \
-    SKIP("valgrind can not wait on a ring and run another thread")
 
 /* Wait until the driver has received `count` wake-ups in all. */
 static void wait_for_wakeups(struct torc__uring *uring, uint64_t count)
@@ -47,98 +26,6 @@ static void wait_for_wakeups(struct torc__uring *uring, uint64_t count)
         turn(uring, limit_ns);
     }
 }
-
-TEST(finish_after_a_wake_that_nobody_waited_for_returns)
-{
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-
-        start(&uring, rungs[rung]);
-        turn(&uring, torc__clock_now() + 1);
-        wake(&uring, NULL);
-        stop(&uring);
-    }
-}
-
-/* ---- Threads that are no shards ---- */
-
-struct waker {
-    struct torc__uring *uring;
-    atomic_uint asked; /* How many wake-ups the waiting thread has asked for. */
-    atomic_bool stopped;
-};
-
-static void *wake_when_asked(void *arg)
-{
-    struct waker *waker = arg;
-    unsigned given = 0;
-
-    while (!atomic_load(&waker->stopped)) {
-        if (atomic_load(&waker->asked) == given) {
-            sched_yield();
-            continue;
-        }
-        given++;
-        wake(waker->uring, NULL);
-    }
-    return NULL;
-}
-
-TEST(a_thread_wakes_a_driver_that_waits)
-{
-    SKIP_UNDER_VALGRIND();
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-        struct waker waker = {.uring = &uring};
-        pthread_t thread;
-
-        start(&uring, rungs[rung]);
-        thread = harness_thread(wake_when_asked, &waker);
-        for (unsigned i = 1; i <= 1000; i++) {
-            atomic_fetch_add(&waker.asked, 1);
-            wait_for_wakeups(&uring, i);
-        }
-        atomic_store(&waker.stopped, true);
-        harness_join(thread);
-        EXPECT_UINT(uring.base.stats.wakeups_received, ==, 1000);
-        stop(&uring);
-    }
-}
-
-static void *wake_often(void *arg)
-{
-    struct waker *waker = arg;
-
-    for (unsigned i = 0; i < 1000; i++)
-        wake(waker->uring, NULL);
-    atomic_fetch_sub(&waker->asked, 1);
-    wake(waker->uring, NULL);
-    return NULL;
-}
-
-TEST(many_threads_wake_a_driver_and_the_last_wake_is_seen)
-{
-    SKIP_UNDER_VALGRIND();
-    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
-        struct torc__uring uring;
-        struct waker waker = {.uring = &uring, .asked = 8};
-        pthread_t threads[8];
-        const uint64_t limit_ns = torc__clock_now() + SOON_NS;
-
-        start(&uring, rungs[rung]);
-        for (unsigned i = 0; i < 8; i++)
-            threads[i] = harness_thread(wake_often, &waker);
-        while (atomic_load(&waker.asked) > 0) {
-            EXPECT(torc__clock_now() < limit_ns);
-            turn(&uring, limit_ns);
-        }
-        for (unsigned i = 0; i < 8; i++)
-            harness_join(threads[i]);
-        stop(&uring);
-    }
-}
-
-/* ---- From ring to ring ---- */
 
 struct side {
     struct torc__uring uring;
@@ -190,20 +77,20 @@ static void play_both(unsigned forbid_first, unsigned forbid_second)
 
 TEST(two_drivers_wake_each_other)
 {
-    SKIP_UNDER_VALGRIND();
+    NEEDS_THREADS();
     for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++)
         play_both(rungs[rung], rungs[rung]);
 }
 
 TEST(two_drivers_wake_each_other_with_completions_for_wakes_that_were_sent)
 {
-    SKIP_UNDER_VALGRIND();
+    NEEDS_THREADS();
     play_both(TORC_FEATURE_CQE_SKIP, TORC_FEATURE_CQE_SKIP);
 }
 
 TEST(drivers_with_different_features_wake_each_other)
 {
-    SKIP_UNDER_VALGRIND();
+    NEEDS_THREADS();
     for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
         play_both(0, rungs[rung]);
         play_both(rungs[rung], 0);

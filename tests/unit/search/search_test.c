@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <torc/sim_search.h>
 #include <torc/torc.h>
+#include <unistd.h>
 
 static struct torc_sim_finding find(struct torc_sim_search search, torc_fiber_fn *scenario)
 {
@@ -244,6 +246,35 @@ TEST(the_exit_status_tells_whether_something_failed)
     EXPECT_INT(run_main(check_nothing_true, "--seeds", "5"), ==, 1);
     EXPECT_INT(run_main(check_nothing_true, "--seed", "5"), ==, 1);
     EXPECT_INT(run_main(sleep_a_while, "--help", NULL), ==, 0);
+}
+
+/* What is printed goes to a file, of which the beginning is returned. */
+static const char *print_of_failure(void)
+{
+    static char text[4096];
+    FILE *file = tmpfile();
+    const int saved = dup(STDOUT_FILENO);
+
+    EXPECT(file != NULL && saved >= 0);
+    EXPECT_INT(dup2(fileno(file), STDOUT_FILENO), ==, STDOUT_FILENO);
+    EXPECT_INT(run_main(check_nothing_true, "--seeds", "1"), ==, 1);
+    EXPECT_INT(fflush(stdout), ==, 0);
+    EXPECT_INT(dup2(saved, STDOUT_FILENO), ==, STDOUT_FILENO);
+    close(saved);
+    rewind(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    return text;
+}
+
+TEST(the_command_that_repeats_a_failure_has_the_settings_of_the_environment)
+{
+    EXPECT_INT(setenv("TORC_FORBID", "multishot", 1), ==, 0);
+    EXPECT_INT(setenv("TORC_CHECK", "1", 1), ==, 0);
+    EXPECT(strstr(print_of_failure(), "to repeat it: TORC_FORBID=multishot TORC_CHECK=1 ") != NULL);
+    EXPECT_INT(setenv("TORC_FORBID", "", 1), ==, 0);
+    EXPECT_INT(unsetenv("TORC_CHECK"), ==, 0);
+    EXPECT(strstr(print_of_failure(), "to repeat it: TORC_") == NULL);
 }
 
 TEST(arguments_that_make_no_sense_are_refused)

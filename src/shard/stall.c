@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/probe.h"
 #include "base/symbol.h"
+#include "base/utf8.h"
 #include "shard/observer.h"
 #include "shard/shard.h"
 #include <inttypes.h>
@@ -44,6 +45,7 @@ static LOOKS_AT_OTHERS void find_culprit(const struct torc__shard *shard, struct
     name = stack != NULL ? PEEK(stack->name) : NULL;
     if (name != NULL)
         torc__observer_copy(culprit->name, (uintptr_t)name, sizeof(culprit->name) - 1);
+    torc__utf8_drop_part(culprit->name, sizeof(culprit->name));
 }
 
 static LOOKS_AT_OTHERS bool runs_loop(const struct torc__shard *shard)

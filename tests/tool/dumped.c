@@ -336,9 +336,18 @@ static int odd(void *arg)
     return await_bytes(pair[0]) != 0 ? -ECANCELED : 1;
 }
 
+#define E_ACUTE_2 "\303\251\303\251"
+#define E_ACUTE_8 E_ACUTE_2 E_ACUTE_2 E_ACUTE_2 E_ACUTE_2
+
 static int names(void *arg)
 {
-    static char given[][16] = {"\033[2Jred", "caf\303\251", "caf\303", "two\nlines", "\302\233H"};
+    static char given[][96] = {"\033[2Jred",
+                               "caf\303\251",
+                               "caf\303",
+                               "two\nlines",
+                               "\302\233H",
+                               "-" E_ACUTE_8 E_ACUTE_8 E_ACUTE_8 E_ACUTE_8,
+                               "--" E_ACUTE_8 E_ACUTE_8 E_ACUTE_8 E_ACUTE_8};
     int result = torc_unix_pair(SOCK_STREAM, pair);
 
     (void)arg;
@@ -401,8 +410,7 @@ static const struct {
     int shards;
 } modes[] = {
     {"waits", waits, 2}, {"hangs", hangs, 1}, {"blocks", blocks, 1}, {"many", many, 1},
-    {"busy", busy, 1},   {"holds", holds, 1}, {"names", names, 1},
-};
+    {"busy", busy, 1},   {"holds", holds, 1}, {"names", names, 1},   };
 
 int main(int argc, char **argv)
 {

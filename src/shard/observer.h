@@ -45,10 +45,11 @@ struct torc__observed {
     struct torc__shard *shard; /* NULL before it is attached, and after */
     pid_t tid;
     /* Stalls: */
-    uint64_t beat;         /* the shard's counters of switches and rounds ... */
-    uint64_t since_ns;     /* ... are these since then; 0: it slept */
-    uint64_t cpu_since_ns; /* CPU time of its thread by then */
-    bool told;             /* this stall is counted */
+    uint64_t beat;            /* the shard's counters of switches and rounds ... */
+    uint64_t since_ns;        /* ... are these since then; 0: it slept */
+    uint64_t cpu_since_ns;    /* CPU time of its thread by then ... */
+    uint64_t queued_since_ns; /* ... and its time in the kernel's run queue */
+    bool told;                /* this stall is counted */
     _Atomic uint64_t stalls;
     _Atomic uint64_t stall_ns_max;
     struct torc__stall_answer answer;
@@ -173,6 +174,9 @@ struct torc__stall_where {
 
 /* Find out. */
 void torc__stall_where(pid_t tid, struct torc__stall_where *ret_where);
+
+/* For how long a thread has been kept from a CPU it wanted, in all; 0 where nobody counts that. */
+uint64_t torc__stall_queued_ns(pid_t tid);
 
 /* Log the kernel's side of the thread's stack, where that may be read. */
 void torc__stall_log_kernel(pid_t tid);

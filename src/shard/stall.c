@@ -3,9 +3,10 @@
  * stall.c - fibers that keep their shard: noticing, counting and telling.
  *
  * A shard that is awake and neither switches nor goes round is in a stall if that lasts longer than
- * the limit, and its thread has used the CPU for half of it at least, or is blocked in the kernel.
- * So a thread from which somebody else has taken the CPU is left in peace. The loop itself may poll
- * for as long as its policy says.
+ * the limit, for which its thread itself is to blame: by using the CPU, or by being blocked in the
+ * kernel. Time for which others had the CPU, and it wanted it, does not count; so a thread on a
+ * machine that is overloaded is left in peace. The loop itself may poll for as long as its policy
+ * says.
  *
  * The rate of reports is kept by one number, the time at which they are paid for: each costs a
  * second, and who is more than REPORTS_AT_ONCE behind says nothing. Nor does the observer wait for
@@ -24,6 +25,8 @@
 
 #define REPORT_COST_NS  NS_PER_SECOND
 #define REPORTS_AT_ONCE 3u
+/* Clocks and interrupts that take time from a thread may hide so large a part of a stall. */
+#define TOLERANCE 8u
 
 /* What runs on a shard that is stalled. */
 struct culprit {
@@ -157,6 +160,7 @@ static void begin_anew(struct torc__observed *observed, uint64_t beat, uint64_t 
     observed->beat = beat;
     observed->since_ns = now_ns;
     observed->cpu_since_ns = torc__observed_cpu_ns(observed);
+    observed->queued_since_ns = torc__stall_queued_ns(observed->tid);
 }
 
 static void tell(struct torc__observed *observed, const struct torc__stall_where *where,
@@ -173,6 +177,22 @@ static void tell(struct torc__observed *observed, const struct torc__stall_where
         report(observed, &culprit, where, lasted_ns);
     /* Last: who sees it counted knows that it has been told of. */
     atomic_fetch_add(&observed->stalls, 1);
+}
+
+/*
+ * For how long the shard has been kept by its own thread, which is there now. The kernel counts the
+ * time in its run queue when that ends; so of a thread that runs, or would, the CPU time is looked
+ * at, and of one that is blocked all that is left of the time.
+ */
+static uint64_t kept_ns(const struct torc__observed *observed,
+                        const struct torc__stall_where *where, uint64_t now_ns)
+{
+    const uint64_t lasted_ns = now_ns - observed->since_ns;
+    const uint64_t queued_ns = torc__stall_queued_ns(observed->tid) - observed->queued_since_ns;
+
+    if (where->running)
+        return torc__observed_cpu_ns(observed) - observed->cpu_since_ns;
+    return queued_ns < lasted_ns ? lasted_ns - queued_ns : 0;
 }
 
 void torc__stall_look(struct torc__observed *observed, uint64_t now_ns)
@@ -196,7 +216,7 @@ void torc__stall_look(struct torc__observed *observed, uint64_t now_ns)
     if (observed->told || now_ns - observed->since_ns < limit_ns)
         return;
     torc__stall_where(observed->tid, &where);
-    if (where.running && torc__observed_cpu_ns(observed) - observed->cpu_since_ns < limit_ns / 2)
+    if (kept_ns(observed, &where, now_ns) < limit_ns - limit_ns / TOLERANCE)
         return; /* It would go on if it were let. */
     if (torc__observed_beat(observed) == beat)
         tell(observed, &where, now_ns);

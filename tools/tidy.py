@@ -171,7 +171,7 @@ NO_UNIT_TEST = {
     "src/io/tcp.c": "needs a shard: tests/api/tcp_test.c",
     "src/io/time.c": "needs a shard: tests/api/time_test.c",
     "src/io/fs_watch.c": "needs a shard: tests/api/fs_watch_test.c",
-    "src/io/trace_write.c": "needs a shard: tests/api/trace_test.c",
+    "src/io/trace_own.c": "needs a shard: tests/api/trace_test.c",
     "src/io/udp.c": "needs a shard: tests/api/udp_test.c",
     "src/io/unix.c": "needs a shard: tests/api/unix_test.c, unix_fds_test.c",
     "src/io/watch.c": "needs a shard: tests/api/watch_test.c",

@@ -208,9 +208,8 @@ void torc__trace_stall(struct torc__observer *observer, const struct torc__trace
 void torc__trace_enter(struct torc__observed *observed);
 void torc__trace_leave(struct torc__observed *observed);
 
-/* The trace there is, which stays until it is released; NULL if there is none. No mutex held. */
-struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer,
-                                             struct torc__trace_shape *ret_shape);
+/* The trace there is, `area`, stays until it is released. 0, or -ENODATA if there is none. */
+int torc__trace_acquire(struct torc__observer *observer, struct torc__trace_shape *ret_shape);
 void torc__trace_release(struct torc__observer *observer);
 
 #endif

@@ -172,6 +172,22 @@ class Top(tool.TestCase):
                     self.assertEqual(top.end(), 0)
                     self.assertEqual(termios.tcgetattr(top.slave), top.before)
 
+    def test_it_ends_when_its_terminal_goes_away_even_if_nobody_tells_it(self):
+        with tool.Echo() as echo:
+            # The signal comes to those whose controlling terminal it is, which this is not.
+            master, slave = pty.openpty()
+            with subprocess.Popen(
+                    [tool.TORC, "top", str(echo.process.pid), "--interval", "3600s"],
+                    stdin=slave, stdout=slave, env=dict(os.environ, TERM="xterm"),
+                    start_new_session=True) as top:
+                try:
+                    os.close(slave)
+                    self.assertTrue(select.select([master], [], [], tool.LIMIT)[0])
+                    os.close(master)
+                    top.wait(tool.LIMIT)
+                finally:
+                    top.kill()
+
     def test_it_ends_with_the_process(self):
         with tool.Echo() as echo:
             top = subprocess.Popen([tool.TORC, "top", str(echo.process.pid), "--json",

@@ -150,6 +150,8 @@ static enum terminal_event take_key(short *events)
     char key;
     const ssize_t count = read(STDIN_FILENO, &key, 1);
 
+    if (count < 0 && errno != EINTR && errno != EAGAIN)
+        return TERMINAL_QUIT; /* It is not ours. */
     if (count == 0)
         *events = 0; /* Its other end is gone, or nobody pressed anything. */
     return count == 1 && (key == 'q' || key == 'Q' || key == 3) ? TERMINAL_QUIT : TERMINAL_TIME;
@@ -175,6 +177,8 @@ enum terminal_event terminal_wait(uint64_t until_ns)
             continue;
         if (sources[0].revents != 0)
             event = take_signal();
+        else if (sources[1].revents & (POLLHUP | POLLERR))
+            event = TERMINAL_QUIT; /* There is no terminal any more. */
         else if (sources[1].revents != 0)
             event = take_key(&sources[1].events);
         if (sources[1].events == 0)

@@ -192,6 +192,7 @@ NO_UNIT_TEST = {
     "src/search/shrink.c": "tests/unit/search/search_test.c: the whole of a search",
     "src/shard/loan.c": "it ends the process: tests/api/unclosed_test.c looks at how",
     "src/shard/inspect.c": "is for other processes: tests/tool/dump_test.py looks by it",
+    "src/shard/remaining.c": "needs shards: tests/api/end_test.c, tests/tool/dump_test.py",
     "src/shard/report.c": "counters and features of a shard: tests/api/run_test.c",
     "src/shard/runtime.c": "is torc_run() itself: tests/api/run_test.c",
     "src/shard/scope.c": "its rules are public: tests/api/rules_*_test.c, one test for each",

@@ -39,11 +39,14 @@ typedef void torc_op_fn(struct torc_op *op, int result, uint32_t flags, int more
 /* One operation, in the caller's memory. Never copied or moved while in flight. Private fields. */
 struct torc_op {
     torc_op_fn *_complete;
-    torc_op_fn *_feed;
+    union {
+        torc_op_fn *_feed;   /* of torc_op_prepare_feed() */
+        const void *_opener; /* where the stream or listener was opened that this is an op of */
+    };
     void *_waiter;
     struct torc_fiber *_fiber;
-    struct torc_op *_next_feed;
-    struct torc_op **_feed_link;
+    struct torc_op *_next; /* of those that no fiber waits for */
+    struct torc_op **_link;
     int _result;
     uint32_t _flags;
     uint8_t _state;

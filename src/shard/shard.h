@@ -50,13 +50,14 @@ struct torc__shard {
     struct torc__mailbox *mailbox;
     struct torc_message *mail; /* taken out of the mailbox and not run yet, oldest first */
     struct torc__poll_policy poll;
-    struct torc_op *feeds;   /* ops whose completions wake no fiber */
+    struct torc_op *told;    /* ops of streams, listeners and their like, which outlive calls */
+    struct torc_op *feeds;   /* ops of torc_op_prepare_feed() */
     struct torc_op *refused; /* those that would have begun when all is over */
     struct torc__pipe_pool pipes;
 
     /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
     struct torc__streams *streams;
-    void (*before_turn)(struct torc__shard *shard); /* if set: there is output to be prepared */
+    void (*before_turn)(struct torc__shard *shard); /* if set: for io/, see stream_out.c and op.c */
     void (*finish_streams)(struct torc__shard *shard);
     uint64_t receive_buffers;         /* that exist */
     uint64_t receive_buffers_free;    /* of these, those in the kernel's hands */

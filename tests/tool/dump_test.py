@@ -287,6 +287,21 @@ class Running(tool.TestCase):
             self.assertTrue(any(name.startswith(seen["name"]) and len(seen["name"]) > 18
                                 for seen in json.loads(top_json)["names"]), top_json)
 
+    def test_operations_that_keep_a_shard_without_fibers_are_shown(self):
+        def has_ended(found):
+            return not found["fibers"]
+        with Dumped("leaves") as dumped:
+            found = dump_until(dumped.pid, has_ended, "the end of all fibers")
+            text = tool.torc("dump", dumped.pid).stdout
+            dumped.wait_for(lambda said: "of the listener at 0x" in said and "accept" in said)
+        operation, = found["shards"][0]["operations"]
+        self.assertEqual((operation["operation"], operation["feed"]), ("accept", False))
+        self.assertRegex(operation["fd_is"], r"^tcp 127\.0\.0\.1:\d+, listens$")
+        self.assertRegex(text, r"\n    in flight: accept on \d+ \(tcp 127\.0\.0\.1:\d+, listens\), "
+                               r"of what was opened by ")
+        if found["stacks_known"]:
+            self.assertEqual(operation["opened_by"], "open_listener")
+
     def test_the_process_goes_on_as_before(self):
         with tool.Echo("--shards", 2) as echo, echo.connect() as connection:
             for _ in range(20):

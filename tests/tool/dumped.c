@@ -404,13 +404,40 @@ static int holds(void *arg)
     return 0;
 }
 
+NEVER_INLINED static int open_listener(struct torc_listener *left)
+{
+    struct torc_address address;
+
+    if (torc_address_parse("127.0.0.1:0", &address) < 0)
+        return -EINVAL;
+    return torc_listener_open(left, &address, NULL);
+}
+
+/* Nobody closes it. */
+static int leaves(void *arg)
+{
+    static struct torc_listener left;
+    struct torc_scope scope;
+    int result = open_listener(&left);
+
+    (void)arg;
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    if (result == 0)
+        result = torc_listener_accept(&left, NULL);
+    (void)torc_scope_close(&scope);
+    say_ready();
+    return result == -ETIME ? 0 : -EIO;
+}
+
 static const struct {
     const char *name;
     torc_fiber_fn *main;
     int shards;
 } modes[] = {
     {"waits", waits, 2}, {"hangs", hangs, 1}, {"blocks", blocks, 1}, {"many", many, 1},
-    {"busy", busy, 1},   {"holds", holds, 1}, {"names", names, 1},   };
+    {"busy", busy, 1},   {"holds", holds, 1}, {"names", names, 1},   {"leaves", leaves, 1},
+};
 
 int main(int argc, char **argv)
 {

@@ -144,7 +144,8 @@ class Top(tool.TestCase):
     def test_it_fits_the_terminal_and_follows_its_size(self):
         with tool.Echo("--shards", 2) as echo:
             with Terminal(24, 80, echo.process.pid, "--interval", "50ms") as top:
-                self.assertEqual(top.screen()[0][:10], "torc top: ")
+                text = top.read_until(lambda text: "torc top: " in text, "the screen")
+                self.assertIn("\x1b[?7l", text)  # What is too long is cut off, not wrapped.
                 for rows, columns in ((40, 200), (10, 60), (5, 30), (24, 80)):
                     top.resize(rows, columns)
                     wanted = min(columns, 147)  # All columns.

@@ -100,6 +100,8 @@ static const struct call calls[] = {
     CALL(mq_timedreceive, ENDS),
     CALL(io_getevents, ENDS),
     CALL(io_uring_enter, ENDS),
+    /* nanosleep(), poll() or futex(), of which task work of the ring has been done in between */
+    CALL(restart_syscall, ENDS),
 #ifdef SYS_open
     CALL(open, GOES_ON),
     CALL(stat, GOES_ON),

@@ -47,8 +47,10 @@ struct torc__observed {
     /* Stalls: */
     uint64_t beat;            /* the shard's counters of switches and rounds ... */
     uint64_t since_ns;        /* ... are these since then; 0: it slept */
-    uint64_t cpu_since_ns;    /* CPU time of its thread by then ... */
-    uint64_t queued_since_ns; /* ... and its time in the kernel's run queue */
+    uint64_t cpu_since_ns;    /* CPU time of its thread by then; or when that was suspected ... */
+    uint64_t suspected_ns;    /* ... of a stall, since it had not moved; 0: it is not */
+    uint64_t kept_ns;         /* for how long it had kept the shard by then ... */
+    uint64_t queued_since_ns; /* ... and had stood in the kernel's run queue in all */
     bool told;                /* this stall is counted */
     _Atomic uint64_t stalls;
     _Atomic uint64_t stall_ns_max;

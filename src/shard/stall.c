@@ -160,7 +160,7 @@ static void begin_anew(struct torc__observed *observed, uint64_t beat, uint64_t 
     observed->beat = beat;
     observed->since_ns = now_ns;
     observed->cpu_since_ns = torc__observed_cpu_ns(observed);
-    observed->queued_since_ns = torc__stall_queued_ns(observed->tid);
+    observed->suspected_ns = 0;
 }
 
 static void tell(struct torc__observed *observed, const struct torc__stall_where *where,
@@ -180,19 +180,37 @@ static void tell(struct torc__observed *observed, const struct torc__stall_where
 }
 
 /*
- * For how long the shard has been kept by its own thread, which is there now. The kernel counts the
- * time in its run queue when that ends; so of a thread that runs, or would, the CPU time is looked
- * at, and of one that is blocked all that is left of the time.
+ * The shard has not moved since the last look; from now on its thread is looked at closely. Until
+ * here it has kept the shard by the CPU time that it used, or, if it is blocked, always.
+ */
+static void suspect(struct torc__observed *observed, uint64_t now_ns)
+{
+    const uint64_t cpu_ns = torc__observed_cpu_ns(observed);
+    struct torc__stall_where where;
+
+    torc__stall_where(observed->tid, &where);
+    observed->kept_ns =
+        where.running ? cpu_ns - observed->cpu_since_ns : now_ns - observed->since_ns;
+    observed->suspected_ns = now_ns;
+    observed->cpu_since_ns = cpu_ns;
+    observed->queued_since_ns = torc__stall_queued_ns(observed->tid);
+}
+
+/*
+ * For how long its own thread has kept the shard. The kernel counts the time in its run queue when
+ * that ends; so of a thread that runs, or would, the CPU time is looked at, and of one that is
+ * blocked all that is left of the time.
  */
 static uint64_t kept_ns(const struct torc__observed *observed,
                         const struct torc__stall_where *where, uint64_t now_ns)
 {
-    const uint64_t lasted_ns = now_ns - observed->since_ns;
-    const uint64_t queued_ns = torc__stall_queued_ns(observed->tid) - observed->queued_since_ns;
+    const uint64_t lasted_ns = now_ns - observed->suspected_ns;
+    uint64_t queued_ns;
 
     if (where->running)
-        return torc__observed_cpu_ns(observed) - observed->cpu_since_ns;
-    return queued_ns < lasted_ns ? lasted_ns - queued_ns : 0;
+        return observed->kept_ns + torc__observed_cpu_ns(observed) - observed->cpu_since_ns;
+    queued_ns = torc__stall_queued_ns(observed->tid) - observed->queued_since_ns;
+    return observed->kept_ns + (queued_ns < lasted_ns ? lasted_ns - queued_ns : 0);
 }
 
 void torc__stall_look(struct torc__observed *observed, uint64_t now_ns)
@@ -213,6 +231,8 @@ void torc__stall_look(struct torc__observed *observed, uint64_t now_ns)
     }
     if (observed->told)
         note_length(observed, now_ns - observed->since_ns);
+    else if (observed->suspected_ns == 0)
+        suspect(observed, now_ns);
     if (observed->told || now_ns - observed->since_ns < limit_ns)
         return;
     torc__stall_where(observed->tid, &where);

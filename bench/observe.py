@@ -9,8 +9,9 @@
     watched  `torc top` looks once a second
     traced   `torc trace` records
 
-All servers live at the same time and are loaded in turn, for a fraction of a second each
-(slices.c). What is compared are slices of the same round: CPU per message and messages per second,
+All servers live at the same time and are loaded in turn, for some milliseconds each (slices.c):
+what disturbs a machine lasts longer as a rule, and so disturbs all of them alike. It is hard on the
+observer, which has gone to sleep by the time its shard is loaded again. What is compared are slices of the same round: CPU per message and messages per second,
 as the median of the ratios, and the interval in which that lies with 95 % (by the sign test, which
 supposes nothing of how the ratios are distributed). Beside that stands what does not depend on the
 machine's mood: instructions of user space per message, counted by valgrind, and the CPU time of the
@@ -43,7 +44,8 @@ SERVERS = {
 }
 COMPARED = (("off", "bare"), ("on", "off"), ("on", "bare"), ("watched", "on"), ("traced", "on"))
 COUNTED = ("bare", "off", "on")
-MESSAGES = (2000, 12000)
+MESSAGES = (1000, 6000)
+COUNTS = 3  # of which the least is told: now and then a message takes one more turn.
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -124,7 +126,8 @@ def instructions_of(name, messages, config):
 
 def count_instructions(names, config, results):
     for name in names:
-        few, many = (instructions_of(name, messages, config) for messages in MESSAGES)
+        few, many = (min(instructions_of(name, messages, config) for _ in range(COUNTS))
+                     for messages in MESSAGES)
         results.add({"kind": "instructions", "server": name,
                      "per_message": (many - few) / (MESSAGES[1] - MESSAGES[0])})
 
@@ -191,18 +194,30 @@ def summary(machine, records):
         yield f"| {record['server']} | {record['per_message']:,.1f} |\n"
 
 
+def read_runs(paths):
+    """What several runs on one machine have recorded, as if it were one."""
+    records, machine = [], None
+    for path in paths:
+        machine, more = report.read_results(path)
+        first = 1 + max((record.get("round", 0) for record in records), default=-1)
+        records += [{**record, "round": first + record["round"]} if "round" in record else record
+                    for record in more]
+    return machine, records
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    measure.add_options(parser, 150, 0.1, ["bare", "off", "on"], table=SERVERS)
+    measure.add_options(parser, 1200, 0.1, ["bare", "off", "on"], table=SERVERS)
     parser.add_argument("--connections", default="1,64")
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--settle", type=int, default=30, help="ms before a slice is counted")
-    parser.add_argument("--slice", type=int, default=100, help="ms")
+    parser.add_argument("--settle", type=int, default=4, help="ms before a slice is counted")
+    parser.add_argument("--slice", type=int, default=12, help="ms")
     parser.add_argument("--no-instructions", action="store_true")
-    parser.add_argument("--summarize", metavar="FILE", help="only write the summary again")
+    parser.add_argument("--summarize", metavar="FILE", nargs="+",
+                        help="only summarize what was measured before, in several runs perhaps")
     config = parser.parse_args()
     if config.summarize:
-        print("".join(summary(*report.read_results(config.summarize))), end="")
+        print("".join(summary(*read_runs(config.summarize))), end="")
         return
     measure.check_config(config)
     results = report.Results(config, "observe")

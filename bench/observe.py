@@ -11,11 +11,11 @@
 
 All servers live at the same time and are loaded in turn, for some milliseconds each (slices.c):
 what disturbs a machine lasts longer as a rule, and so disturbs all of them alike. It is hard on the
-observer, which has gone to sleep by the time its shard is loaded again. What is compared are slices of the same round: CPU per message and messages per second,
-as the median of the ratios, and the interval in which that lies with 95 % (by the sign test, which
-supposes nothing of how the ratios are distributed). Beside that stands what does not depend on the
-machine's mood: instructions of user space per message, counted by valgrind, and the CPU time of the
-observer's own thread.
+observer, which has gone to sleep by the time its shard is loaded again. What is compared are slices
+of the same round: CPU per message and messages per second, as the median of the ratios, and the
+interval in which that lies with 95 % (by the sign test, which supposes nothing of how the ratios
+are distributed). Beside that stands what does not depend on the machine's mood: instructions of
+user space per message, counted by valgrind, and the CPU time of the observer's own thread.
 """
 import argparse
 import contextlib

@@ -8,19 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <torc/torc.h>
-
+#define HEAD "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n"
 static struct torc_address address;
 
 /* Answers whatever is asked for. */
 static int answer(void *arg)
 {
-    const int fd = (int)(intptr_t)arg;
     const size_t size = torc_metrics_text(NULL, 0) + 1024; /* Numbers may grow meanwhile. */
     char *text = malloc(size);
-    char head[1024] = "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n";
+    char request[4096];
+    const int fd = (int)(intptr_t)arg;
 
-    if (text != NULL && torc_send_all(fd, head, strlen(head), NULL) == 0 &&
-        torc_recv(fd, head, sizeof(head), 0) > 0)
+    if (text != NULL && torc_recv(fd, request, sizeof(request), 0) > 0 &&
+        torc_send_all(fd, HEAD, strlen(HEAD), NULL) == 0)
         (void)torc_send_all(fd, text, torc_metrics_text(text, size), NULL);
     free(text);
     return torc_close(fd);

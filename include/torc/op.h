@@ -45,11 +45,14 @@ struct torc_op {
     uint64_t _note[10]; /* ... and notes how far it has come. */
     /* What every op needs stands last, beside what the frame it is in has saved above it. */
     torc_op_fn *_complete;
-    torc_op_fn *_feed;
+    union {
+        torc_op_fn *_feed;   /* of torc_op_prepare_feed() */
+        const void *_opener; /* where the stream or listener was opened that this is an op of */
+    };
     void *_waiter;
     struct torc_fiber *_fiber;
-    struct torc_op *_next_feed;
-    struct torc_op **_feed_link;
+    struct torc_op *_next; /* of those that no fiber waits for */
+    struct torc_op **_link;
     int _result;
     uint32_t _flags;
     uint8_t _state;

@@ -17,7 +17,8 @@
 TORC_BEGIN_C
 
 /*
- * Begin to record on all shards: on this one at once, on the others from their next round on. Each
+ * Begin to record on all shards: on this one at once, on the others from their next round on. From
+ * a fiber, as all functions here, which suspend and are not refused in a cancelled scope. Each
  * keeps the newest `events`, which is rounded up to a power of two; 0 = 65,536; 1,024 to 4,194,304,
  * of 32 bytes each. An older trace is dropped.
  *
@@ -32,8 +33,8 @@ TORC_CHECK int torc_trace_start(uint32_t events);
 TORC_API void torc_trace_stop(void);
 
 /*
- * Write what is recorded to a file, pipe or socket. Suspends. Also while recording goes on; then
- * events that are overwritten meanwhile are missing. Allocates.
+ * Write what is recorded to a file, pipe or socket; the writes are refused in a cancelled scope.
+ * Also while recording goes on; then events that are overwritten meanwhile are missing. Allocates.
  *
  * -ENODATA    there is no trace.
  */

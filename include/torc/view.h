@@ -77,11 +77,14 @@ TORC_API unsigned torc_view_names(const struct torc_view *view,
  * Begin to record a trace, as torc_trace_start() does. It ends after `duration_ms`, at most an
  * hour, and is dropped a minute later, whatever becomes of the caller.
  *
- * -EBUSY      a trace is being recorded.
+ * From then on until torc_view_trace_drop(), or the end of the view, no other view gets to record
+ * or end a trace of that runtime, not even in another process.
+ *
+ * -EBUSY      a trace is being recorded, by the program itself or by another view.
  */
 TORC_CHECK int torc_view_trace_start(struct torc_view *view, uint32_t events, uint32_t duration_ms);
 
-/* End it before that. */
+/* End it before that; one of the program itself, too. -EBUSY if it is another view's. */
 TORC_CHECK int torc_view_trace_stop(struct torc_view *view);
 
 /*
@@ -91,7 +94,7 @@ TORC_CHECK int torc_view_trace_stop(struct torc_view *view);
  */
 TORC_CHECK int torc_view_trace_write(struct torc_view *view, int fd);
 
-/* Drop it, so that the process has its memory back. */
+/* Drop it, so that the process has its memory back. -EBUSY if it is another view's. */
 TORC_CHECK int torc_view_trace_drop(struct torc_view *view);
 
 TORC_END_C

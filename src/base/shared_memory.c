@@ -20,7 +20,10 @@ static int make(const char *name)
     return fd < 0 && errno == EINVAL ? memfd_create(name, flags) : fd;
 }
 
-/* Nobody may make it smaller, or reading it would be a fault. */
+/*
+ * Nobody may make it smaller, or reading it would be a fault. Nor may memory be refused later, when
+ * it is first touched, since that would be one as well.
+ */
 static int open_sealed(const char *name, size_t size)
 {
     struct rlimit limit;
@@ -31,7 +34,7 @@ static int open_sealed(const char *name, size_t size)
     fd = make(name);
     if (fd < 0)
         return -1;
-    if (ftruncate(fd, (off_t)size) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
+    if (fallocate(fd, 0, 0, (off_t)size) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         close(fd);
         return -1;

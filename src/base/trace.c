@@ -5,6 +5,8 @@
 #include "base/trace.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
+#include <stdbool.h>
 #include <string.h>
 
 #define NAME_REST (TRACE_NAMES - 1)
@@ -16,7 +18,17 @@ static void put_name(struct torc__trace *trace, unsigned number, const char *nam
 
     memcpy(text, name, length);
     text[length] = '\0';
+    torc__utf8_drop_part(text, TRACE_NAME_MAX);
     trace->named[number] = name;
+}
+
+/* The memory of a name may have become that of another. One that is long may have been cut off. */
+static bool is_text_of(const char *text, const char *name)
+{
+    const size_t length = strnlen(text, TRACE_NAME_MAX - 1);
+
+    return strncmp(text, name, length) == 0 &&
+           (name[length] == '\0' || length >= TRACE_NAME_MAX - UTF8_LENGTH_MAX);
 }
 
 void torc__trace_init(struct torc__trace *trace, struct torc__trace_ring *ring, uint32_t capacity)
@@ -43,10 +55,8 @@ uint16_t torc__trace_name(struct torc__trace *trace, const char *name)
 
     if (name == NULL || name[0] == '\0')
         return 0;
-    /* By the text as well: the memory of a name may have become that of another. */
     for (unsigned i = 1; i < count; i++) {
-        if (trace->named[i] == name &&
-            strncmp(trace->ring->names[i], name, TRACE_NAME_MAX - 1) == 0)
+        if (trace->named[i] == name && is_text_of(trace->ring->names[i], name))
             return (uint16_t)i;
     }
     if (count == NAME_REST)

@@ -57,6 +57,9 @@ static inline void torc__op_note(struct torc_op *op, const struct io_uring_sqe *
     op->_fd = sqe->fd;
 }
 
+/* The shard is about to turn to the driver, so the feeds that are new have been described. */
+void torc__feeds_note(struct torc__shard *shard);
+
 /* The completion of an op whose fiber waits for just that. */
 void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int more);
 
@@ -71,10 +74,29 @@ static inline struct io_uring_sqe *torc__begin_always(struct torc_op *op)
     return shard->driver->ops->prepare(shard->driver, op);
 }
 
+/* An op that no fiber waits for begins, and stands in a list of its shard; it has ended. */
+static inline void torc__told_begin(struct torc_op **list, struct torc_op *op)
+{
+    torc__loan_begin(op);
+    op->_next = *list;
+    op->_link = list;
+    if (op->_next != NULL)
+        op->_next->_link = &op->_next;
+    *list = op;
+}
+
+static inline void torc__told_end(struct torc_op *op)
+{
+    torc__loan_end(op);
+    *op->_link = op->_next;
+    if (op->_next != NULL)
+        op->_next->_link = op->_link;
+}
+
 /*
  * Prepare an op of something that outlives this call and ends it itself, as a stream does: its
- * completions are told to `complete`, on the loop, where the last one ends the loan. Cancel it by
- * torc__op_hurry(). It has been placed.
+ * completions are told to `complete`, on the loop, which calls torc__told_end() at the last. Cancel
+ * it by torc__op_hurry(). It has been placed. The caller notes what it does (torc__op_note()).
  */
 static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_fn *complete)
 {
@@ -82,7 +104,7 @@ static inline struct io_uring_sqe *torc__begin_told(struct torc_op *op, torc_op_
 
     op->_complete = complete;
     op->_cancelling = 0;
-    torc__loan_begin(op);
+    torc__told_begin(&shard->told, op);
     return shard->driver->ops->prepare(shard->driver, op);
 }
 
@@ -112,7 +134,7 @@ static inline void torc__op_hurry_again(struct torc__shard *shard, struct torc_o
 static inline uint8_t torc__feed_after(struct torc_op *op, uint8_t feed, int more, bool enough)
 {
     if (!more) {
-        torc__loan_end(op);
+        torc__told_end(op);
         return FEED_OFF;
     }
     if (feed != FEED_ENDING && !enough)

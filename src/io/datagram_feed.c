@@ -115,6 +115,7 @@ static void start_feed(struct torc_datagram_feed *feed)
     io_uring_prep_recvmsg_multishot(sqe, feed->_fd, &feed->_message, MSG_TRUNC | MSG_CMSG_CLOEXEC);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = feed->_slots->ring.group;
+    torc__op_note(&feed->_receive, sqe);
     feed->_feed = FEED_ON;
 }
 
@@ -249,7 +250,7 @@ int torc_datagram_feed_open(struct torc_datagram_feed *feed, int fd,
         return -ENOMEM;
     }
     *feed = (struct torc_datagram_feed){._fd = fd, ._count = count, ._size = size, ._slots = slots};
-    torc__loan_place(&feed->_receive, LOAN_DATAGRAM_FEED);
+    torc__loan_place(&feed->_receive, LOAN_DATAGRAM_FEED, __builtin_return_address(0));
     feed->_message.msg_namelen = NAME_SIZE;
     feed->_message.msg_controllen = DATAGRAM_CONTROL_SIZE;
     feed->_by_batches = open_ring(feed, torc__shard_of_fiber()->driver) < 0;

@@ -83,16 +83,22 @@ static void start_feed(struct torc_listener *listener, const struct torc__shard 
         io_uring_prep_accept(sqe, listener->_fd, NULL, NULL, SOCK_CLOEXEC);
     else
         io_uring_prep_multishot_accept(sqe, listener->_fd, NULL, NULL, SOCK_CLOEXEC);
+    torc__op_note(&listener->_accept, sqe);
     listener->_feed = FEED_ON;
 }
 
 /* ---- Life ---- */
 
-void torc_listener_adopt(struct torc_listener *listener, int fd)
+static void init(struct torc_listener *listener, int fd, const void *opener)
 {
     memset(listener, 0, sizeof(*listener));
     listener->_fd = fd;
-    torc__loan_place(&listener->_accept, LOAN_LISTENER);
+    torc__loan_place(&listener->_accept, LOAN_LISTENER, opener);
+}
+
+void torc_listener_adopt(struct torc_listener *listener, int fd)
+{
+    init(listener, fd, __builtin_return_address(0));
 }
 
 static int listen_unix(const struct torc_address *address,
@@ -112,7 +118,7 @@ int torc_listener_open(struct torc_listener *listener, const struct torc_address
 
     if (fd < 0)
         return fd;
-    torc_listener_adopt(listener, fd);
+    init(listener, fd, __builtin_return_address(0));
     return 0;
 }
 

@@ -38,8 +38,12 @@ static void complete(struct torc_op *op, int result, uint32_t flags, int more)
     }
 }
 
-/* Values of torc_op._opcode until it is known what the op does: where that is described. */
+/*
+ * Values of torc_op._opcode until it is known what the op does: where that is described; and if it
+ * was not looked at in time.
+ */
 enum {
+    NOBODY_KNOWS = 253,
     IN_ITSELF = 254,
     IN_RING = 255,
 };
@@ -64,6 +68,8 @@ static void note(struct torc_op *op)
         torc__op_note(op, torc__op_own_sqe(op));
     else if (op->_opcode == IN_RING && sqe->user_data == (uintptr_t)op)
         torc__op_note(op, sqe);
+    else if (op->_opcode == IN_RING)
+        op->_opcode = NOBODY_KNOWS;
 }
 
 static void begin(struct torc_op *op, torc_op_fn *on_complete)
@@ -98,13 +104,22 @@ struct io_uring_sqe *torc_op_prepare(struct torc_op *op)
 
 /* ---- Feeds ---- */
 
+void torc__feeds_note(struct torc__shard *shard)
+{
+    for (struct torc_op *op = shard->feeds; op != NULL && op->_opcode >= IN_ITSELF; op = op->_next)
+        note(op);
+}
+
+static void note_and_turn(struct torc__shard *shard)
+{
+    shard->before_turn = NULL;
+    torc__feeds_note(shard);
+}
+
 static void complete_feed(struct torc_op *op, int result, uint32_t flags, int more)
 {
     if (!more) {
-        torc__loan_end(op);
-        *op->_feed_link = op->_next_feed;
-        if (op->_next_feed != NULL)
-            op->_next_feed->_feed_link = op->_feed_link;
+        torc__told_end(op);
         op->_state = OP_DONE;
     } else if (op->_cancelling) {
         torc__op_hurry_again(torc__shard, op);
@@ -131,14 +146,12 @@ struct io_uring_sqe *torc_op_prepare_feed(struct torc_op *op, torc_op_fn *on_com
     struct torc_op **list = refused ? &shard->refused : &shard->feeds;
     struct io_uring_sqe *sqe = refused ? prepare_nothing(op) : prepare(shard, op, complete_feed);
 
-    torc__loan_place(op, LOAN_FEED);
-    torc__loan_begin(op);
+    torc__loan_place(op, LOAN_FEED, NULL);
     op->_feed = on_complete;
-    op->_next_feed = *list;
-    op->_feed_link = list;
-    if (*list != NULL)
-        (*list)->_feed_link = &op->_next_feed;
-    *list = op;
+    op->_fd = -1; /* Until it is noted. */
+    torc__told_begin(list, op);
+    if (shard->before_turn == NULL)
+        shard->before_turn = note_and_turn; /* Else what streams have there notes them. */
     return sqe;
 }
 

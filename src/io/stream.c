@@ -10,26 +10,26 @@
 
 /* ---- Life ---- */
 
-static void init(struct torc_stream *stream)
+static void init(struct torc_stream *stream, const void *opener)
 {
     memset(stream, 0, sizeof(*stream));
     stream->_fd = -1;
     stream->_input_end = 1;
     stream->_last = &stream->_first;
-    torc__loan_place(&stream->_receive, LOAN_STREAM);
-    torc__loan_place(&stream->_send, LOAN_STREAM);
+    torc__loan_place(&stream->_receive, LOAN_STREAM, opener);
+    torc__loan_place(&stream->_send, LOAN_STREAM, opener);
 }
 
 void torc_stream_open(struct torc_stream *stream, int fd)
 {
-    init(stream);
+    init(stream, __builtin_return_address(0));
     stream->_fd = fd;
 }
 
 void torc_stream_open_transport(struct torc_stream *stream, const struct torc_transport *transport,
                                 void *context)
 {
-    init(stream);
+    init(stream, __builtin_return_address(0));
     stream->_transport = transport;
     stream->_context = context;
 }

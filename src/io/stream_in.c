@@ -160,6 +160,7 @@ static void start_feed(struct torc_stream *stream, const struct torc__streams *s
     io_uring_prep_recv_multishot(sqe, stream->_fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = streams->ring.group;
+    torc__op_note(&stream->_receive, sqe);
     stream->_feed = FEED_ON;
 }
 

@@ -62,6 +62,7 @@ static void start_send(struct torc_stream *stream)
         io_uring_prep_write(sqe, stream->_fd, data, length, UINT64_MAX);
     else
         io_uring_prep_send(sqe, stream->_fd, data, length, MSG_WAITALL | MSG_NOSIGNAL);
+    torc__op_note(&stream->_send, sqe);
 }
 
 static void sent(struct torc_op *op, int result, uint32_t flags, int more)
@@ -70,7 +71,7 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
 
     (void)flags;
     (void)more;
-    torc__loan_end(op);
+    torc__told_end(op);
     stream->_output = OUTPUT_IDLE;
     if (result > 0)
         has_left(stream, (size_t)result);
@@ -90,6 +91,7 @@ static void prepare_output(struct torc__shard *shard)
 
     shard->streams->dirty = NULL;
     shard->before_turn = NULL;
+    torc__feeds_note(shard);
     for (; stream != NULL; stream = stream->_next_dirty) {
         stream->_is_dirty = false;
         torc__loan_end(&stream->_send);

@@ -74,7 +74,7 @@ static void completed(struct torc_op *op, int result, uint32_t flags, int more)
     }
     zero_copy->_is_free = !more;
     if (!more)
-        torc__loan_end(op);
+        torc__told_end(op);
     torc__wake_in(&zero_copy->_waiter);
 }
 
@@ -120,7 +120,7 @@ ssize_t torc_zero_copy_start(struct torc_zero_copy *zero_copy, int fd, const voi
     if (!can_zero_copy(shard))
         return send_with_copy(zero_copy, fd, buffer, length, flags);
     zero_copy->_is_free = false;
-    torc__loan_place(&zero_copy->_op, LOAN_ZERO_COPY);
+    torc__loan_place(&zero_copy->_op, LOAN_ZERO_COPY, __builtin_return_address(0));
     sqe = torc__begin_told(&zero_copy->_op, completed);
     io_uring_prep_send_zc(sqe, fd, buffer, torc__clamp(length), flags | MSG_NOSIGNAL, 0);
     torc__op_note(&zero_copy->_op, sqe);

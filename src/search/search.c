@@ -22,6 +22,7 @@
 #define SEEDS_DEFAULT 1000
 #define JOBS_MAX      256u
 #define CPUS_MAX      8192u /* as many as Linux can have; libc's cpu_set_t ends at 1,024 */
+#define ASK_EVERY_MS  10
 
 /* What a process is doing, and the first failure that it has met. */
 struct slot {
@@ -100,13 +101,9 @@ static int start(struct board *board, const struct search__scenario *scenario)
     return 0;
 }
 
-/* Wait for a process. One that does not say that it has ended by itself has met a failure. */
-static void finish_one(struct board *board, struct slot *slot)
+/* A process has ended. One that does not say that it has ended by itself has met a failure. */
+static void finish_one(struct board *board, struct slot *slot, int status)
 {
-    int status = 0;
-
-    while (waitpid(slot->process, &status, 0) < 0 && errno == EINTR)
-        ;
     slot->process = 0;
     if (slot->has_ended || slot->end.outcome != TORC_SIM_PASSED)
         return;
@@ -115,37 +112,54 @@ static void finish_one(struct board *board, struct slot *slot)
     atomic_store(&board->has_failed, true);
 }
 
+/* Finish those that have ended. Returns how many have not. */
+static unsigned finish_ended(struct board *board)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < board->jobs; i++) {
+        struct slot *slot = &board->slots[i];
+        int status = 0;
+
+        if (slot->process == 0)
+            continue;
+        if (waitpid(slot->process, &status, WNOHANG) != 0)
+            finish_one(board, slot, status);
+        else
+            left++;
+    }
+    return left;
+}
+
 /*
- * Wait for the processes as they end: the others have to hear of one that has died. Where there is
- * no descriptor for a process it is waited for in the end.
+ * Wait for the processes as they end: the others have to hear of one that has died. Where there are
+ * no descriptors for processes they are asked now and then.
  */
 static void finish(struct board *board)
 {
     struct pollfd processes[JOBS_MAX];
-    unsigned left = 0;
+    int patience_ms = -1;
 
     for (unsigned i = 0; i < board->jobs; i++) {
         const pid_t process = board->slots[i].process;
 
         processes[i] = (struct pollfd){
             .fd = process != 0 ? (int)syscall(SYS_pidfd_open, process, 0) : -1, .events = POLLIN};
-        left += processes[i].fd >= 0;
+        if (process != 0 && processes[i].fd < 0)
+            patience_ms = ASK_EVERY_MS;
     }
-    while (left > 0) {
-        if (poll(processes, board->jobs, -1) < 0)
-            continue; /* A signal. */
+    while (finish_ended(board) > 0) {
+        (void)poll(processes, board->jobs, patience_ms); /* A signal ends it as well. */
         for (unsigned i = 0; i < board->jobs; i++) {
             if (processes[i].fd < 0 || processes[i].revents == 0)
                 continue;
-            finish_one(board, &board->slots[i]);
             (void)close(processes[i].fd);
             processes[i].fd = -1;
-            left--;
         }
     }
     for (unsigned i = 0; i < board->jobs; i++) {
-        if (board->slots[i].process != 0)
-            finish_one(board, &board->slots[i]);
+        if (processes[i].fd >= 0)
+            (void)close(processes[i].fd);
     }
 }
 

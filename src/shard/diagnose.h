@@ -48,6 +48,17 @@ void torc__dump_on_quit_no_more(void);
 /* This is the child of a fork(), in which nobody else comes, goes or prints. */
 void torc__dump_after_fork(void);
 
+/* ---- remaining.c ---- */
+
+/* A shard's `warn` timer: name the fibers that have not ended; then the operations. */
+void torc__name_remaining(struct torc_timer *timer);
+
+/*
+ * A descriptor, as in "descriptor 9 (tcp 127.0.0.1:80 <-> 127.0.0.1:51344)". On the shard's thread.
+ * Returns `text`.
+ */
+const char *torc__describe_fd(const struct torc__shard *shard, int fd, char *text, size_t size);
+
 /* ---- check.c: what is looked for only where that is asked for ---- */
 
 /* Whether `options`, or TORC_CHECK in the environment, ask for it. */

@@ -110,13 +110,13 @@ static void print_wait(const struct torc__shard *shard, const struct torc_fiber 
 {
     const uint64_t waited_ns = shard->driver->ops->now(shard->driver) - fiber->since_ns;
     const int fd = torc__fiber_descriptor(fiber);
-    char on[32] = "";
+    char what[288];
+    const char *on = fd >= 0 ? torc__describe_fd(shard, fd, what, sizeof(what)) : NULL;
 
-    if (fd >= 0)
-        (void)snprintf(on, sizeof(on), " on descriptor %d", fd);
-    torc__log("fiber %u.%u \"%s\" waits for %" PRIu64 ".%03" PRIu64 " s: %s%s%s", shard->index,
+    torc__log("fiber %u.%u \"%s\" waits for %" PRIu64 ".%03" PRIu64 " s: %s%s%s%s", shard->index,
               fiber->id, torc__fiber_name(fiber), waited_ns / NS_PER_SECOND,
-              waited_ns % NS_PER_SECOND / 1000000, fiber->wait->name, on,
+              waited_ns % NS_PER_SECOND / 1000000, fiber->wait->name, on != NULL ? " on " : "",
+              on != NULL ? on : "",
               fiber->state == FIBER_INTERRUPTED    ? "; was told to end that"
               : fiber->wait->interrupt == NULL     ? "; not to be interrupted"
               : fiber->scope->_flags & TORC_SHIELD ? "; shielded"

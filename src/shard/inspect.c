@@ -80,6 +80,8 @@ static const struct torc_inspect_field fields[] = {
     SHARD("chunks", fibers.chunks),
     SHARD("mailbox", mailbox),
     SHARD("driver", driver),
+    SHARD("told", told),
+    SHARD("feeds", feeds),
     SIZE("fiber", struct torc_fiber),
     FIBER("sp", sp),
     FIBER("since", since_ns),
@@ -110,6 +112,8 @@ static const struct torc_inspect_field fields[] = {
     SIZE("op", struct torc_op),
     AT("op.opcode", struct torc_op, _opcode),
     AT("op.fd", struct torc_op, _fd),
+    AT("op.next", struct torc_op, _next),
+    AT("op.opener", struct torc_op, _opener),
     AT("driver.ops", struct torc__driver, ops),
     AT("driver.name", struct torc__driver_ops, name),
 };

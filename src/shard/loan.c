@@ -6,11 +6,12 @@
 #include "shard/diagnose.h"
 #include <stdlib.h>
 
-void torc__loan_place(struct torc_op *op, enum torc__loan kind)
+void torc__loan_place(struct torc_op *op, enum torc__loan kind, const void *opener)
 {
     const struct torc__shard *shard = torc__shard;
 
     op->_loan = (uint8_t)kind;
+    op->_opener = opener;
     op->_waiter = shard != NULL ? torc__stacks_find(&shard->stacks, op) : NULL;
 }
 

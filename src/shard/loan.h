@@ -25,8 +25,11 @@ enum torc__loan {
 };
 _Static_assert(LOAN_COUNT == STACK_LOANS, "a stack counts each kind");
 
-/* Note where an op stands, which never moves, and of what it is. Before its first loan. */
-void torc__loan_place(struct torc_op *op, enum torc__loan kind);
+/*
+ * Note where an op stands, which never moves, of what it is, and the call that made that: the
+ * return address of the public function. Before its first loan.
+ */
+void torc__loan_place(struct torc_op *op, enum torc__loan kind, const void *opener);
 
 /* From now on the op is not to go away. */
 static inline void torc__loan_begin(struct torc_op *op)

@@ -180,6 +180,8 @@ static void leave_out(struct torc__observer *observer, uint64_t stopped_ns)
     for (unsigned i = 0; i < observer->count; i++) {
         if (observer->slots[i].since_ns != 0)
             observer->slots[i].since_ns += stopped_ns;
+        if (observer->slots[i].suspected_ns != 0)
+            observer->slots[i].suspected_ns += stopped_ns;
     }
 }
 

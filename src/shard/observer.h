@@ -45,10 +45,13 @@ struct torc__observed {
     struct torc__shard *shard; /* NULL before it is attached, and after */
     pid_t tid;
     /* Stalls: */
-    uint64_t beat;         /* the shard's counters of switches and rounds ... */
-    uint64_t since_ns;     /* ... are these since then; 0: it slept */
-    uint64_t cpu_since_ns; /* CPU time of its thread by then */
-    bool told;             /* this stall is counted */
+    uint64_t beat;            /* the shard's counters of switches and rounds ... */
+    uint64_t since_ns;        /* ... are these since then; 0: it slept */
+    uint64_t cpu_since_ns;    /* CPU time of its thread by then; or when that was suspected ... */
+    uint64_t suspected_ns;    /* ... of a stall, since it had not moved; 0: it is not */
+    uint64_t kept_ns;         /* for how long it had kept the shard by then ... */
+    uint64_t queued_since_ns; /* ... and had stood in the kernel's run queue in all */
+    bool told;                /* this stall is counted */
     _Atomic uint64_t stalls;
     _Atomic uint64_t stall_ns_max;
     struct torc__stall_answer answer;
@@ -174,6 +177,9 @@ struct torc__stall_where {
 /* Find out. */
 void torc__stall_where(pid_t tid, struct torc__stall_where *ret_where);
 
+/* For how long a thread has been kept from a CPU it wanted, in all; 0 where nobody counts that. */
+uint64_t torc__stall_queued_ns(pid_t tid);
+
 /* Log the kernel's side of the thread's stack, where that may be read. */
 void torc__stall_log_kernel(pid_t tid);
 
@@ -204,9 +210,8 @@ void torc__trace_stall(struct torc__observer *observer, const struct torc__trace
 void torc__trace_enter(struct torc__observed *observed);
 void torc__trace_leave(struct torc__observed *observed);
 
-/* The trace there is, which stays until it is released; NULL if there is none. No mutex held. */
-struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer,
-                                             struct torc__trace_shape *ret_shape);
+/* The trace there is, `area`, stays until it is released. 0, or -ENODATA if there is none. */
+int torc__trace_acquire(struct torc__observer *observer, struct torc__trace_shape *ret_shape);
 void torc__trace_release(struct torc__observer *observer);
 
 #endif

@@ -6,6 +6,7 @@
  * kernel copies it, which says so instead of faulting.
  */
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "shard/observer.h"
 #include "shard/shard.h"
 #include <string.h>
@@ -37,6 +38,7 @@ static unsigned find(struct torc__observer *observer, const char *text)
             return i;
     }
     copy[torc__observer_copy(copy, (uintptr_t)text, sizeof(copy) - 1)] = '\0';
+    torc__utf8_drop_part(copy, sizeof(copy));
     for (i = NAME_NONE; i < observer->name_count; i++) {
         if (strcmp(observer->names[i].stats.name, copy) == 0)
             break;

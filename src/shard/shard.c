@@ -47,7 +47,6 @@
 #define RECEIVE_SIZE_MIN       4096u
 #define RECEIVE_SIZE_MAX       (1024u * 1024u)
 #define RECEIVE_BUFFERS_MAX    32768u
-#define REMAINING_NAMED_MAX    16u
 
 /* How often feeds may begin again in each other's ends when the shard closes. */
 #define REFUSED_MAX 1000u
@@ -299,39 +298,6 @@ static void idle(struct torc__shard *shard)
 
 /* ---- Housekeeping ---- */
 
-/* What streams, listeners and their like have begun ends with them only. */
-static void name_operations(const struct torc__shard *shard)
-{
-    torc__log("shard %u: all fibers have ended; operations in flight: %" PRIu64 ", of a stream, "
-              "listener, feed or zero-copy send that was not closed",
-              shard->index, torc__driver_in_flight(shard->driver));
-}
-
-static void name_remaining(struct torc_timer *timer)
-{
-    struct torc__shard *shard = container_of(timer, struct torc__shard, warn);
-    struct torc__printed printed = {0};
-    unsigned told = 0;
-
-    if (shard->fibers.alive == 0) {
-        name_operations(shard);
-        return;
-    }
-    torc__log("shard %u: %u fibers have not ended since the shard was stopped", shard->index,
-              shard->fibers.alive);
-    for (struct torc__fiber_chunk *chunk = shard->fibers.chunks; chunk != NULL;
-         chunk = chunk->next) {
-        for (unsigned i = 0; i < FIBER_CHUNK && told < REMAINING_NAMED_MAX; i++) {
-            struct torc_fiber *fiber = &chunk->fibers[i];
-
-            if (fiber->state == FIBER_FREE)
-                continue;
-            told++;
-            torc__print_fiber(shard, fiber, &printed);
-        }
-    }
-}
-
 /* Give back the memory of stacks that stayed free. */
 static void trim_stacks(struct torc_timer *timer)
 {
@@ -361,7 +327,7 @@ static bool something_left(const struct torc__shard *shard)
 /* All fibers have ended. */
 static void cancel_feeds(struct torc__shard *shard)
 {
-    for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next_feed)
+    for (struct torc_op *feed = shard->feeds; feed != NULL; feed = feed->_next)
         torc__op_hurry(shard, feed);
 }
 
@@ -519,14 +485,20 @@ static int main_fiber(void *arg)
     return 0;
 }
 
+/* What has not ended by then is named. */
+static void plan_warning(struct torc__shard *shard, uint64_t now_ns)
+{
+    if (shard->warn._link == NULL)
+        torc__timer_start(&shard->timers, &shard->warn,
+                          torc__time_add(now_ns, shard->shutdown_warn_ns), torc__name_remaining);
+}
+
 void torc__shard_stop(struct torc__shard *shard)
 {
     const uint64_t now_ns = shard->driver->ops->now(shard->driver);
 
     torc_scope_cancel(&shard->root);
-    if (shard->warn._link == NULL)
-        torc__timer_start(&shard->timers, &shard->warn,
-                          torc__time_add(now_ns, shard->shutdown_warn_ns), name_remaining);
+    plan_warning(shard, now_ns);
 }
 
 /*
@@ -541,6 +513,7 @@ static void close_down(struct torc__shard *shard)
         last = &(*last)->_next;
     *last = torc__mailbox_close(shard->mailbox);
     shard->closing = true;
+    plan_warning(shard, shard->driver->ops->now(shard->driver)); /* Fibers were named before. */
     run_loop(shard); /* It cancels the feeds when the messages have been run. */
 }
 

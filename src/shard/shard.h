@@ -53,13 +53,14 @@ struct torc__shard {
     struct torc__mailbox *mailbox;
     struct torc_message *mail; /* taken out of the mailbox and not run yet, oldest first */
     struct torc__poll_policy poll;
-    struct torc_op *feeds;   /* ops whose completions wake no fiber */
+    struct torc_op *told;    /* ops of streams, listeners and their like, which outlive calls */
+    struct torc_op *feeds;   /* ops of torc_op_prepare_feed() */
     struct torc_op *refused; /* those that would have begun when all is over */
     struct torc__pipe_pool pipes;
 
     /* What streams have on this shard, made when the first needs it; and how io/ is called back. */
     struct torc__streams *streams;
-    void (*before_turn)(struct torc__shard *shard); /* if set: there is output to be prepared */
+    void (*before_turn)(struct torc__shard *shard); /* if set: for io/, see stream_out.c and op.c */
     void (*finish_streams)(struct torc__shard *shard);
     uint64_t receive_buffers;         /* that exist */
     uint64_t receive_buffers_free;    /* of these, those in the kernel's hands */
@@ -76,18 +77,19 @@ struct torc__shard {
     uint64_t timer_slack_ns;
     uint64_t last_timer_wake_ns;
     unsigned last_timers_fired; /* by the last round that fired any */
-    uint64_t rounds;
+    /* What each round counts, in one cache line, and the delays that are usual in another. */
+    _Alignas(64) uint64_t rounds;
     uint64_t round_ns_max;
+    uint64_t idle_ns;         /* spent in idle() ... */
+    uint64_t idle_since_ns;   /* ... and since when in the present one, or 0 */
+    uint64_t polled_ns;       /* of idle_ns, about so much was polled */
+    uint64_t run_delay_ns;    /* as in struct torc_stats */
+    uint64_t marked_switches; /* when there have been so many, a fiber has run that was last ... */
+    struct torc__observer *observer; /* who looks at this shard; NULL if nobody does */
+    uint64_t run_delays[TORC_RUN_DELAYS];
+    uint64_t marked_ns; /* ... in the queue then; 0 switches: there is none */
     uint64_t spawns;
     uint64_t messages;
-    uint64_t idle_ns;                     /* spent in idle() ... */
-    uint64_t idle_since_ns;               /* ... and since when in the present one, or 0 */
-    uint64_t polled_ns;                   /* of idle_ns, about so much was polled */
-    uint64_t run_delays[TORC_RUN_DELAYS]; /* as in struct torc_stats */
-    uint64_t run_delay_ns;
-    uint64_t marked_ns;       /* a fiber that was last in the queue then ... */
-    uint64_t marked_switches; /* ... has run when there have been so many switches; 0: none */
-    struct torc__observer *observer; /* who looks at this shard; NULL if nobody does */
     struct torc__observed *observed; /* what he knows of it */
     clockid_t cpu_clock;             /* of the shard's thread */
     uint64_t random;                 /* for torc__random() */

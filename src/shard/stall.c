@@ -3,9 +3,10 @@
  * stall.c - fibers that keep their shard: noticing, counting and telling.
  *
  * A shard that is awake and neither switches nor goes round is in a stall if that lasts longer than
- * the limit, and its thread has used the CPU for half of it at least, or is blocked in the kernel.
- * So a thread from which somebody else has taken the CPU is left in peace. The loop itself may poll
- * for as long as its policy says.
+ * the limit, for which its thread itself is to blame: by using the CPU, or by being blocked in the
+ * kernel. Time for which others had the CPU, and it wanted it, does not count; so a thread on a
+ * machine that is overloaded is left in peace. The loop itself may poll for as long as its policy
+ * says.
  *
  * The rate of reports is kept by one number, the time at which they are paid for: each costs a
  * second, and who is more than REPORTS_AT_ONCE behind says nothing. Nor does the observer wait for
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/probe.h"
 #include "base/symbol.h"
+#include "base/utf8.h"
 #include "shard/observer.h"
 #include "shard/shard.h"
 #include <inttypes.h>
@@ -23,6 +25,8 @@
 
 #define REPORT_COST_NS  NS_PER_SECOND
 #define REPORTS_AT_ONCE 3u
+/* Clocks and interrupts that take time from a thread may hide so large a part of a stall. */
+#define TOLERANCE 8u
 
 /* What runs on a shard that is stalled. */
 struct culprit {
@@ -44,6 +48,7 @@ static LOOKS_AT_OTHERS void find_culprit(const struct torc__shard *shard, struct
     name = stack != NULL ? PEEK(stack->name) : NULL;
     if (name != NULL)
         torc__observer_copy(culprit->name, (uintptr_t)name, sizeof(culprit->name) - 1);
+    torc__utf8_drop_part(culprit->name, sizeof(culprit->name));
 }
 
 static LOOKS_AT_OTHERS bool runs_loop(const struct torc__shard *shard)
@@ -155,6 +160,7 @@ static void begin_anew(struct torc__observed *observed, uint64_t beat, uint64_t 
     observed->beat = beat;
     observed->since_ns = now_ns;
     observed->cpu_since_ns = torc__observed_cpu_ns(observed);
+    observed->suspected_ns = 0;
 }
 
 static void tell(struct torc__observed *observed, const struct torc__stall_where *where,
@@ -171,6 +177,40 @@ static void tell(struct torc__observed *observed, const struct torc__stall_where
         report(observed, &culprit, where, lasted_ns);
     /* Last: who sees it counted knows that it has been told of. */
     atomic_fetch_add(&observed->stalls, 1);
+}
+
+/*
+ * The shard has not moved since the last look; from now on its thread is looked at closely. Until
+ * here it has kept the shard by the CPU time that it used, or, if it is blocked, always.
+ */
+static void suspect(struct torc__observed *observed, uint64_t now_ns)
+{
+    const uint64_t cpu_ns = torc__observed_cpu_ns(observed);
+    struct torc__stall_where where;
+
+    torc__stall_where(observed->tid, &where);
+    observed->kept_ns =
+        where.running ? cpu_ns - observed->cpu_since_ns : now_ns - observed->since_ns;
+    observed->suspected_ns = now_ns;
+    observed->cpu_since_ns = cpu_ns;
+    observed->queued_since_ns = torc__stall_queued_ns(observed->tid);
+}
+
+/*
+ * For how long its own thread has kept the shard. The kernel counts the time in its run queue when
+ * that ends; so of a thread that runs, or would, the CPU time is looked at, and of one that is
+ * blocked all that is left of the time.
+ */
+static uint64_t kept_ns(const struct torc__observed *observed,
+                        const struct torc__stall_where *where, uint64_t now_ns)
+{
+    const uint64_t lasted_ns = now_ns - observed->suspected_ns;
+    uint64_t queued_ns;
+
+    if (where->running)
+        return observed->kept_ns + torc__observed_cpu_ns(observed) - observed->cpu_since_ns;
+    queued_ns = torc__stall_queued_ns(observed->tid) - observed->queued_since_ns;
+    return observed->kept_ns + (queued_ns < lasted_ns ? lasted_ns - queued_ns : 0);
 }
 
 void torc__stall_look(struct torc__observed *observed, uint64_t now_ns)
@@ -191,10 +231,12 @@ void torc__stall_look(struct torc__observed *observed, uint64_t now_ns)
     }
     if (observed->told)
         note_length(observed, now_ns - observed->since_ns);
+    else if (observed->suspected_ns == 0)
+        suspect(observed, now_ns);
     if (observed->told || now_ns - observed->since_ns < limit_ns)
         return;
     torc__stall_where(observed->tid, &where);
-    if (where.running && torc__observed_cpu_ns(observed) - observed->cpu_since_ns < limit_ns / 2)
+    if (kept_ns(observed, &where, now_ns) < limit_ns - limit_ns / TOLERANCE)
         return; /* It would go on if it were let. */
     if (torc__observed_beat(observed) == beat)
         tell(observed, &where, now_ns);

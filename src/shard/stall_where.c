@@ -100,6 +100,8 @@ static const struct call calls[] = {
     CALL(mq_timedreceive, ENDS),
     CALL(io_getevents, ENDS),
     CALL(io_uring_enter, ENDS),
+    /* nanosleep(), poll() or futex(), of which task work of the ring has been done in between */
+    CALL(restart_syscall, ENDS),
 #ifdef SYS_open
     CALL(open, GOES_ON),
     CALL(stat, GOES_ON),
@@ -198,6 +200,18 @@ void torc__stall_where(pid_t tid, struct torc__stall_where *ret_where)
         }
     }
     *ret_where = where;
+}
+
+uint64_t torc__stall_queued_ns(pid_t tid)
+{
+    uint64_t queued_ns = 0;
+    char text[96];
+
+    /* Time on a CPU, time in its queue, times it was put on one. */
+    if (read_task_file(tid, "schedstat", text, sizeof(text)) == 0 ||
+        sscanf(text, "%*u %" SCNu64, &queued_ns) != 1)
+        return 0;
+    return queued_ns;
 }
 
 void torc__stall_log_kernel(pid_t tid)

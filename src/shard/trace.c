@@ -14,7 +14,7 @@
 #include "shard/observer.h"
 #include "shard/shard.h"
 #include <errno.h>
-#include <torc/trace.h>
+#include <torc/time.h>
 
 /* How long the trace of a tool is kept for it. */
 #define TOOL_KEEPS_NS (60 * NS_PER_SECOND)
@@ -199,6 +199,21 @@ void torc__trace_stall(struct torc__observer *observer, const struct torc__trace
     atomic_fetch_add(&area->stall_count, 1);
 }
 
+int torc__trace_acquire(struct torc__observer *observer, struct torc__trace_shape *ret_shape)
+{
+    if (observer->trace_state != TRACE_ON && observer->trace_state != TRACE_KEPT)
+        return -ENODATA;
+    *ret_shape = (struct torc__trace_shape){.capacity = observer->area_capacity,
+                                            .shard_count = observer->count};
+    observer->area_readers++;
+    return 0;
+}
+
+void torc__trace_release(struct torc__observer *observer)
+{
+    observer->area_readers--;
+}
+
 /* ---- What the switches call, while they are recorded ---- */
 
 void torc__trace_switch(struct torc__shard *shard, const struct torc_fiber *from,
@@ -224,67 +239,4 @@ void torc__trace_switch(struct torc__shard *shard, const struct torc_fiber *from
 void torc__trace_fiber(struct torc__shard *shard, const struct torc_fiber *fiber, uint8_t kind)
 {
     torc__trace_add(shard->trace, (struct torc__trace_event){.kind = kind, .fiber = fiber->id});
-}
-
-/* ---- The public face ---- */
-
-int torc_trace_start(uint32_t events)
-{
-    struct torc__observer *observer = torc__shard_of_fiber()->observer;
-    int result;
-
-    if (observer == NULL)
-        return -EOPNOTSUPP;
-    pthread_mutex_lock(&observer->mutex);
-    result = torc__trace_begin(observer, events, TORC_FOREVER);
-    pthread_mutex_unlock(&observer->mutex);
-    return result;
-}
-
-static void with_mutex(void (*act)(struct torc__observer *observer))
-{
-    struct torc__observer *observer = torc__shard_of_fiber()->observer;
-
-    if (observer == NULL)
-        return;
-    pthread_mutex_lock(&observer->mutex);
-    act(observer);
-    pthread_mutex_unlock(&observer->mutex);
-    torc__observer_ring(observer);
-}
-
-struct torc__trace_area *torc__trace_acquire(struct torc__observer *observer,
-                                             struct torc__trace_shape *ret_shape)
-{
-    struct torc__trace_area *area = NULL;
-
-    if (observer == NULL)
-        return NULL;
-    pthread_mutex_lock(&observer->mutex);
-    if (observer->trace_state == TRACE_ON || observer->trace_state == TRACE_KEPT) {
-        area = observer->area;
-        *ret_shape = (struct torc__trace_shape){.capacity = observer->area_capacity,
-                                                .shard_count = observer->count};
-        observer->area_readers++;
-    }
-    pthread_mutex_unlock(&observer->mutex);
-    return area;
-}
-
-void torc__trace_release(struct torc__observer *observer)
-{
-    pthread_mutex_lock(&observer->mutex);
-    observer->area_readers--;
-    pthread_mutex_unlock(&observer->mutex);
-    torc__observer_ring(observer); /* It may have to be dropped. */
-}
-
-void torc_trace_stop(void)
-{
-    with_mutex(torc__trace_end);
-}
-
-void torc_trace_drop(void)
-{
-    with_mutex(torc__trace_drop);
 }

@@ -10,6 +10,7 @@
  */
 #include "base/clock.h"
 #include "base/opcode.h"
+#include "base/utf8.h"
 #include "shard/page.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -90,29 +91,47 @@ static void put(struct writer *writer, const char *format, ...)
 }
 
 struct text {
-    char text[6 * TRACE_NAME_MAX];
+    char text[6 * TRACE_NAME_MAX + 1];
 };
+
+/*
+ * One character, as it stands in a JSON string; what is none (`length` 0) as the one that stands
+ * for such. Returns its length, at most 6.
+ */
+static size_t put_letter(const char *letter, unsigned length, char *to)
+{
+    const unsigned char first = (unsigned char)*letter;
+    char escape[7];
+
+    if (length > 0 && first >= 0x20 && first != 0x7f && first != '"' && first != '\\') {
+        memcpy(to, letter, length);
+        return length;
+    }
+    (void)snprintf(escape, sizeof(escape), "\\u%04x", length > 0 ? first : 0xfffdU);
+    memcpy(to, escape, 6);
+    return 6;
+}
 
 /* What a fiber is called, as the inside of a JSON string. The name was there before its event. */
 static LOOKS_AT_OTHERS struct text name_text(const struct writer *writer, uint32_t fiber,
-                                             uint16_t name)
+                                             uint16_t number)
 {
+    const char *from = number < TRACE_NAMES ? writer->ring->names[number] : "";
+    char name[TRACE_NAME_MAX + 1]; /* It may be changed meanwhile. */
     struct text result;
+    unsigned length;
     size_t used = 0;
-    const char *from = name < TRACE_NAMES ? writer->ring->names[name] : "";
 
     if (fiber == 0 || from[0] == '\0') {
         (void)snprintf(result.text, sizeof(result.text), fiber == 0 ? "loop" : "fiber %u", fiber);
         return result;
     }
-    for (size_t i = 0; i < TRACE_NAME_MAX && from[i] != '\0'; i++) {
-        const unsigned char letter = (unsigned char)from[i];
-
-        if (letter < 0x20 || letter >= 0x7f || letter == '"' || letter == '\\')
-            used +=
-                (size_t)snprintf(result.text + used, sizeof(result.text) - used, "\\u%04x", letter);
-        else
-            result.text[used++] = (char)letter;
+    length = (unsigned)strnlen(from, TRACE_NAME_MAX);
+    memcpy(name, from, length);
+    name[length] = '\0';
+    for (from = name; *from != '\0'; from += length > 0 ? length : 1) {
+        length = torc__utf8_length(from);
+        used += put_letter(from, length, result.text + used);
     }
     result.text[used] = '\0';
     return result;

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,11 +26,19 @@
 #define PATIENCE_NS (NS_PER_SECOND / 20)
 #define COPIES_MAX  1000u
 
+/* A memfd of another process, mapped. */
+struct found {
+    void *memory;
+    size_t size;
+    int fd;
+};
+
 struct torc_view {
     pid_t pid;
-    int pidfd; /* -1 where there are none */
+    int pidfd;          /* -1 where there are none */
+    struct found found; /* the page, and the descriptor by which it is locked */
     struct torc__page *page;
-    size_t page_size;
+    bool has_lock;
     unsigned shard_count;
     uint64_t owner;
     uint64_t time_ns;
@@ -39,13 +48,13 @@ struct torc_view {
     struct torc_stats stats[];
 };
 
-/* ---- Finding memory ---- */
+static void forget(const struct found *found)
+{
+    munmap(found->memory, found->size);
+    close(found->fd);
+}
 
-/* A memfd of another process, mapped. */
-struct found {
-    void *memory;
-    size_t size;
-};
+/* ---- Finding memory ---- */
 
 static bool is_sealed(int fd)
 {
@@ -64,10 +73,11 @@ static int map_found(int folder, const char *name, size_t least, struct found *r
         return -errno;
     if (is_sealed(fd) && fstat(fd, &status) == 0 && (size_t)status.st_size >= least)
         memory = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (memory == MAP_FAILED)
+    if (memory == MAP_FAILED) {
+        close(fd);
         return -EPROTO;
-    *ret_found = (struct found){.memory = memory, .size = (size_t)status.st_size};
+    }
+    *ret_found = (struct found){.memory = memory, .size = (size_t)status.st_size, .fd = fd};
     return 0;
 }
 
@@ -111,7 +121,7 @@ static int find_memory(pid_t pid, const char *name, size_t least, accept_fn *acc
         if (status == 0) {
             status = accepts(ret_found, arg);
             if (status != 1)
-                munmap(ret_found->memory, ret_found->size);
+                forget(ret_found);
         }
         result = status != 0 ? status : result;
     }
@@ -180,13 +190,13 @@ int torc_view_open(pid_t pid, unsigned number, struct torc_view **ret_view)
     count = (unsigned)((found.size - torc__page_size(0)) / sizeof(struct torc_stats));
     view = calloc(1, sizeof(*view) + count * sizeof(view->stats[0]));
     if (view == NULL) {
-        munmap(found.memory, found.size);
+        forget(&found);
         return -ENOMEM;
     }
     view->pid = pid;
     view->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     view->page = found.memory;
-    view->page_size = found.size;
+    view->found = found;
     view->shard_count = count;
     view->owner = view->page->owner;
     errno = saved;
@@ -200,7 +210,7 @@ void torc_view_close(struct torc_view *view)
         return;
     if (view->pidfd >= 0)
         close(view->pidfd);
-    munmap(view->page, view->page_size);
+    forget(&view->found);
     free(view);
 }
 
@@ -321,21 +331,65 @@ unsigned torc_view_names(const struct torc_view *view, const struct torc_name_st
 
 /* ---- Traces ---- */
 
+/*
+ * There is one command on the page, and one trace; so who records has a lock on the page's memfd
+ * (flock(2)) from the start to the end, which the kernel takes away from those that die. Each tool
+ * has opened the memfd anew, so the locks are its own.
+ */
+static int lock(struct torc_view *view)
+{
+    const int saved = errno;
+
+    if (view->has_lock)
+        return 0;
+    view->has_lock = flock(view->found.fd, LOCK_EX | LOCK_NB) == 0;
+    errno = saved;
+    return view->has_lock ? 0 : -EBUSY;
+}
+
+static void unlock(struct torc_view *view)
+{
+    const int saved = errno;
+
+    (void)flock(view->found.fd, LOCK_UN);
+    view->has_lock = false;
+    errno = saved;
+}
+
 int torc_view_trace_start(struct torc_view *view, uint32_t events, uint32_t duration_ms)
 {
+    int result = lock(view);
+
+    if (result < 0)
+        return result;
     atomic_store(&view->page->trace_events, events);
     atomic_store(&view->page->trace_ms, duration_ms);
-    return ask(view, PAGE_TRACE_START);
+    result = ask(view, PAGE_TRACE_START);
+    if (result < 0)
+        unlock(view);
+    return result;
 }
 
 int torc_view_trace_stop(struct torc_view *view)
 {
-    return ask(view, PAGE_TRACE_STOP);
+    const bool is_ours = view->has_lock;
+    int result = lock(view);
+
+    if (result == 0)
+        result = ask(view, PAGE_TRACE_STOP);
+    if (!is_ours)
+        unlock(view);
+    return result;
 }
 
 int torc_view_trace_drop(struct torc_view *view)
 {
-    return ask(view, PAGE_TRACE_DROP);
+    int result = lock(view);
+
+    if (result == 0)
+        result = ask(view, PAGE_TRACE_DROP);
+    unlock(view);
+    return result;
 }
 
 struct wanted_trace {
@@ -379,7 +433,7 @@ int torc_view_trace_write(struct torc_view *view, int fd)
 
     if (result == 0) {
         result = torc__trace_to_json(found.memory, wanted.shape, write_out, &fd);
-        munmap(found.memory, found.size);
+        forget(&found);
     }
     errno = saved;
     return result == -ENOENT || result == -ESRCH ? -ENODATA : result;

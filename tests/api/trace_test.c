@@ -62,14 +62,12 @@ static int receive(void *arg)
     return 0;
 }
 
-FIBER_TEST(fibers_and_operations_are_on_the_time_line)
+FIBER_TEST_WITH_THREADS(fibers_and_operations_are_on_the_time_line)
 {
     struct torc_scope scope;
     char operation[96];
     int fds[2];
 
-    if (harness_is_valgrind())
-        SKIP("what is on the time line depends on how long things take");
     harness_unix_pair(fds);
     EXPECT_INT(torc_trace_start(0), ==, 0);
     torc_scope_open(&scope, 0);
@@ -106,12 +104,10 @@ static int yield_often(void *arg)
     return 0;
 }
 
-FIBER_TEST(only_the_newest_events_are_kept)
+FIBER_TEST_WITH_THREADS(only_the_newest_events_are_kept)
 {
     struct torc_scope scope;
 
-    if (harness_is_valgrind())
-        SKIP("what is on the time line depends on how long things take");
     EXPECT_INT(torc_trace_start(1), ==, 0); /* 1,024 */
     torc_scope_open(&scope, 0);
     EXPECT_INT(torc_scope_spawn(&scope, yield_often, NULL), ==, 0);
@@ -124,7 +120,7 @@ FIBER_TEST(only_the_newest_events_are_kept)
     drop_trace();
 }
 
-FIBER_TEST(one_trace_at_a_time_until_it_is_dropped)
+FIBER_TEST_WITH_THREADS(one_trace_at_a_time_until_it_is_dropped)
 {
     EXPECT_INT(torc_trace_write(1), ==, -ENODATA);
     EXPECT_INT(torc_trace_start(0), ==, 0);
@@ -138,7 +134,7 @@ FIBER_TEST(one_trace_at_a_time_until_it_is_dropped)
     torc_trace_drop();
 }
 
-FIBER_TEST(a_trace_that_is_still_recorded_can_be_written)
+FIBER_TEST_WITH_THREADS(a_trace_that_is_still_recorded_can_be_written)
 {
     EXPECT_INT(torc_trace_start(0), ==, 0);
     EXPECT_INT(torc_sleep(100 * TORC_MICROSECOND), ==, 0);
@@ -147,14 +143,14 @@ FIBER_TEST(a_trace_that_is_still_recorded_can_be_written)
     drop_trace();
 }
 
-FIBER_TEST(what_cannot_be_written_is_told)
+FIBER_TEST_WITH_THREADS(what_cannot_be_written_is_told)
 {
     EXPECT_INT(torc_trace_start(0), ==, 0);
     EXPECT_INT(torc_trace_write(-1), ==, -EBADF);
     torc_trace_drop();
 }
 
-FIBER_TEST(names_are_written_so_that_json_can_hold_them)
+FIBER_TEST_WITH_THREADS(names_are_written_so_that_json_can_hold_them)
 {
     EXPECT_INT(torc_trace_start(0), ==, 0);
     torc_fiber_set_name("a \"b\"\\\n\xff");
@@ -162,7 +158,7 @@ FIBER_TEST(names_are_written_so_that_json_can_hold_them)
     torc_fiber_set_name("main");
     torc_trace_stop();
     read_trace();
-    expect_part("\"name\":\"a \\u0022b\\u0022\\u005c\\u000a\\u00ff\",\"ts\":");
+    expect_part("\"name\":\"a \\u0022b\\u0022\\u005c\\u000a\\ufffd\",\"ts\":");
     drop_trace();
 }
 
@@ -241,6 +237,7 @@ TEST(a_trace_that_nobody_ends_ends_with_the_run)
 {
     const struct torc_options two = {.shards = 1};
 
+    NEEDS_THREADS();
     harness_run_with(NULL, leave_it_on, NULL);
     harness_run_with(&two, leave_it_on, NULL);
 }

@@ -268,6 +268,7 @@ class Running(tool.TestCase):
 
     def test_names_are_made_fit_for_a_terminal_and_for_json(self):
         fit = {"?[2Jred", "caf\u00e9", "caf?", "two?lines", "??H"}
+        long = ("-" + 32 * "\u00e9", "--" + 32 * "\u00e9")
         with Dumped("names") as dumped:
             found = by_name(dump(dumped.pid, "--no-stacks"))
             text = tool.torc("dump", "--no-stacks", dumped.pid).stdout
@@ -279,6 +280,27 @@ class Running(tool.TestCase):
             self.assertIn(f'"{name}"', text)
             self.assertIn(f"\n{name} ", top)
         self.assertNotIn("\x1b", text + top)
+        for name in long:  # They are cut off, behind a whole character and in line with others.
+            self.assertRegex(text, f'"{name[:15]}\u00e9*"')
+            self.assertRegex(top, f"\n{name[:20]:<26} +0.0 ")
+            self.assertTrue(any(name.startswith(seen) and len(seen) > 15 for seen in found), found)
+            self.assertTrue(any(name.startswith(seen["name"]) and len(seen["name"]) > 18
+                                for seen in json.loads(top_json)["names"]), top_json)
+
+    def test_operations_that_keep_a_shard_without_fibers_are_shown(self):
+        def has_ended(found):
+            return not found["fibers"]
+        with Dumped("leaves") as dumped:
+            found = dump_until(dumped.pid, has_ended, "the end of all fibers")
+            text = tool.torc("dump", dumped.pid).stdout
+            dumped.wait_for(lambda said: "of the listener at 0x" in said and "accept" in said)
+        operation, = found["shards"][0]["operations"]
+        self.assertEqual((operation["operation"], operation["feed"]), ("accept", False))
+        self.assertRegex(operation["fd_is"], r"^tcp 127\.0\.0\.1:\d+, listens$")
+        self.assertRegex(text, r"\n    in flight: accept on \d+ \(tcp 127\.0\.0\.1:\d+, listens\), "
+                               r"of what was opened by ")
+        if found["stacks_known"]:
+            self.assertEqual(operation["opened_by"], "open_listener")
 
     def test_the_process_goes_on_as_before(self):
         with tool.Echo("--shards", 2) as echo, echo.connect() as connection:

@@ -336,9 +336,18 @@ static int odd(void *arg)
     return await_bytes(pair[0]) != 0 ? -ECANCELED : 1;
 }
 
+#define E_ACUTE_2 "\303\251\303\251"
+#define E_ACUTE_8 E_ACUTE_2 E_ACUTE_2 E_ACUTE_2 E_ACUTE_2
+
 static int names(void *arg)
 {
-    static char given[][16] = {"\033[2Jred", "caf\303\251", "caf\303", "two\nlines", "\302\233H"};
+    static char given[][96] = {"\033[2Jred",
+                               "caf\303\251",
+                               "caf\303",
+                               "two\nlines",
+                               "\302\233H",
+                               "-" E_ACUTE_8 E_ACUTE_8 E_ACUTE_8 E_ACUTE_8,
+                               "--" E_ACUTE_8 E_ACUTE_8 E_ACUTE_8 E_ACUTE_8};
     int result = torc_unix_pair(SOCK_STREAM, pair);
 
     (void)arg;
@@ -395,13 +404,39 @@ static int holds(void *arg)
     return 0;
 }
 
+NEVER_INLINED static int open_listener(struct torc_listener *left)
+{
+    struct torc_address address;
+
+    if (torc_address_parse("127.0.0.1:0", &address) < 0)
+        return -EINVAL;
+    return torc_listener_open(left, &address, NULL);
+}
+
+/* Nobody closes it. */
+static int leaves(void *arg)
+{
+    static struct torc_listener left;
+    struct torc_scope scope;
+    int result = open_listener(&left);
+
+    (void)arg;
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    if (result == 0)
+        result = torc_listener_accept(&left, NULL);
+    (void)torc_scope_close(&scope);
+    say_ready();
+    return result == -ETIME ? 0 : -EIO;
+}
+
 static const struct {
     const char *name;
     torc_fiber_fn *main;
     int shards;
 } modes[] = {
     {"waits", waits, 2}, {"hangs", hangs, 1}, {"blocks", blocks, 1}, {"many", many, 1},
-    {"busy", busy, 1},   {"holds", holds, 1}, {"names", names, 1},
+    {"busy", busy, 1},   {"holds", holds, 1}, {"names", names, 1},   {"leaves", leaves, 1},
 };
 
 int main(int argc, char **argv)

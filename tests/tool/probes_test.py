@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """probes_test.py - the probes are in the program, with their arguments, and can be stopped at."""
+import os
 import re
 import shutil
 import subprocess
@@ -32,7 +33,23 @@ def require_probes():
     return found
 
 
+def documented():
+    """The probes of the guide's table: name and number of arguments."""
+    folder = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "guide")
+    with open(os.path.join(folder, "observing.md"), encoding="utf-8") as file:
+        text = file.read()
+    table = re.findall(r"^\| `torc:(\w+)` \| ([^|]*) \|$", text, re.MULTILINE)
+    used = set(re.findall(r"usdt:[^ :]+:torc:(\w+)", text))
+    return {name: len(arguments.split(", ")) for name, arguments in table}, used
+
+
 class Probes(tool.TestCase):
+    def test_the_guide_has_all_of_them_and_no_others(self):
+        table, used = documented()
+        self.assertEqual(table, PROBES)
+        self.assertLessEqual(used, set(PROBES))
+        self.assertTrue(used)
+
     def test_each_is_there_with_its_arguments(self):
         found = require_probes()
         self.assertEqual({name for name, *_ in found}, set(PROBES))

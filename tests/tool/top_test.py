@@ -144,7 +144,8 @@ class Top(tool.TestCase):
     def test_it_fits_the_terminal_and_follows_its_size(self):
         with tool.Echo("--shards", 2) as echo:
             with Terminal(24, 80, echo.process.pid, "--interval", "50ms") as top:
-                self.assertEqual(top.screen()[0][:10], "torc top: ")
+                text = top.read_until(lambda text: "torc top: " in text, "the screen")
+                self.assertIn("\x1b[?7l", text)  # What is too long is cut off, not wrapped.
                 for rows, columns in ((40, 200), (10, 60), (5, 30), (24, 80)):
                     top.resize(rows, columns)
                     wanted = min(columns, 147)  # All columns.
@@ -171,6 +172,22 @@ class Top(tool.TestCase):
                         top.process.send_signal(way)
                     self.assertEqual(top.end(), 0)
                     self.assertEqual(termios.tcgetattr(top.slave), top.before)
+
+    def test_it_ends_when_its_terminal_goes_away_even_if_nobody_tells_it(self):
+        with tool.Echo() as echo:
+            # The signal comes to those whose controlling terminal it is, which this is not.
+            master, slave = pty.openpty()
+            with subprocess.Popen(
+                    [tool.TORC, "top", str(echo.process.pid), "--interval", "3600s"],
+                    stdin=slave, stdout=slave, env=dict(os.environ, TERM="xterm"),
+                    start_new_session=True) as top:
+                try:
+                    os.close(slave)
+                    self.assertTrue(select.select([master], [], [], tool.LIMIT)[0])
+                    os.close(master)
+                    top.wait(tool.LIMIT)
+                finally:
+                    top.kill()
 
     def test_it_ends_with_the_process(self):
         with tool.Echo() as echo:

@@ -160,6 +160,28 @@ class Trace(tool.TestCase):
             fields = dict(line.split(":", 1) for line in file if ":" in line)
         return bool(int(fields["SigCgt"], 16) >> (number - 1) & 1)
 
+    def test_who_records_is_not_disturbed_by_others(self):
+        with tool.Echo() as echo, Talker(echo):
+            first = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
+                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
+                                     stdin=subprocess.DEVNULL)
+            try:
+                tool.wait_until(lambda: self.catches(first.pid, signal.SIGINT), "the handler")
+                for _ in range(3):
+                    result = tool.torc("trace", echo.process.pid, "-o", self.path + ".2")
+                    self.assert_fails(result, 1)
+                    self.assertIn("is being traced already", result.stderr)
+                first.send_signal(signal.SIGINT)
+                _, err = first.communicate(timeout=tool.LIMIT)
+            finally:
+                if first.poll() is None:
+                    first.kill()
+                    first.communicate()
+            self.assertEqual((first.returncode, err), (0, ""))
+            check_form(self, self.load())
+            self.assertFalse(os.path.exists(self.path + ".2"))
+            self.trace(echo, "--seconds", "1ms")
+
     def test_what_is_wrong_is_told_in_one_line(self):
         result = tool.torc("trace", os.getpid(), "-o", self.path)
         self.assert_fails(result, 1)

@@ -3,6 +3,7 @@
  * dump.h - every fiber of a running process, as torc dump shows them.
  *
  * dump_process.c and dump_capture.c look at the process, dump_wait.c says what a fiber waits for,
+ * dump_ops.c what goes on without any,
  * dump_text.c and dump_json.c show it.
  */
 #ifndef TORC_TOOL_DUMP_H
@@ -88,6 +89,14 @@ struct dump_trace {
     unsigned count;
 };
 
+/* An operation that no fiber waits for. */
+struct dump_op {
+    unsigned opcode;
+    int fd;
+    bool is_feed;    /* its completions are told to a function of the program */
+    uint64_t opener; /* that function; else the call that opened what it is an op of */
+};
+
 struct dump_shard {
     uint64_t address;
     uint64_t mailbox;
@@ -100,6 +109,8 @@ struct dump_shard {
     uint32_t fiber_count;
     uint32_t loop_trace; /* where the thread is, if it is in the loop */
     uint64_t pause_ns;
+    struct dump_op *ops; /* if there are no fibers */
+    uint32_t op_count;
     bool was_stopped;
     char problem[DUMP_WHY_SIZE]; /* why it was not */
     char driver[16];
@@ -161,6 +172,18 @@ void dump_wait_text(const struct dump *dump, const struct dump_fiber *fiber, cha
 
 /* The operation's name, "recv"; "operation 99" if it is not known. */
 void dump_opcode_name(unsigned opcode, char *text, size_t size);
+
+/* ---- dump_ops.c ---- */
+
+/* Read the operations of a shard without fibers; `bytes` is the shard. */
+void dump_ops_read(struct dump *dump, const struct remote_torc *torc, struct dump_shard *shard,
+                   const void *bytes);
+
+/* Who is told, or has opened what it is an op of; NULL if that is not known. */
+const char *dump_op_place(const struct dump *dump, const struct dump_op *op);
+
+/* An operation in words: "accept on 5 (tcp 127.0.0.1:80, listens), of what was opened by serve". */
+void dump_op_text(const struct dump *dump, const struct dump_op *op, char *text, size_t size);
 
 /* ---- dump_fd.c ---- */
 

@@ -610,6 +610,8 @@ int dump_capture_shard(struct dump *dump, const struct remote_torc *torc, uint32
         if (!capture.shard->was_stopped)
             read_other_scopes(&capture);
         keep_fibers(&capture, number);
+        if (capture.shard->fiber_count == 0)
+            dump_ops_read(dump, torc, capture.shard, capture.shard_bytes);
     }
     free(capture.shard_bytes);
     free(capture.chunks);

@@ -74,7 +74,24 @@ static json_t *trace_json(const struct dump *dump, const struct dump_trace *trac
     return json_pack("{s:o}", "frames", frames);
 }
 
-static json_t *shard_json(const struct dump_shard *shard)
+static json_t *ops_json(const struct dump *dump, const struct dump_shard *shard)
+{
+    json_t *array = json_array();
+
+    for (uint32_t i = 0; i < shard->op_count; i++) {
+        const struct dump_op *op = &shard->ops[i];
+        char name[DUMP_NAME_SIZE];
+
+        dump_opcode_name(op->opcode, name, sizeof(name));
+        json_array_append_new(
+            array, json_pack("{s:o, s:i, s:o, s:b, s:o}", "operation", text_or_null(name), "fd",
+                             op->fd, "fd_is", text_or_null(dump_fd_text(dump, op->fd)), "feed",
+                             op->is_feed, "opened_by", text_or_null(dump_op_place(dump, op))));
+    }
+    return array;
+}
+
+static json_t *shard_json(const struct dump *dump, const struct dump_shard *shard)
 {
     json_t *object = json_pack("{s:i, s:i, s:s, s:s, s:I, s:b, s:I}", "shard", (int)shard->index,
                                "thread", (int)shard->thread, "torc", shard->torc_version, "driver",
@@ -87,6 +104,8 @@ static json_t *shard_json(const struct dump_shard *shard)
         json_object_set_new(object, "problem", text_or_null(shard->problem));
     if (shard->loop_trace != DUMP_NONE)
         json_object_set_new(object, "stack", json_integer(shard->loop_trace));
+    if (shard->fiber_count == 0)
+        json_object_set_new(object, "operations", ops_json(dump, shard));
     return object;
 }
 
@@ -191,7 +210,7 @@ int dump_json(const struct dump *dump)
     result = write_element(text_or_null(dump->program), true);
     printf(",\"stacks_known\":%s,\n\"shards\":[", dump->unwinder != NULL ? "true" : "false");
     for (uint32_t i = 0; i < dump->shard_count && result == 0; i++)
-        result = write_element(shard_json(&dump->shards[i]), i == 0);
+        result = write_element(shard_json(dump, &dump->shards[i]), i == 0);
     printf("],\n\"stacks\":[");
     for (uint32_t i = 0; i < dump->trace_count && result == 0; i++)
         result = write_element(trace_json(dump, &dump->traces[i]), i == 0);

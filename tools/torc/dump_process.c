@@ -201,6 +201,8 @@ void dump_finish(struct dump *dump)
     table_finish(&dump->trace_of);
     table_finish(&dump->kind_of);
     table_finish(&dump->name_of);
+    for (uint32_t i = 0; i < dump->shard_count; i++)
+        free(dump->shards[i].ops);
     free(dump->shards);
     free(dump->fibers);
     free(dump->scopes);

@@ -335,6 +335,12 @@ static void print_shard(const struct dump *dump, const struct dump_shard *shard)
         printf("; stood still for %s\n", output_time((double)shard->pause_ns).text);
     else
         printf("; looked at while it ran: %s\n", shard->problem);
+    for (uint32_t i = 0; i < shard->op_count; i++) {
+        char text[600];
+
+        dump_op_text(dump, &shard->ops[i], text, sizeof(text));
+        printf("    in flight: %s\n", printable(text).text);
+    }
     if (shard->loop_trace != DUMP_NONE)
         print_frames(dump, shard->loop_trace);
 }

@@ -12,7 +12,7 @@
 #include <torc/torc.h>
 
 enum {
-    OPCODE_UNKNOWN = 254, /* and above: an op whose slot in the ring was used anew */
+    OPCODE_UNKNOWN = 253, /* and above: it was not looked at in time, or not yet */
     POOL_RUNNING = 2,
 };
 

@@ -41,6 +41,34 @@ void output_make_printable(char *text)
     }
 }
 
+void output_drop_part(char *text)
+{
+    const size_t length = strlen(text);
+
+    for (size_t back = 1; back < 4 && back <= length; back++) {
+        unsigned char *last = (unsigned char *)&text[length - back];
+
+        if ((*last & 0xc0) == 0x80)
+            continue;
+        if ((*last >= 0xc0 && back < 2) || (*last >= 0xe0 && back < 3) || *last >= 0xf0)
+            *last = '\0';
+        return;
+    }
+}
+
+void output_cell(const char *text, unsigned width)
+{
+    size_t length = 0;
+
+    while (width > 0 && text[length] != '\0') {
+        const unsigned step = printable_length((const unsigned char *)&text[length]);
+
+        length += step > 0 ? step : 1;
+        width--;
+    }
+    printf("%.*s%*s", (int)length, text, (int)width, "");
+}
+
 struct output_text output_count(uint64_t number)
 {
     struct output_text result;

@@ -22,6 +22,12 @@ struct output_text {
  */
 void output_make_printable(char *text);
 
+/* Of a text that was cut off: take away a character of which only the beginning is there. */
+void output_drop_part(char *text);
+
+/* Print a text that is printable, cut or filled up to `width` characters. */
+void output_cell(const char *text, unsigned width);
+
 /* "1,234,567" */
 struct output_text output_count(uint64_t number);
 

@@ -38,6 +38,8 @@ static const char *const field_names[REMOTE_FIELD_COUNT] = {
     [SHARD_CHUNKS] = "shard.chunks",
     [SHARD_MAILBOX] = "shard.mailbox",
     [SHARD_DRIVER] = "shard.driver",
+    [SHARD_TOLD] = "shard.told",
+    [SHARD_FEEDS] = "shard.feeds",
     [FIBER_SIZE] = "fiber.size",
     [FIBER_SP] = "fiber.sp",
     [FIBER_SINCE] = "fiber.since",
@@ -68,6 +70,8 @@ static const char *const field_names[REMOTE_FIELD_COUNT] = {
     [OP_SIZE] = "op.size",
     [OP_OPCODE] = "op.opcode",
     [OP_FD] = "op.fd",
+    [OP_NEXT] = "op.next",
+    [OP_OPENER] = "op.opener",
     [DRIVER_OPS] = "driver.ops",
     [DRIVER_NAME] = "driver.name",
 };
@@ -148,6 +152,8 @@ void remote_read_text(pid_t pid, uint64_t address, char *to, size_t room)
     if (address != 0)
         length = remote_read_most(pid, address, to, room - 1);
     to[length] = '\0';
+    if (room > 1 && strlen(to) == room - 1)
+        output_drop_part(to);
     output_make_printable(to);
 }
 

@@ -18,8 +18,9 @@
 #include <torc/torc.h>
 #include <unistd.h>
 
-#define ENTER "\033[?1049h\033[?25l"
-#define LEAVE "\033[?25h\033[?1049l"
+/* A screen of its own, without a cursor; and lines that are too long are cut off, not wrapped. */
+#define ENTER "\033[?1049h\033[?25l\033[?7l"
+#define LEAVE "\033[?7h\033[?25h\033[?1049l"
 
 static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGTSTP, SIGCONT};
 
@@ -150,6 +151,8 @@ static enum terminal_event take_key(short *events)
     char key;
     const ssize_t count = read(STDIN_FILENO, &key, 1);
 
+    if (count < 0 && errno != EINTR && errno != EAGAIN)
+        return TERMINAL_QUIT; /* It is not ours. */
     if (count == 0)
         *events = 0; /* Its other end is gone, or nobody pressed anything. */
     return count == 1 && (key == 'q' || key == 'Q' || key == 3) ? TERMINAL_QUIT : TERMINAL_TIME;
@@ -175,6 +178,8 @@ enum terminal_event terminal_wait(uint64_t until_ns)
             continue;
         if (sources[0].revents != 0)
             event = take_signal();
+        else if (sources[1].revents & (POLLHUP | POLLERR))
+            event = TERMINAL_QUIT; /* There is no terminal any more. */
         else if (sources[1].revents != 0)
             event = take_key(&sources[1].events);
         if (sources[1].events == 0)

@@ -126,6 +126,7 @@ static const struct column columns[] = {
 
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
 #define TITLE_WIDTH  5
+#define NAME_WIDTH   26
 
 /* ---- Lines ---- */
 
@@ -236,15 +237,15 @@ static void print_names(const struct top *top, struct page *page)
     if (!take_line(page) || !take_line(page))
         return;
     terminal_end_line();
-    printf("%s%-26s%8s%9s%8s%9s%s", output_style(stdout, OUTPUT_BOLD), "FIBERS NAMED", "CPU%",
-           "FIBERS", "READY", "WAITING", output_style(stdout, OUTPUT_PLAIN));
+    printf("%s%-*s%8s%9s%8s%9s%s", output_style(stdout, OUTPUT_BOLD), NAME_WIDTH, "FIBERS NAMED",
+           "CPU%", "FIBERS", "READY", "WAITING", output_style(stdout, OUTPUT_PLAIN));
     terminal_end_line();
     for (unsigned i = 0; i < shown && take_line(page); i++) {
         const struct torc_name_stats *name = rows[i].name;
 
-        printf("%-26.26s%8s%9s%8s%9s", name->name[0] != '\0' ? name->name : "(no name)",
-               percent(rows[i].cpu).text, count(name->fibers).text, count(name->ready).text,
-               count(name->fibers - name->ready).text);
+        output_cell(name->name[0] != '\0' ? name->name : "(no name)", NAME_WIDTH);
+        printf("%8s%9s%8s%9s", percent(rows[i].cpu).text, count(name->fibers).text,
+               count(name->ready).text, count(name->fibers - name->ready).text);
         terminal_end_line();
     }
 }

@@ -66,6 +66,19 @@ TEST(it_is_never_a_program_where_the_kernel_can_see_to_that)
     torc__shared_destroy(memory, SIZE, fd);
 }
 
+TEST(its_memory_is_there_before_it_is_used)
+{
+    struct stat status;
+    int fd;
+    char *memory = torc__shared_create("torc-test", SIZE, &fd);
+
+    EXPECT(memory != NULL);
+    EXPECT_INT(fstat(fd, &status), ==, 0);
+    EXPECT_INT(status.st_size, ==, SIZE);
+    EXPECT_INT(status.st_blocks * 512, >=, SIZE);
+    torc__shared_destroy(memory, SIZE, fd);
+}
+
 TEST(a_child_does_not_have_it_mapped)
 {
     int status;

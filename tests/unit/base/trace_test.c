@@ -83,6 +83,22 @@ TEST(a_long_name_is_cut_off)
     free(ring);
 }
 
+TEST(a_long_name_is_cut_off_behind_a_whole_character)
+{
+    char name[2 * TRACE_NAME_MAX + 1] = "";
+    unsigned number;
+
+    make_ring();
+    for (unsigned i = 0; i < TRACE_NAME_MAX; i++)
+        memcpy(name + 2 * (size_t)i, "\xc3\xa9", 3);
+    number = torc__trace_name(&trace, name);
+    EXPECT_UINT(strlen(ring->names[number]), ==, TRACE_NAME_MAX - 2);
+    EXPECT_UINT(torc__trace_name(&trace, name), ==, number); /* It is known again. */
+    name[0] = 'x';
+    EXPECT_UINT(torc__trace_name(&trace, name), ==, number + 1);
+    free(ring);
+}
+
 TEST(what_others_write_to_the_ring_is_not_believed)
 {
     make_ring();

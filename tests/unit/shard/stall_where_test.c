@@ -38,6 +38,16 @@ static void *wait_there(void *arg)
     return NULL;
 }
 
+static void *compute(void *arg)
+{
+    const cpu_set_t *here = arg;
+
+    (void)sched_setaffinity(0, sizeof(*here), here);
+    while (atomic_load(&wanted) == 'c')
+        ;
+    return NULL;
+}
+
 static pthread_t begin(int what)
 {
     pthread_t thread;
@@ -136,4 +146,37 @@ TEST(a_sleep_would_end)
     EXPECT(!look_until(false, "clock_nanosleep(").restarts);
     EXPECT_INT(pthread_kill(thread, SIGUSR1), ==, 0);
     pthread_join(thread, NULL);
+}
+
+/* Two threads that want the same CPU: one of them always stands in its queue. */
+TEST(time_for_which_others_have_the_cpu_is_counted)
+{
+    const pid_t self = (pid_t)syscall(SYS_gettid);
+    pthread_t other;
+    cpu_set_t before;
+    cpu_set_t here;
+    uint64_t queued_ns;
+
+    if (access("/proc/self/schedstat", R_OK) < 0)
+        SKIP("this kernel does not count it, or there is no /proc");
+    if (harness_is_valgrind())
+        SKIP("there is one thread only that wants a CPU");
+    EXPECT_INT(sched_getaffinity(0, sizeof(before), &before), ==, 0);
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    if (sched_setaffinity(0, sizeof(here), &here) < 0)
+        SKIP("threads may not be told where to run");
+    queued_ns = torc__stall_queued_ns(self);
+    atomic_store(&wanted, 'c');
+    EXPECT_INT(pthread_create(&other, NULL, compute, &here), ==, 0);
+    while (torc__stall_queued_ns(self) < queued_ns + 1000000)
+        ;
+    atomic_store(&wanted, 0);
+    EXPECT_INT(pthread_join(other, NULL), ==, 0);
+    EXPECT_INT(sched_setaffinity(0, sizeof(before), &before), ==, 0);
+}
+
+TEST(a_thread_that_is_not_there_has_stood_in_no_queue)
+{
+    EXPECT_UINT(torc__stall_queued_ns(1 << 30), ==, 0);
 }

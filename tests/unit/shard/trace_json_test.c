@@ -60,6 +60,29 @@ TEST(an_operation_is_written_from_its_start_to_its_end)
     free(area);
 }
 
+/* A fiber of that name runs. */
+static void run_named(const char *name)
+{
+    torc__trace_add(&trace, (struct torc__trace_event){.kind = TRACE_RUN,
+                                                       .fiber = 5,
+                                                       .name = torc__trace_name(&trace, name)});
+}
+
+TEST(names_are_valid_json_whatever_they_are)
+{
+    make_area();
+    run_named("caf\xc3\xa9");
+    run_named("a\"b\\c\nd");
+    run_named("caf\xc3");
+    run_named("\xe9t\xe9"); /* in Latin-1 */
+    write_text();
+    EXPECT(strstr(text, "\"name\":\"caf\xc3\xa9\"") != NULL);
+    EXPECT(strstr(text, "\"name\":\"a\\u0022b\\u005cc\\u000ad\"") != NULL);
+    EXPECT(strstr(text, "\"name\":\"caf\\ufffd\"") != NULL);
+    EXPECT(strstr(text, "\"name\":\"\\ufffdt\\ufffd\"") != NULL);
+    free(area);
+}
+
 TEST(an_operation_that_pretends_to_be_a_fiber_is_left_out)
 {
     make_area();

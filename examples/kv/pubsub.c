@@ -9,8 +9,8 @@
 #include "kv.h"
 #include <stdlib.h>
 
-#define SUBSCRIPTIONS_MAX 1024u                     /* of a client */
-#define PUSHES_MAX        ((size_t)8 * 1024 * 1024) /* bytes for a client that does not read them */
+#define SUBSCRIPTIONS_MAX 1024u             /* of a client */
+#define PUSHES_MAX        ((size_t)8 << 20) /* bytes for a client that does not read them */
 
 struct subscription { /* Of a client to a channel. */
     struct subscription *next;
@@ -30,35 +30,46 @@ static bool is_to(const struct subscription *subscription, struct slice channel)
            memcmp(subscription->channel, channel.at, channel.length) == 0;
 }
 
-/* What is told about a channel, but for the last part. */
-static void tell(struct reply *reply, const char *kind, struct slice channel)
+/* What is told about a channel, or about none, but for the last part. */
+static void tell(struct torc_buffer *reply, const struct client *client, const char *kind,
+                 struct slice channel)
 {
-    reply_number(reply, reply->protocol == 2 ? '*' : '>', 3);
+    reply_number(reply, client->protocol == 2 ? '*' : '>', 3);
     reply_bulk(reply, slice_of(kind));
-    reply_bulk(reply, channel);
+    if (channel.at != NULL)
+        reply_bulk(reply, channel);
+    else
+        reply_line(reply, reply_null(client));
+}
+
+/* ---- Publishing ---- */
+
+static void push(struct client *client, struct slice channel, struct slice message)
+{
+    if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
+        torc_scope_cancel(&client->scope);
+        return;
+    }
+    tell(&client->pushes, client, "message", channel);
+    reply_bulk(&client->pushes, message);
+    if (client->is_waiting)
+        torc_scope_cancel(&client->wait);
 }
 
 const char *run_publish(struct call *call)
 {
-    struct subscription *subscription = *list_of(call->shard, call->args[1]);
+    const struct subscription *subscription = *list_of(call->shard, call->args[1]);
 
     for (; subscription != NULL; subscription = subscription->next) {
-        struct client *client = subscription->client;
-
-        if (!is_to(subscription, call->args[1]))
-            continue;
-        call->number++;
-        if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
-            torc_scope_cancel(&client->scope);
-            continue;
+        if (is_to(subscription, call->args[1])) {
+            push(subscription->client, call->args[1], call->args[2]);
+            call->number++;
         }
-        tell(&client->pushes, "message", call->args[1]);
-        reply_bulk(&client->pushes, call->args[2]);
-        if (client->is_waiting)
-            torc_scope_cancel(&client->wait);
     }
     return NULL;
 }
+
+/* ---- Subscribing ---- */
 
 /* What points to the client's subscription; to NULL, at the end of the list, if it has none. */
 static struct subscription **find(struct client *client, struct slice channel)
@@ -81,6 +92,19 @@ static struct subscription **find_any(const struct client *client)
     return link;
 }
 
+static void join(struct client *client, struct subscription **link, struct slice channel)
+{
+    struct subscription *joined = malloc(sizeof(*joined) + channel.length);
+
+    client->reply.failed |= joined == NULL;
+    if (joined == NULL)
+        return;
+    *joined = (struct subscription){.client = client, .length = channel.length};
+    memcpy(joined->channel, channel.at, channel.length);
+    *link = joined;
+    client->subscription_count++;
+}
+
 static void leave(struct client *client, struct subscription **link)
 {
     struct subscription *left = *link;
@@ -96,19 +120,6 @@ void pubsub_leave(struct client *client)
         leave(client, find_any(client));
 }
 
-static void join(struct client *client, struct subscription **link, struct slice channel)
-{
-    struct subscription *joined = malloc(sizeof(*joined) + channel.length);
-
-    client->reply.failed |= joined == NULL;
-    if (joined == NULL)
-        return;
-    *joined = (struct subscription){.client = client, .length = channel.length};
-    memcpy(joined->channel, channel.at, channel.length);
-    *link = joined;
-    client->subscription_count++;
-}
-
 const char *run_subscribe(struct call *call)
 {
     struct client *client = call->client;
@@ -120,29 +131,32 @@ const char *run_subscribe(struct call *call)
             return "too many subscriptions";
         if (*link == NULL)
             join(client, link, call->args[i]);
-        tell(call->reply, "subscribe", call->args[i]);
+        tell(call->reply, client, "subscribe", call->args[i]);
         reply_number(call->reply, ':', client->subscription_count);
     }
     return NULL;
 }
 
+static void unsubscribe(struct call *call, struct subscription **link, struct slice channel)
+{
+    tell(call->reply, call->client, "unsubscribe", channel);
+    if (*link != NULL)
+        leave(call->client, link);
+    reply_number(call->reply, ':', call->client->subscription_count);
+}
+
 const char *run_unsubscribe(struct call *call)
 {
-    const bool from_all = call->count == 1;
-    struct client *client = call->client;
+    struct subscription *none = NULL;
 
-    if (from_all && client->subscription_count == 0)
-        reply_printf(call->reply, "%c3\r\n$11\r\nunsubscribe\r\n%s\r\n:0\r\n",
-                     call->reply->protocol == 2 ? '*' : '>',
-                     call->reply->protocol == 2 ? "$-1" : "_");
-    for (unsigned i = 1; from_all ? client->subscription_count > 0 : i < call->count; i++) {
-        struct subscription **link = from_all ? find_any(client) : find(client, call->args[i]);
+    for (unsigned i = 1; i < call->count; i++)
+        unsubscribe(call, find(call->client, call->args[i]), call->args[i]);
+    if (call->count == 1 && call->client->subscription_count == 0)
+        unsubscribe(call, &none, (struct slice){NULL, 0});
+    while (call->count == 1 && call->client->subscription_count > 0) {
+        struct subscription **link = find_any(call->client);
 
-        tell(call->reply, "unsubscribe",
-             from_all ? (struct slice){(*link)->channel, (*link)->length} : call->args[i]);
-        if (*link != NULL)
-            leave(client, link);
-        reply_number(call->reply, ':', client->subscription_count);
+        unsubscribe(call, link, (struct slice){(*link)->channel, (*link)->length});
     }
     return NULL;
 }

@@ -157,6 +157,7 @@ static struct slice value_of(const struct entry *entry)
     return (struct slice){entry->bytes + entry->key_length, entry->value_length};
 }
 
+/* There is no end: keys go with the process. To free each of them would only make that slow. */
 int keys_init(struct shard *shard)
 {
     if (getrandom(shard->seed, sizeof(shard->seed), 0) < 0)
@@ -164,15 +165,6 @@ int keys_init(struct shard *shard)
     shard->buckets = calloc(1, sizeof(struct entry *));
     shard->bucket_count = shard->buckets != NULL;
     return shard->buckets != NULL ? 0 : -ENOMEM;
-}
-
-void keys_finish(struct shard *shard)
-{
-    for (size_t i = 0; i < shard->bucket_count; i++) {
-        while (shard->buckets[i] != NULL)
-            drop(shard, &shard->buckets[i]);
-    }
-    free(shard->buckets);
 }
 
 /* Look at the keys of some buckets. Returns how many had expired. */

@@ -35,6 +35,13 @@ static inline struct slice slice_of(const char *text)
     return (struct slice){text, strlen(text)};
 }
 
+static inline bool slice_is_number(struct slice slice, int64_t *ret_number)
+{
+    return torc_integer_parse(slice.at, slice.length, ret_number) == 0;
+}
+
+bool slice_is(struct slice slice, const char *word); /* in any case */
+
 /* ---- Shards ---- */
 
 struct shard {
@@ -92,19 +99,11 @@ struct command {
 command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire, run_ttl;
 command_fn run_publish, run_subscribe, run_unsubscribe;
 
-bool slice_is(struct slice slice, const char *word); /* in any case */
-
-static inline bool slice_is_number(struct slice slice, int64_t *ret_number)
-{
-    return torc_integer_parse(slice.at, slice.length, ret_number) == 0;
-}
-
 /* What is to be done: if it is not what the client asked for, then it is to say why. */
 const struct command *command_find(const struct call *call);
 
 int keys_init(struct shard *shard);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
-void keys_finish(struct shard *shard);
 
 /* ---- Clients ---- */
 

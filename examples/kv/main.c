@@ -27,20 +27,6 @@ static int shard_main(void *server)
     return result < 0 ? result : torc_serve(server);
 }
 
-static int run(struct torc_server *server, int shard_count)
-{
-    const struct torc_options options = {.shards = shard_count};
-    int result = 0;
-
-    for (int i = 0; i < shard_count && result == 0; i++)
-        result = keys_init(&shards[i]);
-    if (result == 0)
-        result = torc_run(shard_main, server, &options);
-    for (int i = 0; i < shard_count; i++)
-        keys_finish(&shards[i]);
-    return result;
-}
-
 static bool read_option(struct torc_server *server, int64_t *shard_count, const char *name,
                         const char *text)
 {
@@ -59,6 +45,7 @@ int main(int argc, char **argv)
         .one_acceptor = true, /* Clients stay for long. */
         .grace_ns = TORC_SECOND,
     };
+    struct torc_options options = {0};
     int64_t shard_count = 1;
     int result = torc_address_parse("127.0.0.1:6379", &server.address);
 
@@ -68,8 +55,11 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+    options.shards = (int)shard_count;
+    for (int i = 0; i < options.shards && result == 0; i++)
+        result = keys_init(&shards[i]);
     if (result == 0)
-        result = run(&server, (int)shard_count);
+        result = torc_run(shard_main, &server, &options);
     if (result < 0)
         fprintf(stderr, "kv: %s\n", torc_strerror(result));
     return result < 0;

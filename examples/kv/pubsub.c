@@ -19,6 +19,8 @@ struct subscription { /* Of a client to a channel. */
     char channel[];
 };
 
+static const struct slice nowhere; /* no channel */
+
 static struct subscription **list_of(struct shard *shard, struct slice channel)
 {
     return &shard->subscriptions[slot_of(channel) % SUBSCRIPTION_LISTS];
@@ -42,53 +44,48 @@ static void tell(struct torc_buffer *reply, const struct client *client, const c
         reply_line(reply, reply_null(client));
 }
 
-/* ---- Publishing ---- */
-
-static void push(struct client *client, struct slice channel, struct slice message)
-{
-    if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
-        torc_scope_cancel(&client->scope);
-        return;
-    }
-    tell(&client->pushes, client, "message", channel);
-    reply_bulk(&client->pushes, message);
-    if (client->is_waiting)
-        torc_scope_cancel(&client->wait);
-}
-
 const char *run_publish(struct call *call)
 {
     const struct subscription *subscription = *list_of(call->shard, call->args[1]);
 
     for (; subscription != NULL; subscription = subscription->next) {
-        if (is_to(subscription, call->args[1])) {
-            push(subscription->client, call->args[1], call->args[2]);
-            call->number++;
+        struct client *client = subscription->client;
+
+        if (!is_to(subscription, call->args[1]))
+            continue;
+        call->number++;
+        if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
+            torc_scope_cancel(&client->scope);
+            continue;
         }
+        tell(&client->pushes, client, "message", call->args[1]);
+        reply_bulk(&client->pushes, call->args[2]);
+        if (client->is_waiting)
+            torc_scope_cancel(&client->wait);
     }
     return NULL;
 }
 
-/* ---- Subscribing ---- */
-
-/* What points to the client's subscription; to NULL, at the end of the list, if it has none. */
+/*
+ * What points to the client's subscription to a channel, or to any if that is nowhere; to NULL, at
+ * the end of a list, if it has none.
+ */
 static struct subscription **find(struct client *client, struct slice channel)
 {
-    struct subscription **link = list_of(client->shard, channel);
-
-    while (*link != NULL && ((*link)->client != client || !is_to(*link, channel)))
-        link = &(*link)->next;
-    return link;
-}
-
-/* What points to any of its subscriptions: it has some. */
-static struct subscription **find_any(const struct client *client)
-{
     struct subscription **list = client->shard->subscriptions;
-    struct subscription **link = list;
+    struct subscription **last = list + SUBSCRIPTION_LISTS - 1;
+    struct subscription **link;
 
-    while (*link == NULL || (*link)->client != client)
-        link = *link != NULL ? &(*link)->next : ++list;
+    if (channel.at != NULL)
+        list = last = list_of(client->shard, channel);
+    for (link = list; *link != NULL || list < last;) {
+        if (*link == NULL)
+            link = ++list;
+        else if ((*link)->client == client && (channel.at == NULL || is_to(*link, channel)))
+            break;
+        else
+            link = &(*link)->next;
+    }
     return link;
 }
 
@@ -117,7 +114,7 @@ static void leave(struct client *client, struct subscription **link)
 void pubsub_leave(struct client *client)
 {
     while (client->subscription_count > 0)
-        leave(client, find_any(client));
+        leave(client, find(client, nowhere));
 }
 
 const char *run_subscribe(struct call *call)
@@ -137,26 +134,21 @@ const char *run_subscribe(struct call *call)
     return NULL;
 }
 
-static void unsubscribe(struct call *call, struct subscription **link, struct slice channel)
-{
-    tell(call->reply, call->client, "unsubscribe", channel);
-    if (*link != NULL)
-        leave(call->client, link);
-    reply_number(call->reply, ':', call->client->subscription_count);
-}
-
 const char *run_unsubscribe(struct call *call)
 {
-    struct subscription *none = NULL;
+    struct client *client = call->client;
+    unsigned at = 1;
 
-    for (unsigned i = 1; i < call->count; i++)
-        unsubscribe(call, find(call->client, call->args[i]), call->args[i]);
-    if (call->count == 1 && call->client->subscription_count == 0)
-        unsubscribe(call, &none, (struct slice){NULL, 0});
-    while (call->count == 1 && call->client->subscription_count > 0) {
-        struct subscription **link = find_any(call->client);
+    do {
+        struct slice channel = call->count > 1 ? call->args[at] : nowhere;
+        struct subscription **link = find(client, channel);
 
-        unsubscribe(call, link, (struct slice){(*link)->channel, (*link)->length});
-    }
+        if (call->count == 1 && *link != NULL)
+            channel = (struct slice){(*link)->channel, (*link)->length};
+        tell(call->reply, client, "unsubscribe", channel);
+        if (*link != NULL)
+            leave(client, link);
+        reply_number(call->reply, ':', client->subscription_count);
+    } while (call->count > 1 ? ++at < call->count : client->subscription_count > 0);
     return NULL;
 }

@@ -320,6 +320,8 @@ static void stop_by_signal(int number)
 
 FIBER_TEST(a_signal_stops_it_and_the_next_one_does_what_it_always_does)
 {
+    if (UNDER_TSAN && harness_is_simulated())
+        SKIP("the simulated kernel allocates in the handler, and TSan sees that it is one");
     stop_by_signal(SIGINT);
     stop_by_signal(SIGTERM);
 }
@@ -564,6 +566,8 @@ static void raise_when_up(struct many *many)
 TEST(a_signal_stops_all_shards_wherever_they_are)
 {
     NEEDS_THREADS();
+    if (UNDER_TSAN && harness_is_simulated())
+        SKIP("the simulated kernel allocates in the handler, and TSan sees that it is one");
     for (unsigned i = 0; i < harness_scaled(50); i++) {
         struct many many = {.server = {.serve = count, .one_acceptor = i % 2},
                             .client = raise_when_up};

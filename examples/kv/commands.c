@@ -87,9 +87,8 @@ static const char *refusal(const struct command *command, const struct call *cal
     const unsigned arity = (unsigned)abs(command->arity);
     const unsigned step = command->step > 0 ? command->step : call->count;
 
-    if (command->arity > 0 ? call->count != arity : call->count < arity)
-        return "wrong number of arguments for '%s' command";
-    if (command->step > 0 && (call->count - 1) % step != 0)
+    if ((command->arity > 0 ? call->count != arity : call->count < arity) ||
+        (command->step > 0 && (call->count - 1) % step != 0))
         return "wrong number of arguments for '%s' command";
     if (call->client->subscription_count > 0 && call->client->protocol == 2 &&
         command->run != run_subscribe && command->run != run_unsubscribe &&

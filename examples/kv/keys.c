@@ -55,41 +55,37 @@ static uint32_t hash_of(const struct shard *shard, struct slice key)
     return (uint32_t)(hash ^ hash >> 32);
 }
 
-static size_t whole_size(const struct shard *shard) /* 2^n */
-{
-    return (size_t)1 << (63 - __builtin_clzll(shard->bucket_count));
-}
-
 static struct entry **bucket_of(const struct shard *shard, uint32_t hash)
 {
-    const size_t size = whole_size(shard);
-    const size_t index = hash & (2 * size - 1);
+    const size_t index = hash & shard->mask;
 
-    return &shard->buckets[index < shard->bucket_count ? index : index - size];
+    return &shard->buckets[index < shard->bucket_count ? index : index & shard->mask >> 1];
 }
 
 /* Have one bucket more. Without memory the table only gets slower. */
 static void grow(struct shard *shard)
 {
-    const size_t count = shard->bucket_count;
     struct entry **buckets = shard->buckets;
-    struct entry *split;
+    struct entry **first; /* that is not split */
+    struct entry *entry;
     struct entry *next;
 
-    if ((count & (count - 1)) == 0) /* The kernel moves large arrays without copying them. */
-        buckets = realloc(buckets, 2 * count * sizeof(struct entry *));
-    if (buckets == NULL)
-        return;
-    shard->buckets = buckets;
-    split = buckets[count - whole_size(shard)];
-    buckets[count - whole_size(shard)] = buckets[count] = NULL;
-    shard->bucket_count++;
-    for (; split != NULL; split = next) {
-        struct entry **bucket = bucket_of(shard, split->hash);
+    if (shard->bucket_count > shard->mask) { /* The kernel moves large arrays without a copy. */
+        buckets = realloc(buckets, 2 * shard->bucket_count * sizeof(struct entry *));
+        if (buckets == NULL)
+            return;
+        shard->buckets = buckets;
+        shard->mask = 2 * shard->mask + 1;
+    }
+    first = &buckets[shard->bucket_count & shard->mask >> 1];
+    entry = *first;
+    *first = buckets[shard->bucket_count++] = NULL;
+    for (; entry != NULL; entry = next) {
+        struct entry **bucket = bucket_of(shard, entry->hash);
 
-        next = split->next;
-        split->next = *bucket;
-        *bucket = split;
+        next = entry->next;
+        entry->next = *bucket;
+        *bucket = entry;
     }
 }
 

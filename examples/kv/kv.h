@@ -47,6 +47,7 @@ bool slice_is(struct slice slice, const char *word); /* in any case */
 struct shard {
     struct entry **buckets; /* of keys */
     size_t bucket_count;
+    size_t mask;      /* of the bits of a hash that may tell its bucket */
     uint64_t seed[2]; /* of their hashes */
     size_t key_count;
     size_t mortal_count; /* keys that expire */

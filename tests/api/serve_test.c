@@ -550,9 +550,10 @@ TEST(a_unix_socket_is_served_by_all_shards)
 TEST(what_one_shard_cannot_do_stops_all)
 {
     struct many many = {.server = {.serve = count}};
-    const int listener = harness_listener(&many.server.address);
+    int listener;
 
     NEEDS_THREADS();
+    listener = harness_listener(&many.server.address);
     run_many(&many, -EADDRINUSE);
     close(listener);
 }

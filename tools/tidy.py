@@ -20,6 +20,7 @@ PUBLIC_ONLY = ("tools/", "examples/", "tests/api/", "src/search/")
 
 # The only files of the library that use the heap, and when: never on the path of an operation.
 MAY_ALLOCATE = {
+    "src/base/buffer.c": "memory that grows is what it is for",
     "src/driver/driver.c": "once per driver",
     "src/driver/epoll_watch.c": "once per 256 descriptors that are waited for",
     "src/driver/pool.c": "once per run",
@@ -55,6 +56,7 @@ MAY_ALLOCATE = {
     "src/fiber/stack.c": "once per slab of stacks",
     "src/io/datagram_feed.c": "once per feed",
     "src/io/listener.c": "the queue of connections, which grows up to a limit",
+    "src/io/serve.c": "once per connection, and per server",
     "src/io/stream_in.c": "input that has to be in one piece",
     "src/io/stream_memory.c": "blocks and chunks, kept in free lists",
     "src/io/stream_pair.c": "once per pair of streams in memory",
@@ -137,6 +139,7 @@ NO_UNIT_TEST = {
     "src/driver/sim/net_unix_data.c": "sim_net_unix_test.c and sim_net_call_test.c",
     "src/driver/sim/net_unix_name.c": "sim_net_unix_test.c",
     "src/driver/sim/net_unix_rights.c": "sim_net_unix_test.c",
+    "src/base/buffer.c": "public functions without a shard: tests/api/buffer_test.c",
     "src/io/address.c": "public functions without a shard: tests/api/address_test.c",
     "src/io/await.c": "means nothing without a shard: every test in tests/api/ awaits",
     "src/io/blocking.c": "needs a shard: tests/api/blocking_test.c",
@@ -151,6 +154,7 @@ NO_UNIT_TEST = {
     "src/io/io.c": "thin over the driver: tests/api/ on every rung",
     "src/io/frame.c": "needs a stream: tests/api/frame_test.c",
     "src/io/listener.c": "needs a shard: tests/api/listener_test.c",
+    "src/io/serve.c": "needs shards: tests/api/serve_test.c",
     "src/io/stream.c": "needs a shard: tests/api/stream_*_test.c",
     "src/io/stream_in.c": "needs a shard: tests/api/stream_*_test.c",
     "src/io/stream_memory.c": "needs a shard: tests/api/stream_feed_test.c",

@@ -10,19 +10,19 @@
 #include <stdlib.h>
 
 #define REQUEST_MAX     ((size_t)64 << 20) /* bytes */
-#define LINE_MAX_LENGTH ((size_t)64 * 1024)
+#define ARGUMENTS_MAX   (1 << 20)
+#define LINE_MAX_LENGTH ((size_t)64 << 10)
 #define GOODBYE_TIME    (2 * TORC_SECOND)
-#define GOODBYE_MAX     ((size_t)1024 * 1024) /* bytes that are read to no purpose */
 #define ARGS_LEAST      64u
 
 int client_write(struct client *client)
 {
-    struct reply *reply = &client->reply;
+    struct torc_buffer *reply = &client->reply;
     int result = reply->failed ? -ENOMEM : 0;
 
     if (result == 0 && reply->used > 0)
-        result = torc_stream_write(&client->stream, reply->bytes, reply->used, NULL);
-    reply_reset(reply);
+        result = torc_stream_write(client->stream, reply->bytes, reply->used, NULL);
+    torc_buffer_reset(reply, REPLY_KEPT);
     return result;
 }
 
@@ -43,15 +43,16 @@ static int fail(struct client *client, const char *error)
 /* Write answers, then messages, of which more may come meanwhile. */
 static int write_all(struct client *client)
 {
-    int result = client_write(client);
+    int result;
 
-    while (result == 0 && client->pushes.used > 0) {
-        const struct reply written = client->reply;
+    do {
+        struct torc_buffer written;
 
+        result = client_write(client);
+        written = client->reply;
         client->reply = client->pushes;
         client->pushes = written;
-        result = client_write(client);
-    }
+    } while (result == 0 && client->reply.used > 0);
     return result;
 }
 
@@ -66,7 +67,7 @@ static ssize_t write_and_peek(struct client *client, size_t count, const void **
             break;
         torc_scope_open(&client->wait, 0);
         client->is_waiting = true;
-        length = torc_stream_peek_at_least(&client->stream, count, ret_data);
+        length = torc_stream_peek_at_least(client->stream, count, ret_data);
         client->is_waiting = false;
         (void)torc_scope_close(&client->wait);
     } while (length == -ECANCELED && client->pushes.used > 0);
@@ -86,7 +87,7 @@ static int wait_for(struct client *client, size_t count)
     result = route_batch(client);
     if (result < 0)
         return result;
-    torc_stream_consume(&client->stream, client->used);
+    torc_stream_consume(client->stream, client->used);
     client->at -= client->used;
     client->used = client->length = 0;
     length = write_and_peek(client, count, &data);
@@ -160,7 +161,7 @@ static int read_any_number(struct client *client, char mark, int64_t *ret_number
     if (line.at[0] != mark)
         return fail(client, unexpected);
     if (line.at[line.length] != '\r' ||
-        !parse_integer((struct slice){line.at + 1, line.length - 1}, ret_number))
+        torc_integer_parse(line.at + 1, line.length - 1, ret_number) < 0)
         return fail(client, is_count ? "invalid multibulk length" : "invalid bulk length");
     return 0;
 }
@@ -249,50 +250,25 @@ static int serve(struct client *client)
     return result;
 }
 
-/*
- * Send what is left, and close. Closing at once while bytes arrive would make the client's system
- * throw away the last answer. All of it takes a limited time, whatever the client does.
- */
-static void say_goodbye(struct client *client)
+void client_serve(struct torc_stream *stream, void *arg)
 {
-    struct torc_scope scope;
-    size_t ignored = 0;
-    const void *data;
-    ssize_t count;
+    struct shard *shard = &shards[torc_shard_index()];
+    struct client client = {.shard = shard, .stream = stream, .protocol = 2};
 
-    torc_scope_open(&scope, 0);
-    torc_scope_set_timeout(&scope, GOODBYE_TIME);
-    if (client->is_closing && client_write(client) == 0 &&
-        torc_stream_shutdown(&client->stream) == 0) {
-        while (ignored < GOODBYE_MAX && (count = torc_stream_peek(&client->stream, &data)) > 0) {
-            torc_stream_consume(&client->stream, (size_t)count);
-            ignored += (size_t)count;
-        }
-    }
-    (void)torc_stream_close(&client->stream);
-    (void)torc_scope_close(&scope);
-}
-
-int client_main(void *arg)
-{
-    struct client *client = arg;
-    struct shard *shard = client->shard;
-
+    (void)arg;
     torc_fiber_set_name("client");
     shard->client_count++;
-    client->id = ++shard->clients_ever * (uint64_t)shard->server->shard_count + shard->index;
-    client->reply.protocol = client->pushes.protocol = 2;
-    torc_scope_open(&client->scope, 0);
-    (void)serve(client); /* How a client behaves is no failure of the server. */
-    pubsub_leave(client);
-    (void)torc_scope_close(&client->scope);
-    say_goodbye(client);
+    client.id = ++shard->clients_ever * torc_shard_count() + torc_shard_index();
+    torc_scope_open(&client.scope, 0);
+    (void)serve(&client); /* How a client behaves is no failure of the server. */
+    pubsub_leave(&client);
+    if (client.is_closing && client_write(&client) == 0)
+        (void)torc_stream_linger(stream, GOODBYE_TIME);
+    (void)torc_scope_close(&client.scope);
     shard->client_count--;
-    route_finish(client);
-    reply_finish(&client->reply);
-    reply_finish(&client->pushes);
-    free(client->args);
-    free(client->name);
-    free(client);
-    return 0;
+    route_finish(&client);
+    torc_buffer_finish(&client.reply);
+    torc_buffer_finish(&client.pushes);
+    free(client.args);
+    free(client.name);
 }

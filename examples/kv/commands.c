@@ -43,20 +43,15 @@ static const struct command commands[] = {
 
 /* ---- Names ---- */
 
-static bool is_word(struct slice slice, const char *word)
+bool slice_is(struct slice slice, const char *word)
 {
     return slice.length == strlen(word) && strncasecmp(slice.at, word, slice.length) == 0;
-}
-
-bool arg_is(const struct call *call, unsigned index, const char *word)
-{
-    return is_word(call->args[index], word);
 }
 
 static const struct command *find(struct slice name)
 {
     for (const struct command *command = commands; command < commands + COMMAND_COUNT; command++) {
-        if (command->name[0] == (name.at[0] | 0x20) && is_word(name, command->name))
+        if (command->name[0] == (name.at[0] | 0x20) && slice_is(name, command->name))
             return command;
     }
     return NULL;
@@ -92,11 +87,10 @@ static const char *refusal(const struct command *command, const struct call *cal
     const unsigned arity = (unsigned)abs(command->arity);
     const unsigned step = command->step > 0 ? command->step : call->count;
 
-    if (command->arity > 0 ? call->count != arity : call->count < arity)
+    if ((command->arity > 0 ? call->count != arity : call->count < arity) ||
+        (command->step > 0 && (call->count - 1) % step != 0))
         return "wrong number of arguments for '%s' command";
-    if (command->step > 0 && (call->count - 1) % step != 0)
-        return "wrong number of arguments for '%s' command";
-    if (call->client->subscription_count > 0 && call->client->reply.protocol == 2 &&
+    if (call->client->subscription_count > 0 && call->client->protocol == 2 &&
         command->run != run_subscribe && command->run != run_unsubscribe &&
         command->run != run_ping && command->run != run_quit)
         return "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
@@ -125,44 +119,22 @@ const struct command *command_find(const struct call *call)
     return command != NULL && refusal(command, call) == NULL ? command : &refused;
 }
 
-bool parse_integer(struct slice text, int64_t *ret_number)
-{
-    const bool is_negative = text.length > 0 && text.at[0] == '-';
-    int64_t number = 0;
-    size_t at = is_negative;
-
-    if (at == text.length || (text.at[at] == '0' && text.length > 1))
-        return false;
-    for (; at < text.length; at++) {
-        const int digit = text.at[at] - '0';
-
-        if (digit < 0 || digit > 9 || __builtin_mul_overflow(number, 10, &number) ||
-            __builtin_add_overflow(number, is_negative ? -digit : digit, &number))
-            return false;
-    }
-    *ret_number = number;
-    return true;
-}
-
 /* ---- The client ---- */
 
 static const char *run_ping(struct call *call)
 {
     if (call->count > 2)
         return "wrong number of arguments for 'ping' command";
-    if (call->client->subscription_count > 0 && call->reply->protocol == 2) {
-        reply_printf(call->reply, "*2\r\n$4\r\npong\r\n");
-    } else if (call->count == 1) {
+    if (call->client->subscription_count > 0 && call->client->protocol == 2)
+        torc_buffer_printf(call->reply, "*2\r\n$4\r\npong\r\n");
+    else if (call->count == 1)
         return "+PONG";
-    }
-    reply_bulk(call->reply, call->count > 1 ? call->args[1] : slice_of(""));
-    return NULL;
+    return reply_bulk(call->reply, call->count > 1 ? call->args[1] : slice_of(""));
 }
 
 static const char *run_echo(struct call *call)
 {
-    reply_bulk(call->reply, call->args[1]);
-    return NULL;
+    return reply_bulk(call->reply, call->args[1]);
 }
 
 static const char *run_quit(struct call *call)
@@ -186,38 +158,34 @@ static const char *run_client(struct call *call)
 {
     struct client *client = call->client;
 
-    if (arg_is(call, 1, "SETNAME") && call->count == 3)
+    if (slice_is(call->args[1], "SETNAME") && call->count == 3)
         return set_name(client, call->args[2]);
-    if (arg_is(call, 1, "ID") && call->count == 2) {
-        reply_number(call->reply, ':', (int64_t)client->id);
-        return NULL;
-    }
-    if (!arg_is(call, 1, "GETNAME") || call->count > 2)
+    if (slice_is(call->args[1], "ID") && call->count == 2)
+        return reply_number(call->reply, ':', (int64_t)client->id);
+    if (!slice_is(call->args[1], "GETNAME") || call->count > 2)
         return refuse_subcommand(call);
-    if (client->name == NULL)
-        return reply_null(call->reply);
-    reply_bulk(call->reply, slice_of(client->name));
-    return NULL;
+    return client->name != NULL ? reply_bulk(call->reply, slice_of(client->name))
+                                : reply_null(client);
 }
 
 static const char *run_hello(struct call *call)
 {
-    int64_t protocol = call->reply->protocol;
+    int64_t protocol = call->client->protocol;
 
-    if (call->count > 1 && !parse_integer(call->args[1], &protocol))
+    if (call->count > 1 && !slice_is_number(call->args[1], &protocol))
         return "Protocol version is not an integer or out of range";
     if (protocol < 2 || protocol > 3)
         return "-NOPROTO unsupported protocol version";
     if (call->count > 2)
         return reply_error(call->reply, "Syntax error in HELLO option '%.*s'",
                            printable(call->args[2], WORDS_MAX), call->args[2].at);
-    call->reply->protocol = call->client->pushes.protocol = (int)protocol;
-    reply_map(call->reply, 7);
-    reply_printf(call->reply,
-                 "$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n" REDIS_VERSION "\r\n"
-                 "$5\r\nproto\r\n:%d\r\n$2\r\nid\r\n:%" PRIu64 "\r\n$4\r\nmode\r\n"
-                 "$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n",
-                 (int)protocol, call->client->id);
+    call->client->protocol = (int)protocol;
+    reply_map(call->reply, call->client, 7);
+    torc_buffer_printf(call->reply,
+                       "$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n" REDIS_VERSION "\r\n"
+                       "$5\r\nproto\r\n:%d\r\n$2\r\nid\r\n:%" PRIu64 "\r\n$4\r\nmode\r\n"
+                       "$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n",
+                       call->client->protocol, call->client->id);
     return NULL;
 }
 
@@ -227,7 +195,7 @@ static const char *run_hello(struct call *call)
 static int add_totals(void *arg)
 {
     struct shard *totals = arg; /* of which only the numbers mean something */
-    const struct shard *shard = &totals->server->shards[torc_shard_index()];
+    const struct shard *shard = &shards[torc_shard_index()];
 
     totals->client_count += shard->client_count;
     totals->requests += shard->requests;
@@ -239,44 +207,39 @@ static int add_totals(void *arg)
 
 static const char *run_info(struct call *call)
 {
-    struct server *server = call->shard->server;
-    struct shard totals = {.server = server};
+    struct shard totals = {0};
     char text[512];
 
     call->reply->failed |= torc_shard_call_each(add_totals, &totals) < 0;
     (void)snprintf(text, sizeof(text),
                    "# Server\r\nredis_version:" REDIS_VERSION "\r\ntorc_version:" TORC_VERSION
-                   "\r\ntorc_shards:%" PRId64 "\r\n\r\n# Clients\r\nconnected_clients:%" PRIu64
+                   "\r\ntorc_shards:%u\r\n\r\n# Clients\r\nconnected_clients:%" PRIu64
                    "\r\n\r\n# Stats\r\ntotal_commands_processed:%" PRIu64
                    "\r\nexpired_keys:%" PRIu64
                    "\r\n\r\n# Keyspace\r\ndb0:keys=%zu,expires=%zu,avg_ttl=0\r\n",
-                   server->shard_count, totals.client_count, totals.requests, totals.expired,
+                   torc_shard_count(), totals.client_count, totals.requests, totals.expired,
                    totals.key_count, totals.mortal_count);
-    if (call->reply->protocol == 2) {
-        reply_bulk(call->reply, slice_of(text));
-    } else {
-        reply_printf(call->reply, "=%zu\r\ntxt:%s\r\n", strlen(text) + 4, text);
-    }
+    if (call->client->protocol == 2)
+        return reply_bulk(call->reply, slice_of(text));
+    torc_buffer_printf(call->reply, "=%zu\r\ntxt:%s\r\n", strlen(text) + 4, text);
     return NULL;
 }
 
 static const char *run_command(struct call *call)
 {
-    if (call->count > 1 && arg_is(call, 1, "DOCS")) {
-        reply_map(call->reply, 0); /* There are none: clients then show commands without a hint. */
-        return NULL;
-    }
-    if (call->count > 1 && !arg_is(call, 1, "COUNT"))
+    if (call->count > 1 && slice_is(call->args[1], "DOCS"))
+        return reply_map(call->reply, call->client, 0); /* Clients then show no hints. */
+    if (call->count > 1 && !slice_is(call->args[1], "COUNT"))
         return refuse_subcommand(call);
     reply_number(call->reply, call->count == 1 ? '*' : ':', COMMAND_COUNT);
     for (unsigned i = 0; call->count == 1 && i < COMMAND_COUNT; i++) {
         const struct command *command = &commands[i];
         const int first = command->place == BY_KEY;
 
-        reply_printf(call->reply, "*6\r\n$%zu\r\n%s\r\n:%d\r\n*1\r\n+%s\r\n:%d\r\n:%d\r\n:%u\r\n",
-                     strlen(command->name), command->name, command->arity, command->flag, first,
-                     command->step > 0 ? -1 : first,
-                     command->step > 0 ? command->step : (unsigned)first);
+        torc_buffer_printf(
+            call->reply, "*6\r\n$%zu\r\n%s\r\n:%d\r\n*1\r\n+%s\r\n:%d\r\n:%d\r\n:%u\r\n",
+            strlen(command->name), command->name, command->arity, command->flag, first,
+            command->step > 0 ? -1 : first, command->step > 0 ? command->step : (unsigned)first);
     }
     return NULL;
 }
@@ -284,10 +247,9 @@ static const char *run_command(struct call *call)
 /* CONFIG GET. redis-benchmark prints some settings; here everything has its only value. */
 static const char *run_config(struct call *call)
 {
-    if (!arg_is(call, 1, "GET") || call->count > 3)
+    if (!slice_is(call->args[1], "GET") || call->count > 3)
         return refuse_subcommand(call);
-    reply_map(call->reply, 1);
+    reply_map(call->reply, call->client, 1);
     reply_bulk(call->reply, call->args[2]);
-    reply_bulk(call->reply, slice_of(arg_is(call, 2, "appendonly") ? "no" : ""));
-    return NULL;
+    return reply_bulk(call->reply, slice_of(slice_is(call->args[2], "appendonly") ? "no" : ""));
 }

@@ -10,8 +10,6 @@
  */
 #include "kv.h"
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -57,41 +55,37 @@ static uint32_t hash_of(const struct shard *shard, struct slice key)
     return (uint32_t)(hash ^ hash >> 32);
 }
 
-static size_t whole_size(const struct shard *shard) /* 2^n */
-{
-    return (size_t)1 << (63 - __builtin_clzll(shard->bucket_count));
-}
-
 static struct entry **bucket_of(const struct shard *shard, uint32_t hash)
 {
-    const size_t size = whole_size(shard);
-    const size_t index = hash & (2 * size - 1);
+    const size_t index = hash & shard->mask;
 
-    return &shard->buckets[index < shard->bucket_count ? index : index - size];
+    return &shard->buckets[index < shard->bucket_count ? index : index & shard->mask >> 1];
 }
 
 /* Have one bucket more. Without memory the table only gets slower. */
 static void grow(struct shard *shard)
 {
-    const size_t count = shard->bucket_count;
     struct entry **buckets = shard->buckets;
-    struct entry *split;
+    struct entry **first; /* that is not split */
+    struct entry *entry;
     struct entry *next;
 
-    if ((count & (count - 1)) == 0) /* The kernel moves large arrays without copying them. */
-        buckets = realloc(buckets, 2 * count * sizeof(struct entry *));
-    if (buckets == NULL)
-        return;
-    shard->buckets = buckets;
-    split = buckets[count - whole_size(shard)];
-    buckets[count - whole_size(shard)] = buckets[count] = NULL;
-    shard->bucket_count++;
-    for (; split != NULL; split = next) {
-        struct entry **bucket = bucket_of(shard, split->hash);
+    if (shard->bucket_count > shard->mask) { /* The kernel moves large arrays without a copy. */
+        buckets = realloc(buckets, 2 * shard->bucket_count * sizeof(struct entry *));
+        if (buckets == NULL)
+            return;
+        shard->buckets = buckets;
+        shard->mask = 2 * shard->mask + 1;
+    }
+    first = &buckets[shard->bucket_count & shard->mask >> 1];
+    entry = *first;
+    *first = buckets[shard->bucket_count++] = NULL;
+    for (; entry != NULL; entry = next) {
+        struct entry **bucket = bucket_of(shard, entry->hash);
 
-        next = split->next;
-        split->next = *bucket;
-        *bucket = split;
+        next = entry->next;
+        entry->next = *bucket;
+        *bucket = entry;
     }
 }
 
@@ -159,6 +153,7 @@ static struct slice value_of(const struct entry *entry)
     return (struct slice){entry->bytes + entry->key_length, entry->value_length};
 }
 
+/* There is no end: keys go with the process. To free each of them would only make that slow. */
 int keys_init(struct shard *shard)
 {
     if (getrandom(shard->seed, sizeof(shard->seed), 0) < 0)
@@ -166,15 +161,6 @@ int keys_init(struct shard *shard)
     shard->buckets = calloc(1, sizeof(struct entry *));
     shard->bucket_count = shard->buckets != NULL;
     return shard->buckets != NULL ? 0 : -ENOMEM;
-}
-
-void keys_finish(struct shard *shard)
-{
-    for (size_t i = 0; i < shard->bucket_count; i++) {
-        while (shard->buckets[i] != NULL)
-            drop(shard, &shard->buckets[i]);
-    }
-    free(shard->buckets);
 }
 
 /* Look at the keys of some buckets. Returns how many had expired. */
@@ -211,20 +197,11 @@ int keys_tend(void *arg)
 
 /* ---- Commands ---- */
 
-static const char *answer(const struct call *call, int64_t number)
-{
-    reply_number(call->reply, ':', number);
-    return NULL;
-}
-
 const char *run_get(struct call *call)
 {
     const struct entry *entry = *find(call);
 
-    if (entry == NULL)
-        return reply_null(call->reply);
-    reply_bulk(call->reply, value_of(entry));
-    return NULL;
+    return entry != NULL ? reply_bulk(call->reply, value_of(entry)) : reply_null(call->client);
 }
 
 const char *run_exists(struct call *call)
@@ -262,11 +239,11 @@ const char *run_set(struct call *call)
     struct entry **link;
 
     for (unsigned i = 3; i < call->count; i++) {
-        const int64_t unit = arg_is(call, i, "EX") ? 1000 : arg_is(call, i, "PX");
+        const int64_t unit = slice_is(call->args[i], "EX") ? 1000 : slice_is(call->args[i], "PX");
 
-        if (arg_is(call, i, "NX") && !only_old) {
+        if (slice_is(call->args[i], "NX") && !only_old) {
             only_new = true;
-        } else if (arg_is(call, i, "XX") && !only_new) {
+        } else if (slice_is(call->args[i], "XX") && !only_new) {
             only_old = true;
         } else if (unit > 0 && (unit_ms == 0 || unit_ms == unit) && i + 1 < call->count) {
             unit_ms = unit;
@@ -275,13 +252,13 @@ const char *run_set(struct call *call)
             return "syntax error";
         }
     }
-    if (unit_ms > 0 && !parse_integer(call->args[unit_at], &number))
+    if (unit_ms > 0 && !slice_is_number(call->args[unit_at], &number))
         return NOT_AN_INTEGER;
     if (unit_ms > 0 && (number <= 0 || !time_after(number, unit_ms, &expires_ms)))
         return "invalid expire time in 'set' command";
     link = find(call);
     if (*link != NULL ? only_new : only_old)
-        return reply_null(call->reply);
+        return reply_null(call->client);
     put(call, link, call->args[2], expires_ms);
     return "+OK";
 }
@@ -289,16 +266,16 @@ const char *run_set(struct call *call)
 const char *run_increment(struct call *call)
 {
     struct entry **link = find(call);
-    char digits[24];
+    char digits[TORC_INTEGER_TEXT_SIZE];
     int64_t number = 0;
 
-    if (*link != NULL && !parse_integer(value_of(*link), &number))
+    if (*link != NULL && !slice_is_number(value_of(*link), &number))
         return NOT_AN_INTEGER;
     if (__builtin_add_overflow(number, 1, &number))
         return "increment or decrement would overflow";
-    (void)snprintf(digits, sizeof(digits), "%" PRId64, number);
-    put(call, link, slice_of(digits), *link != NULL ? (*link)->expires_ms : 0);
-    return answer(call, number);
+    put(call, link, (struct slice){digits, torc_integer_format(number, digits)},
+        *link != NULL ? (*link)->expires_ms : 0);
+    return reply_number(call->reply, ':', number);
 }
 
 const char *run_expire(struct call *call)
@@ -307,17 +284,17 @@ const char *run_expire(struct call *call)
     int64_t seconds;
     int64_t expires_ms;
 
-    if (!parse_integer(call->args[2], &seconds))
+    if (!slice_is_number(call->args[2], &seconds))
         return NOT_AN_INTEGER;
     if (!time_after(seconds, 1000, &expires_ms))
         return "invalid expire time in 'expire' command";
     link = find(call);
     if (*link == NULL)
-        return answer(call, 0);
+        return reply_number(call->reply, ':', 0);
     set_expiry(call->shard, *link, expires_ms);
     if (seconds <= 0)
         drop(call->shard, link);
-    return answer(call, 1);
+    return reply_number(call->reply, ':', 1);
 }
 
 const char *run_ttl(struct call *call)
@@ -325,6 +302,6 @@ const char *run_ttl(struct call *call)
     const struct entry *entry = *find(call);
 
     if (entry == NULL || entry->expires_ms == 0)
-        return answer(call, entry == NULL ? -2 : -1);
-    return answer(call, (entry->expires_ms - now_ms() + 500) / 1000);
+        return reply_number(call->reply, ':', entry == NULL ? -2 : -1);
+    return reply_number(call->reply, ':', (entry->expires_ms - now_ms() + 500) / 1000);
 }

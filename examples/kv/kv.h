@@ -2,7 +2,7 @@
 /*
  * kv.h - a key-value server that speaks the Redis protocol, with a part of the keys on each shard.
  *
- *     main.c       options, the listener, the end
+ *     main.c       options, and what serves
  *     client.c     a fiber for each client: read requests, have them done, write the answers
  *     route.c      requests to the shards that own their keys, and the answers in order
  *     commands.c   the table of commands, and those about the client and the server
@@ -22,8 +22,8 @@
 
 #define KEY_MAX            ((size_t)64 << 10) /* bytes */
 #define VALUE_MAX          ((size_t)16 << 20) /* bytes of a value, or of any other argument */
-#define ARGUMENTS_MAX      (1 << 20)          /* of a request */
 #define SUBSCRIPTION_LISTS 1024u
+#define SHARDS_MAX         256
 
 struct slice { /* Somebody else's bytes. */
     const char *at;
@@ -35,46 +35,19 @@ static inline struct slice slice_of(const char *text)
     return (struct slice){text, strlen(text)};
 }
 
-/* A whole number, written as Redis writes it: no blanks, no plus, no needless zeros. */
-bool parse_integer(struct slice text, int64_t *ret_number);
+static inline bool slice_is_number(struct slice slice, int64_t *ret_number)
+{
+    return torc_integer_parse(slice.at, slice.length, ret_number) == 0;
+}
 
-/* ---- Answers ---- */
-
-/* In a buffer that grows. Without memory it is `failed`, and what it says is worth nothing. */
-struct reply {
-    char *bytes;
-    size_t used;
-    size_t room;
-    int protocol; /* 2 or 3 */
-    bool failed;
-};
-
-void reply_bytes(struct reply *reply, const void *bytes, size_t count);
-void reply_printf(struct reply *reply, const char *format, ...) /* at most 1 KiB */
-    __attribute__((format(printf, 2, 3)));
-/* "-ERR ", and the text with its line ends as blanks. Returns NULL, as a command_fn does then. */
-const char *reply_error(struct reply *reply, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-void reply_line(struct reply *reply, const char *line);            /* that a command_fn returned */
-void reply_number(struct reply *reply, char mark, int64_t number); /* ':', or the mark of a head */
-void reply_map(struct reply *reply, int64_t pairs);
-void reply_bulk(struct reply *reply, struct slice bytes);
-const char *reply_null(struct reply *reply); /* Returns NULL. */
-void reply_reset(struct reply *reply);
-void reply_finish(struct reply *reply);
+bool slice_is(struct slice slice, const char *word); /* in any case */
 
 /* ---- Shards ---- */
 
-struct server {
-    struct torc_address address; /* where it listens */
-    int64_t shard_count;
-    struct shard *shards;
-};
-
 struct shard {
-    struct server *server;
     struct entry **buckets; /* of keys */
     size_t bucket_count;
+    size_t mask;      /* of the bits of a hash that may tell its bucket */
     uint64_t seed[2]; /* of their hashes */
     size_t key_count;
     size_t mortal_count; /* keys that expire */
@@ -84,8 +57,9 @@ struct shard {
     uint64_t clients_ever;
     uint64_t requests;
     uint64_t expired;
-    unsigned index;
 } __attribute__((aligned(64)));
+
+extern struct shard shards[SHARDS_MAX]; /* Each touches its own. */
 
 /* ---- Commands ---- */
 
@@ -96,17 +70,17 @@ struct call {
     unsigned count;
     unsigned part;  /* it is this one ... */
     unsigned parts; /* ... of so many that the request was split in */
-    unsigned owner; /* the shard where it runs */
     struct client *client;
-    struct shard *shard;
-    struct reply *reply;
+    struct shard *shard; /* where it runs */
+    struct torc_buffer *reply;
     int64_t number; /* that is added to those of the other parts */
+    /* If that is another shard's: */
+    struct errand *errand;
     bool is_done;
+    size_t length; /* of its answer */
 };
 
-bool arg_is(const struct call *call, unsigned index, const char *word); /* in any case */
-
-/* Do it. Returns NULL, or a line to answer: "+...", "-...", or an error without its "-ERR ". */
+/* Do it. Returns NULL, or the answer if that is a line, as reply_line() takes it. */
 typedef const char *command_fn(struct call *call);
 
 struct command {
@@ -123,28 +97,27 @@ struct command {
     const char *flag; /* what COMMAND says */
 };
 
+command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire, run_ttl;
+command_fn run_publish, run_subscribe, run_unsubscribe;
+
 /* What is to be done: if it is not what the client asked for, then it is to say why. */
 const struct command *command_find(const struct call *call);
 
-command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire;
-command_fn run_ttl, run_publish, run_subscribe, run_unsubscribe;
-
 int keys_init(struct shard *shard);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
-void keys_finish(struct shard *shard);
 
 /* ---- Clients ---- */
 
 struct client {
     struct shard *shard;
-    struct torc_stream stream;
+    struct torc_stream *stream;
     struct torc_scope scope; /* its life */
     struct torc_scope wait;  /* for input, while it `is_waiting` */
     bool is_waiting;
+    bool is_closing; /* after this answer */
+    int protocol;    /* 2 or 3 */
     uint64_t id;
     char *name;
-    bool is_closing; /* after this answer */
-    struct reply reply;
     /* Input: `length` bytes are there; the request begins at `used`, the parser is at `at`. */
     const char *input;
     size_t length;
@@ -159,12 +132,13 @@ struct client {
     unsigned call_count;
     unsigned answered;
     int64_t sum; /* of the parts of a request, so far */
-    /* Channels. */
+    /* Output. */
+    struct torc_buffer reply;
+    struct torc_buffer pushes; /* messages that came */
     unsigned subscription_count;
-    struct reply pushes; /* messages that came */
 };
 
-int client_main(void *arg); /* A fiber that serves a zeroed client with a stream, and frees it. */
+torc_serve_fn client_serve;
 int client_write(struct client *client); /* Write what is in the reply. Suspends. */
 
 unsigned slot_of(struct slice key);       /* Of a key with a {tag} only that counts. */
@@ -172,5 +146,20 @@ int route_request(struct client *client); /* Do it, or let it wait for more. Sus
 int route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
 void route_finish(struct client *client);
 void pubsub_leave(struct client *client); /* Leave all channels. */
+
+/* ---- Answers ---- */
+
+#define REPLY_KEPT ((size_t)16 << 10) /* bytes of memory of an answer that has been sent */
+
+/* A line that begins with what it is, "+OK", "-NO", "$-1", "_"; else the text of an error. */
+void reply_line(struct torc_buffer *reply, const char *line);
+const char *reply_null(const struct client *client); /* Returns such a line. */
+
+/* These return NULL, as a command_fn does that has answered. */
+const char *reply_number(struct torc_buffer *reply, char mark, int64_t number);
+const char *reply_bulk(struct torc_buffer *reply, struct slice bytes);
+const char *reply_map(struct torc_buffer *reply, const struct client *client, int64_t pairs);
+const char *reply_error(struct torc_buffer *reply, const char *format, ...) /* at most 1 KiB */
+    __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -9,8 +9,8 @@
 #include "kv.h"
 #include <stdlib.h>
 
-#define SUBSCRIPTIONS_MAX 1024u                     /* of a client */
-#define PUSHES_MAX        ((size_t)8 * 1024 * 1024) /* bytes for a client that does not read them */
+#define SUBSCRIPTIONS_MAX 1024u             /* of a client */
+#define PUSHES_MAX        ((size_t)8 << 20) /* bytes for a client that does not read them */
 
 struct subscription { /* Of a client to a channel. */
     struct subscription *next;
@@ -18,6 +18,8 @@ struct subscription { /* Of a client to a channel. */
     size_t length;
     char channel[];
 };
+
+static const struct slice nowhere; /* no channel */
 
 static struct subscription **list_of(struct shard *shard, struct slice channel)
 {
@@ -30,17 +32,21 @@ static bool is_to(const struct subscription *subscription, struct slice channel)
            memcmp(subscription->channel, channel.at, channel.length) == 0;
 }
 
-/* What is told about a channel, but for the last part. */
-static void tell(struct reply *reply, const char *kind, struct slice channel)
+/* What is told about a channel, or about none, but for the last part. */
+static void tell(struct torc_buffer *reply, const struct client *client, const char *kind,
+                 struct slice channel)
 {
-    reply_number(reply, reply->protocol == 2 ? '*' : '>', 3);
+    reply_number(reply, client->protocol == 2 ? '*' : '>', 3);
     reply_bulk(reply, slice_of(kind));
-    reply_bulk(reply, channel);
+    if (channel.at != NULL)
+        reply_bulk(reply, channel);
+    else
+        reply_line(reply, reply_null(client));
 }
 
 const char *run_publish(struct call *call)
 {
-    struct subscription *subscription = *list_of(call->shard, call->args[1]);
+    const struct subscription *subscription = *list_of(call->shard, call->args[1]);
 
     for (; subscription != NULL; subscription = subscription->next) {
         struct client *client = subscription->client;
@@ -52,7 +58,7 @@ const char *run_publish(struct call *call)
             torc_scope_cancel(&client->scope);
             continue;
         }
-        tell(&client->pushes, "message", call->args[1]);
+        tell(&client->pushes, client, "message", call->args[1]);
         reply_bulk(&client->pushes, call->args[2]);
         if (client->is_waiting)
             torc_scope_cancel(&client->wait);
@@ -60,40 +66,27 @@ const char *run_publish(struct call *call)
     return NULL;
 }
 
-/* What points to the client's subscription; to NULL, at the end of the list, if it has none. */
+/*
+ * What points to the client's subscription to a channel, or to any if that is nowhere; to NULL, at
+ * the end of a list, if it has none.
+ */
 static struct subscription **find(struct client *client, struct slice channel)
 {
-    struct subscription **link = list_of(client->shard, channel);
-
-    while (*link != NULL && ((*link)->client != client || !is_to(*link, channel)))
-        link = &(*link)->next;
-    return link;
-}
-
-/* What points to any of its subscriptions: it has some. */
-static struct subscription **find_any(const struct client *client)
-{
     struct subscription **list = client->shard->subscriptions;
-    struct subscription **link = list;
+    struct subscription **last = list + SUBSCRIPTION_LISTS - 1;
+    struct subscription **link;
 
-    while (*link == NULL || (*link)->client != client)
-        link = *link != NULL ? &(*link)->next : ++list;
+    if (channel.at != NULL)
+        list = last = list_of(client->shard, channel);
+    for (link = list; *link != NULL || list < last;) {
+        if (*link == NULL)
+            link = ++list;
+        else if ((*link)->client == client && (channel.at == NULL || is_to(*link, channel)))
+            break;
+        else
+            link = &(*link)->next;
+    }
     return link;
-}
-
-static void leave(struct client *client, struct subscription **link)
-{
-    struct subscription *left = *link;
-
-    *link = left->next;
-    free(left);
-    client->subscription_count--;
-}
-
-void pubsub_leave(struct client *client)
-{
-    while (client->subscription_count > 0)
-        leave(client, find_any(client));
 }
 
 static void join(struct client *client, struct subscription **link, struct slice channel)
@@ -109,6 +102,21 @@ static void join(struct client *client, struct subscription **link, struct slice
     client->subscription_count++;
 }
 
+static void leave(struct client *client, struct subscription **link)
+{
+    struct subscription *left = *link;
+
+    *link = left->next;
+    free(left);
+    client->subscription_count--;
+}
+
+void pubsub_leave(struct client *client)
+{
+    while (client->subscription_count > 0)
+        leave(client, find(client, nowhere));
+}
+
 const char *run_subscribe(struct call *call)
 {
     struct client *client = call->client;
@@ -120,7 +128,7 @@ const char *run_subscribe(struct call *call)
             return "too many subscriptions";
         if (*link == NULL)
             join(client, link, call->args[i]);
-        tell(call->reply, "subscribe", call->args[i]);
+        tell(call->reply, client, "subscribe", call->args[i]);
         reply_number(call->reply, ':', client->subscription_count);
     }
     return NULL;
@@ -128,21 +136,19 @@ const char *run_subscribe(struct call *call)
 
 const char *run_unsubscribe(struct call *call)
 {
-    const bool from_all = call->count == 1;
     struct client *client = call->client;
+    unsigned at = 1;
 
-    if (from_all && client->subscription_count == 0)
-        reply_printf(call->reply, "%c3\r\n$11\r\nunsubscribe\r\n%s\r\n:0\r\n",
-                     call->reply->protocol == 2 ? '*' : '>',
-                     call->reply->protocol == 2 ? "$-1" : "_");
-    for (unsigned i = 1; from_all ? client->subscription_count > 0 : i < call->count; i++) {
-        struct subscription **link = from_all ? find_any(client) : find(client, call->args[i]);
+    do {
+        struct slice channel = call->count > 1 ? call->args[at] : nowhere;
+        struct subscription **link = find(client, channel);
 
-        tell(call->reply, "unsubscribe",
-             from_all ? (struct slice){(*link)->channel, (*link)->length} : call->args[i]);
+        if (call->count == 1 && *link != NULL)
+            channel = (struct slice){(*link)->channel, (*link)->length};
+        tell(call->reply, client, "unsubscribe", channel);
         if (*link != NULL)
             leave(client, link);
         reply_number(call->reply, ':', client->subscription_count);
-    }
+    } while (call->count > 1 ? ++at < call->count : client->subscription_count > 0);
     return NULL;
 }

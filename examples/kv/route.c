@@ -20,13 +20,20 @@
 #include <stdlib.h>
 
 #define SLOT_COUNT 16384u
-#define BATCH_MAX  256u                /* calls */
-#define LARGE      ((size_t)64 * 1024) /* bytes of answers that are written before there are more */
+#define BATCH_MAX  256u               /* calls */
+#define LARGE      ((size_t)64 << 10) /* bytes of answers that are written before there are more */
 
-/* Calls that wait, and where others answer them. */
+/* What a batch asks of one shard. */
+struct errand {
+    struct client *client;
+    unsigned waiting; /* calls that have not been run */
+    size_t taken;     /* bytes of the answers */
+    struct torc_buffer answers;
+};
+
 struct batch {
     struct call calls[BATCH_MAX];
-    struct reply replies[BATCH_MAX];
+    struct errand errands[SHARDS_MAX];
 };
 
 static unsigned crc16(struct slice bytes) /* CRC-16/XMODEM */
@@ -52,35 +59,44 @@ unsigned slot_of(struct slice key)
     return crc16(key) % SLOT_COUNT;
 }
 
-/* ---- Calls ---- */
+/* ---- Answers ---- */
 
-static inline void run(struct call *call, struct shard *shard)
+static inline void run(struct call *call, struct torc_buffer *reply)
 {
     const char *line;
 
-    call->shard = shard;
+    call->reply = reply;
     call->number = 0;
     line = call->command->run(call);
-    if (call->command->kind != '+' || call->part + 1 == call->parts)
-        reply_line(call->reply, line);
+    if (line != NULL && (call->command->kind != '+' || call->part + 1 == call->parts))
+        reply_line(reply, line);
+}
+
+static void take_answer(struct client *client, const struct call *call)
+{
+    struct errand *errand = call->errand;
+
+    torc_buffer_append(&client->reply, errand->answers.bytes + errand->taken, call->length);
+    client->reply.failed |= errand->answers.failed;
+    errand->taken += call->length;
+    if (errand->taken < errand->answers.used)
+        return;
+    torc_buffer_reset(&errand->answers, REPLY_KEPT);
+    errand->taken = 0;
 }
 
 /* Do what the own shard is asked, or take another's answer; all is written if it is much. */
 static int answer(struct client *client, struct call *call)
 {
-    struct reply *reply = &client->reply;
+    struct torc_buffer *reply = &client->reply;
     const char kind = call->command->kind;
 
     if (kind == '*' && call->part == 0)
         reply_number(reply, '*', call->parts);
-    if (call->is_done) {
-        reply_bytes(reply, call->reply->bytes, call->reply->used);
-        reply->failed |= call->reply->failed;
-        reply_reset(call->reply);
-    } else {
-        call->reply = reply;
-        run(call, client->shard);
-    }
+    if (call->is_done)
+        take_answer(client, call);
+    else
+        run(call, reply);
     client->sum = call->number + (call->part > 0 ? client->sum : 0);
     if (kind == ':' && call->part + 1 == call->parts)
         reply_number(reply, ':', client->sum);
@@ -89,53 +105,34 @@ static int answer(struct client *client, struct call *call)
 
 /* ---- Errands ---- */
 
-/* The first call from this one on that waits for the shard; `end` if there is none. */
-static struct call *next_for(struct call *call, const struct call *end, unsigned owner)
-{
-    while (call < end && (call->owner != owner || call->is_done))
-        call++;
-    return call;
-}
-
-/* On another shard: do what waits for it, from this call on. When that is much, not all. */
+/* On another shard: do what waits for it. When that is much, not all. */
 static int run_errand(void *arg)
 {
-    struct call *call = arg;
-    struct client *client = call->client;
-    const struct call *end = client->batch->calls + client->call_count;
-    const unsigned owner = call->owner;
-    size_t said = 0;
+    struct errand *errand = arg;
+    struct client *client = errand->client;
+    struct call *call = &client->batch->calls[client->answered];
 
-    for (; call < end && said < LARGE; call = next_for(call, end, owner)) {
-        run(call, &client->shard->server->shards[owner]);
+    for (; errand->waiting > 0 && errand->answers.used < LARGE; call++) {
+        const size_t before = errand->answers.used;
+
+        if (call->errand != errand || call->is_done)
+            continue;
+        run(call, &errand->answers);
+        call->length = errand->answers.used - before;
         call->is_done = true;
-        said += call->reply->used;
+        errand->waiting--;
     }
     return 0;
-}
-
-static int send_errand(void *arg)
-{
-    return torc_shard_ask(((struct call *)arg)->owner, run_errand, arg);
 }
 
 /* Have other shards do what waits for them, all at the same time. */
 static int run_errands(struct client *client)
 {
-    struct call *end = client->batch->calls + client->call_count;
-    struct torc_scope scope;
-    int result = 0;
-    int closed;
+    void *errands[SHARDS_MAX];
 
-    torc_scope_open(&scope, 0);
-    for (unsigned shard = 0; shard < client->shard->server->shard_count && result == 0; shard++) {
-        struct call *call = next_for(client->batch->calls + client->answered, end, shard);
-
-        if (shard != client->shard->index && call < end)
-            result = torc_scope_spawn(&scope, send_errand, call);
-    }
-    closed = torc_scope_close(&scope);
-    return result < 0 ? result : closed;
+    for (unsigned i = 0; i < torc_shard_count(); i++)
+        errands[i] = client->batch->errands[i].waiting > 0 ? &client->batch->errands[i] : NULL;
+    return torc_shard_ask_all(run_errand, errands);
 }
 
 int route_batch(struct client *client)
@@ -145,7 +142,7 @@ int route_batch(struct client *client)
     while (result == 0 && client->answered < client->call_count) {
         struct call *call = &client->batch->calls[client->answered];
 
-        if (!call->is_done && call->owner != client->shard->index)
+        if (!call->is_done && call->errand != NULL)
             result = run_errands(client); /* Once more, if there was too much to say. */
         if (result == 0)
             result = answer(client, call);
@@ -157,8 +154,8 @@ int route_batch(struct client *client)
 
 void route_finish(struct client *client)
 {
-    for (unsigned i = 0; client->batch != NULL && i < BATCH_MAX; i++)
-        reply_finish(&client->batch->replies[i]);
+    for (unsigned i = 0; client->batch != NULL && i < SHARDS_MAX; i++)
+        torc_buffer_finish(&client->batch->errands[i].answers);
     free(client->batch);
 }
 
@@ -168,23 +165,31 @@ static int route_call(struct client *client, struct call *call)
 {
     int result = 0;
 
-    if (client->call_count == 0 && call->owner == client->shard->index)
+    if (client->call_count == 0 && call->shard == client->shard)
         return answer(client, call);
     if (client->batch == NULL && (client->batch = calloc(1, sizeof(*client->batch))) == NULL)
         return -ENOMEM;
     if (client->call_count == BATCH_MAX)
         result = route_batch(client);
-    call->reply = &client->batch->replies[client->call_count];
-    call->reply->protocol = client->reply.protocol;
+    if (call->shard != client->shard) {
+        call->errand = &client->batch->errands[call->shard - shards];
+        call->errand->client = client;
+        call->errand->waiting++;
+    }
     client->batch->calls[client->call_count++] = *call;
     return result;
 }
 
 int route_request(struct client *client)
 {
-    const unsigned shard_count = (unsigned)client->shard->server->shard_count;
+    const unsigned shard_count = torc_shard_count();
     struct call call = {
-        .args = client->args + client->first, .count = client->count, .parts = 1, .client = client};
+        .args = client->args + client->first,
+        .count = client->count,
+        .parts = 1,
+        .client = client,
+        .shard = client->shard,
+    };
     const struct command *command = call.command = command_find(&call);
     unsigned step = command->step; /* arguments of each part */
     int result = 0;
@@ -201,9 +206,11 @@ int route_request(struct client *client)
         call.count = step + 1;
     }
     for (; result == 0 && call.part < call.parts; call.part++, call.args += step) {
-        call.owner = call.part;
-        if (command->place == BY_KEY)
-            call.owner = shard_count == 1 ? 0 : slot_of(call.args[1]) * shard_count / SLOT_COUNT;
+        call.errand = NULL;
+        if (command->place == BY_ALL)
+            call.shard = &shards[call.part];
+        else if (shard_count > 1)
+            call.shard = &shards[slot_of(call.args[1]) * shard_count / SLOT_COUNT];
         result = route_call(client, &call);
     }
     return result;

@@ -76,6 +76,15 @@ TORC_API int torc_shard_call_each(torc_fiber_fn *body, void *arg);
  */
 TORC_API int torc_shard_call_all(torc_fiber_fn *body, void *arg);
 
+/*
+ * torc_shard_ask() of several shards, all at the same time: `leaf(args[i])` in the loop of shard i,
+ * for each of the torc_shard_count() arguments that is not NULL. Waits for all, and returns the
+ * first failure, which does not stop the others, or 0.
+ *
+ * -ENOMEM     not all of the fibers could be started that wait here, one less than there are asked.
+ */
+TORC_API int torc_shard_ask_all(torc_fiber_fn *leaf, void *const *args);
+
 /* ---- Load ---- */
 
 /*

@@ -225,6 +225,13 @@ TORC_CHECK int torc_stream_flush(struct torc_stream *stream);
 TORC_CHECK int torc_stream_shutdown(struct torc_stream *stream);
 
 /*
+ * Say the last word, and wait for the peer's end: shut down, and drop what still comes, for at most
+ * `grace_ns`. Suspends. Then close. Who closes while bytes arrive makes the peer's system throw
+ * away what it has not read yet, the last answer among it. 0, or an error; -ETIME: it goes on.
+ */
+TORC_API int torc_stream_linger(struct torc_stream *stream, uint64_t grace_ns);
+
+/*
  * Let pieces of `least` bytes or more be sent without a copy, see torc/zero_copy.h; their writing
  * then waits for the peer. 0: never, which is how a stream begins. Returns 1 if it will be done, 0
  * if it would not pay: the peer is within the machine, or this is no TCP socket.

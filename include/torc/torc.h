@@ -7,6 +7,7 @@
 
 #include <torc/api.h>
 #include <torc/blocking.h>
+#include <torc/buffer.h>
 #include <torc/channel.h>
 #include <torc/datagram.h>
 #include <torc/datagram_feed.h>
@@ -30,6 +31,7 @@
 #include <torc/runtime.h>
 #include <torc/scope.h>
 #include <torc/select.h>
+#include <torc/serve.h>
 #include <torc/shard.h>
 #include <torc/shared.h>
 #include <torc/signal.h>

@@ -63,6 +63,21 @@ int torc_stream_close(struct torc_stream *stream)
     return unsent < 0 ? unsent : closed;
 }
 
+int torc_stream_linger(struct torc_stream *stream, uint64_t grace_ns)
+{
+    struct torc_scope scope;
+    const void *data;
+    ssize_t count;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, grace_ns);
+    count = torc_stream_shutdown(stream);
+    while (count >= 0 && (count = torc_stream_peek(stream, &data)) > 0)
+        torc_stream_consume(stream, (size_t)count);
+    (void)torc_scope_close(&scope);
+    return (int)count;
+}
+
 int torc_stream_detach(struct torc_stream *stream)
 {
     int result;

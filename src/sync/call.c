@@ -342,6 +342,47 @@ int torc_shard_call_all(torc_fiber_fn *body, void *arg)
     return result < 0 ? result : closed;
 }
 
+struct ask_of_all {
+    torc_fiber_fn *leaf;
+    void *const *args;
+    unsigned next;
+};
+
+static int ask_next(void *arg)
+{
+    struct ask_of_all *all = arg;
+    unsigned shard;
+
+    while (all->args[all->next] == NULL)
+        all->next++;
+    shard = all->next++;
+    return torc_shard_ask(shard, all->leaf, all->args[shard]);
+}
+
+int torc_shard_ask_all(torc_fiber_fn *leaf, void *const *args)
+{
+    struct ask_of_all all = {.leaf = leaf, .args = args};
+    const unsigned count = torc_shard_count();
+    struct torc_scope scope;
+    unsigned asked = 0;
+    int result = 0;
+    int closed;
+
+    for (unsigned i = 0; i < count; i++)
+        asked += args[i] != NULL;
+    if (asked == 0)
+        return 0;
+    torc_scope_open(&scope, TORC_SUPERVISE);
+    for (unsigned i = 1; i < asked && result == 0; i++)
+        result = torc_scope_spawn(&scope, ask_next, &all);
+    if (result == 0)
+        result = ask_next(&all); /* For the last one, or the only one, it needs no fiber. */
+    else
+        torc_scope_cancel(&scope);
+    closed = torc_scope_close(&scope);
+    return result < 0 ? result : closed;
+}
+
 /* ---- Load ---- */
 
 unsigned torc_shard_load(unsigned shard)

@@ -489,6 +489,38 @@ TEST(every_shard_can_be_called_one_by_one_or_all_at_once)
     act_on(3, visit_all, NULL);
 }
 
+static int note_visit(void *arg)
+{
+    *(unsigned *)arg += torc_shard_index() + 1;
+    return *(unsigned *)arg > 100 ? -EIO : 0;
+}
+
+static int ask_some(void *arg)
+{
+    unsigned noted[3] = {0};
+    void *args[3] = {NULL};
+
+    (void)arg;
+    for (unsigned set = 0; set < 8; set++) { /* Each of which is in four sets. */
+        for (unsigned i = 0; i < 3; i++)
+            args[i] = set >> i & 1 ? &noted[i] : NULL;
+        EXPECT_INT(torc_shard_ask_all(note_visit, args), ==, 0);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT_UINT(noted[i], ==, 4 * (i + 1));
+    noted[1] = 100;
+    EXPECT_INT(torc_shard_ask_all(note_visit, args), ==, -EIO);
+    EXPECT_UINT(noted[0], ==, 5); /* The failure stopped nobody. */
+    EXPECT_UINT(noted[2], ==, 15);
+    return 0;
+}
+
+TEST(several_shards_can_be_asked_at_once)
+{
+    NEEDS_THREADS();
+    act_on(3, ask_some, NULL);
+}
+
 /* ---- Handing over connections ---- */
 
 static int answer(void *arg)

@@ -151,6 +151,29 @@ FIBER_TEST(close_waits_for_a_peer_that_reads_slowly)
 
 /* ---- Detach ---- */
 
+FIBER_TEST(linger_says_the_last_word_and_waits_for_the_end_of_the_peer)
+{
+    struct torc_stream stream;
+    char answer[4];
+    int peer;
+
+    harness_tcp_stream(&stream, &peer);
+    harness_put(peer, "what nobody reads", 17);
+    EXPECT_INT(torc_stream_write(&stream, "no", 2, NULL), ==, 0);
+    EXPECT_INT(torc_stream_linger(&stream, TORC_MILLISECOND), ==, -ETIME);
+    EXPECT_INT(recv(peer, answer, 4, 0), ==, 2);
+    EXPECT_MEM(answer, "no", 2);
+    EXPECT_INT(recv(peer, answer, 4, 0), ==, 0);
+    harness_close_stream(&stream, peer);
+
+    harness_tcp_stream(&stream, &peer);
+    harness_put(peer, "what nobody reads", 17);
+    shutdown(peer, SHUT_WR);
+    EXPECT_INT(torc_stream_linger(&stream, TORC_FOREVER / 2), ==, 0);
+    EXPECT_UINT(torc_stream_buffered(&stream), ==, 0);
+    harness_close_stream(&stream, peer);
+}
+
 FIBER_TEST(detach_hands_out_the_descriptor_and_keeps_what_came)
 {
     struct torc_stream stream;

@@ -42,6 +42,7 @@ static const struct {
     {"several_shards_are_pinned_and_the_calling_thread_is_freed_again", CPUS},
     {"a_listener_that_was_not_closed_when_all_fibers_have_ended_is_named", THREADS},
     {"a_thread_learns_that_its_call_was_cut_off", THREADS},
+    {"a_thread_may_stop_a_server", THREADS},
     {"rule_09_no_connection_is_lost_or_leaked_when_accepting_is_cancelled_at_random", THREADS},
     {"rule_09_the_peer_gets_exactly_what_cancelled_sends_report", THREADS},
     {"rule_09_no_byte_is_lost_between_unix_sockets_either", THREADS},

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * serve.c - a server on all shards, made of listeners, scopes and streams as a program would.
+ *
+ * On each shard that serves, the fiber that called owns two scopes, and only waits:
+ *
+ *     accepting      the fiber that accepts, and on the first shard the one that waits for signals;
+ *                    cancelled from anywhere by its token, which is what stopping a server means
+ *     connections    a fiber for each; a shield, so that what ends accepting does not end these
+ *
+ * When accepting has ended, for whatever reason, all shards are stopped; then it is the turn of the
+ * connections. A shard leaves when those of all others have ended as well. What shards share is
+ * under a mutex, and used at the beginning and at the end only: connections are a shard's own.
+ */
+#include "shard/shard.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <torc/fs.h>
+#include <torc/io.h>
+#include <torc/listener.h>
+#include <torc/runtime.h>
+#include <torc/scope.h>
+#include <torc/serve.h>
+#include <torc/shard.h>
+#include <torc/signal.h>
+#include <torc/sync.h>
+
+#define ACCEPT_PAUSE (10 * TORC_MILLISECOND)
+#define ENDS_AT_ONCE 64u /* connections that are told of the end, then others run */
+
+struct connection {
+    struct torc__serving *serving;
+    struct connection *next;  /* in the list of the shard, while it is in one ... */
+    struct connection **link; /* ... where this points to it; else NULL */
+    struct torc_stream stream;
+};
+
+/* A shard's part of a server. On the stack of torc_serve(). */
+struct torc__serving {
+    struct torc_server *server;
+    struct torc_scope accepting;
+    struct torc_scope connections;
+    struct torc_token *stop; /* of `accepting` */
+    struct torc_event stopped;
+    struct connection *first;
+    struct torc_listener listener;
+    struct torc_signals signals;
+    bool has_joined;
+    bool is_first;
+    bool has_listener;
+    bool is_open; /* for connections */
+    int result;   /* of accepting */
+};
+
+/* ---- Connections ---- */
+
+static void link_connection(struct torc__serving *serving, struct connection *connection)
+{
+    connection->next = serving->first;
+    connection->link = &serving->first;
+    if (serving->first != NULL)
+        serving->first->link = &connection->next;
+    serving->first = connection;
+}
+
+static void unlink_connection(struct connection *connection)
+{
+    if (connection->link == NULL)
+        return;
+    *connection->link = connection->next;
+    if (connection->next != NULL)
+        connection->next->link = connection->link;
+    connection->link = NULL;
+}
+
+static int serve_connection(void *arg)
+{
+    struct connection *connection = arg;
+    const struct torc_server *server = connection->serving->server;
+
+    torc_fiber_set_name("connection");
+    server->serve(&connection->stream, server->arg);
+    unlink_connection(connection);
+    (void)torc_stream_close(&connection->stream);
+    free(connection);
+    return 0;
+}
+
+/* On the shard that is to serve it, also in its loop. On failure the caller still has it. */
+static int start_connection(struct torc__serving *serving, int fd)
+{
+    struct connection *connection = malloc(sizeof(*connection));
+    int result = connection != NULL ? 0 : -ENOMEM;
+
+    if (result == 0) {
+        connection->serving = serving;
+        torc_stream_open(&connection->stream, fd);
+        result = torc_scope_spawn(&serving->connections, serve_connection, connection);
+    }
+    if (result == 0)
+        link_connection(serving, connection);
+    else
+        free(connection); /* A stream that did nothing needs no closing. */
+    return result;
+}
+
+struct handover {
+    struct torc_server *server;
+    int fd;
+};
+
+/* In the loop of the shard that takes the connection over. */
+static int take_over(void *arg)
+{
+    const struct handover *handover = arg;
+    struct torc__serving *serving = handover->server->_shards[torc_shard_index()];
+    struct torc__shard *shard = torc__shard;
+    int result;
+
+    if (serving == NULL || !serving->is_open)
+        return -ESHUTDOWN;
+    result = start_connection(serving, handover->fd);
+    torc__mailbox_set_load(shard->mailbox, shard->fibers.alive); /* For the next one. */
+    return result;
+}
+
+static void place_connection(struct torc__serving *serving, int fd)
+{
+    struct torc_server *server = serving->server;
+    struct handover handover = {server, fd};
+    int result = -ESHUTDOWN;
+
+    if (server->address.any.sa_family != AF_UNIX && !server->delay)
+        (void)torc_tcp_set_nodelay(fd, true);
+    if (server->one_acceptor && torc_shard_count() > 1)
+        result = torc_shard_ask(torc_shard_least_loaded(), take_over, &handover);
+    if (result == -ESHUTDOWN) /* It does not serve yet, or no more. */
+        result = start_connection(serving, fd);
+    if (result < 0)
+        (void)torc_close(fd);
+}
+
+/* Let all connections come to the end of their input. In a shield. */
+static void end_input(struct torc__serving *serving)
+{
+    for (unsigned count = 1; serving->first != NULL; count++) {
+        struct connection *connection = serving->first;
+        const int fd = torc_stream_fd(&connection->stream);
+
+        unlink_connection(connection);
+        if (fd >= 0) /* It may have been taken out of the stream. */
+            (void)torc_shutdown(fd, SHUT_RD);
+        if (count % ENDS_AT_ONCE == 0)
+            (void)torc_yield();
+    }
+}
+
+/* ---- Accepting ---- */
+
+/* A fiber. It ends for a reason, or because nothing can be accepted any more. */
+static int accept_all(void *arg)
+{
+    struct torc__serving *serving = arg;
+    int result;
+
+    torc_fiber_set_name("accept");
+    result = serving->has_listener ? 0 : torc_sleep(TORC_FOREVER);
+    while (result >= 0 || torc_accept_error_is_transient(result)) {
+        result = torc_listener_accept(&serving->listener, NULL);
+        if (result >= 0)
+            place_connection(serving, result);
+        else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
+            result = torc_sleep(ACCEPT_PAUSE); /* Until other connections have ended. */
+    }
+    serving->result = result;
+    torc_event_set(&serving->stopped);
+    return 0;
+}
+
+/* A fiber of the first shard. The next signal does what signals do by themselves. */
+static int stop_at_signal(void *arg)
+{
+    struct torc__serving *serving = arg;
+
+    torc_fiber_set_name("signals");
+    if (torc_signals_wait(&serving->signals, NULL) > 0)
+        torc_scope_cancel(&serving->accepting);
+    torc_signals_close(&serving->signals);
+    return 0;
+}
+
+/* ---- Joining and leaving ---- */
+
+/*
+ * The first shard binds, and so chooses the port if that is 0. It does so alone: sockets that share
+ * a port do not notice that another process of the same user shares it too. Then it shares it.
+ */
+static int open_listener(struct torc__serving *serving, bool is_first)
+{
+    struct torc_server *server = serving->server;
+    struct torc_listen_options options = server->listen;
+    int result;
+
+    options.no_reuse_port = is_first;
+    result = torc_listener_open(&serving->listener, &server->address, &options);
+    if (result < 0 || !is_first)
+        return result;
+    result = torc_local_address(torc_listener_fd(&serving->listener), &server->address);
+    if (result == 0 && (server->one_acceptor || torc_shard_count() == 1))
+        return 0;
+    (void)torc_listener_close(&serving->listener);
+    options.no_reuse_port = false;
+    return result < 0 ? result : torc_listener_open(&serving->listener, &server->address, &options);
+}
+
+static int open_signals(struct torc__serving *serving)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+    int result = torc_signals_open(&serving->signals, numbers, ARRAY_LENGTH(numbers));
+
+    if (result < 0)
+        return result;
+    result = torc_scope_spawn_daemon(&serving->accepting, stop_at_signal, serving);
+    if (result < 0)
+        torc_signals_close(&serving->signals);
+    return result;
+}
+
+/* What only the first shard has. */
+static int begin(struct torc_server *server)
+{
+    server->_room = torc_shard_count();
+    server->_shards = calloc(server->_room, sizeof(*server->_shards));
+    server->one_acceptor |= server->address.any.sa_family == AF_UNIX; /* No two share a path. */
+    return server->_shards != NULL ? 0 : -ENOMEM;
+}
+
+/* Under the mutex. On failure nothing is left but what finish() knows of. */
+static int join_locked(struct torc__serving *serving)
+{
+    struct torc_server *server = serving->server;
+    const bool is_first = server->_shards == NULL;
+    int result = is_first ? begin(server) : 0;
+
+    if (result == 0)
+        result = torc_scope_token(&serving->accepting, &serving->stop);
+    if (result < 0)
+        return result;
+    server->_shards[torc_shard_index()] = serving;
+    server->_count++;
+    serving->has_joined = true;
+    serving->is_first = is_first;
+    if (is_first || !server->one_acceptor) {
+        result = open_listener(serving, is_first);
+        serving->has_listener = result == 0;
+    }
+    if (result == 0 && is_first && !server->no_signals)
+        result = open_signals(serving);
+    return result;
+}
+
+static int join(struct torc__serving *serving)
+{
+    struct torc_server *server = serving->server;
+    int result = torc_shared_mutex_lock(&server->_mutex);
+
+    if (result < 0)
+        return result;
+    result = server->_stopped ? -ECANCELED : join_locked(serving);
+    torc_shared_mutex_unlock(&server->_mutex);
+    return result;
+}
+
+/* Wait until all others have come as far. */
+static void leave(struct torc_server *server)
+{
+    struct torc_scope shield;
+
+    torc_scope_open(&shield, TORC_SHIELD);
+    if (torc_shared_mutex_lock(&server->_mutex) == 0) {
+        server->_shards[torc_shard_index()] = NULL;
+        if (--server->_count == 0) {
+            free(server->_shards);
+            server->_shards = NULL;
+            torc_shared_event_set(&server->_ended);
+        }
+        torc_shared_mutex_unlock(&server->_mutex);
+        (void)torc_shared_event_wait(&server->_ended);
+    }
+    (void)torc_scope_close(&shield);
+}
+
+/* ---- Serving ---- */
+
+static int accept_until_stopped(struct torc__serving *serving)
+{
+    int result = torc_scope_spawn(&serving->accepting, accept_all, serving);
+
+    if (result < 0)
+        return result;
+    serving->is_open = true;
+    (void)torc_event_wait(&serving->stopped); /* In a shield: nothing else ends it. */
+    serving->is_open = false;
+    return serving->result;
+}
+
+/* From a shard that was stopped to all others, and to the path of a Unix socket. */
+static void stop_accepting(struct torc__serving *serving)
+{
+    const struct torc_address *address = &serving->server->address;
+
+    torc_scope_cancel(&serving->accepting);
+    torc_server_stop(serving->server);
+    if (!serving->has_listener)
+        return;
+    if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
+        (void)torc_unlink(address->local.sun_path);
+    (void)torc_listener_close(&serving->listener);
+}
+
+static void end_connections(struct torc__serving *serving)
+{
+    const uint64_t grace_ns = serving->server->grace_ns;
+
+    if (grace_ns > 0)
+        end_input(serving);
+    else
+        torc_scope_cancel(&serving->connections);
+    (void)torc_scope_linger(&serving->connections, grace_ns);
+}
+
+int torc_serve(struct torc_server *server)
+{
+    struct torc__serving serving = {.server = server};
+    int result;
+
+    torc_scope_open(&serving.accepting, 0);
+    torc_scope_open(&serving.connections, TORC_SHIELD | TORC_SUPERVISE);
+    result = join(&serving);
+    if (result == 0 && serving.is_first && server->listening != NULL)
+        server->listening(&server->address, server->arg);
+    if (result == 0)
+        result = accept_until_stopped(&serving);
+    stop_accepting(&serving);
+    end_connections(&serving);
+    if (serving.has_joined)
+        leave(server);
+    (void)torc_scope_close(&serving.accepting);
+    torc_token_release(serving.stop);
+    return result == -ECANCELED || result == -ETIME ? torc_cancelled() : result;
+}
+
+static void stop_locked(struct torc_server *server)
+{
+    server->_stopped = true;
+    for (unsigned i = 0; server->_shards != NULL && i < server->_room; i++) {
+        if (server->_shards[i] != NULL)
+            torc_token_cancel(server->_shards[i]->stop);
+    }
+}
+
+void torc_server_stop(struct torc_server *server)
+{
+    const bool on_shard = torc_on_shard();
+    struct torc_scope shield;
+
+    if (on_shard)
+        torc_scope_open(&shield, TORC_SHIELD);
+    if (torc_shared_mutex_lock(&server->_mutex) == 0) {
+        stop_locked(server);
+        torc_shared_mutex_unlock(&server->_mutex);
+    }
+    if (on_shard)
+        (void)torc_scope_close(&shield);
+}

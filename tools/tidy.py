@@ -88,6 +88,7 @@ LOOKS_INSIDE = {
 
 # Sources of the library without a unit test of their own, and why.
 NO_UNIT_TEST = {
+    "src/base/sanitizer.c": "one flag: what is received under valgrind, by the tests of that label",
     "src/driver/sim/ambient.c": "every test in tests/api/ on the rung sim",
     "src/driver/sim/buffers.c": "tests/api/stream_feed_test.c on the rung sim",
     "src/driver/sim/chaos.c": "numbers; sim_world_test.c and tests/api/sim_test.c use them",

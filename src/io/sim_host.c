@@ -9,6 +9,7 @@
 #include "driver/sim/plan.h"
 #include "io/signal.h"
 #include "io/sim.h"
+#include "shard/runtime.h"
 #include "shard/shard.h"
 #include "sync/parked.h"
 #include <errno.h>

@@ -4,6 +4,7 @@
  */
 #include "io/stream_memory.h"
 #include "base/clock.h"
+#include "shard/runtime.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -131,8 +131,8 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 /* ---- Sending by the fiber ---- */
 
 /*
- * Who never has to wait would keep the shard to himself. Not after each piece: what it was sent from
- * is often a block that is free after it, and is hot then for what is received next.
+ * Who never has to wait would keep the shard to himself. But not after each piece: the block that
+ * was sent is often free then, and hot for what is received next.
  */
 static void note_sent_at_once(struct torc__shard *shard, size_t count)
 {

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "shard/diagnose.h"
 #include "shard/observer.h"
+#include "shard/runtime.h"
 #include <errno.h>
 #include <execinfo.h>
 #include <inttypes.h>

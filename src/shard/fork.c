@@ -8,6 +8,7 @@
  */
 #include "shard/diagnose.h"
 #include "shard/observer.h"
+#include "shard/runtime.h"
 #include <pthread.h>
 #include <stdio.h>
 

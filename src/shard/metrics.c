@@ -3,6 +3,7 @@
  * metrics.c - the counters of all shards, as a struct and as text for Prometheus.
  */
 #include "base/compiler.h"
+#include "shard/runtime.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <inttypes.h>

@@ -4,6 +4,7 @@
  */
 #include "base/clock.h"
 #include "shard/observer.h"
+#include "shard/runtime.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <string.h>

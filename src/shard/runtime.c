@@ -7,6 +7,7 @@
  * The two meetings matter: no shard runs unless all could start, and none closes its ring while
  * another may still put a wake-up into it.
  */
+#include "shard/runtime.h"
 #include "driver/thread.h"
 #include "shard/diagnose.h"
 #include "shard/observer.h"

@@ -13,6 +13,7 @@
 #include "fiber/sanitizer.h"
 #include "shard/diagnose.h"
 #include "shard/observer.h"
+#include "shard/runtime.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -338,7 +339,7 @@ static void end_refused(struct torc__shard *shard)
 
     while (shard->refused != NULL) {
         struct torc_op *op = shard->refused;
-        const struct torc_op *rest = op->_next_feed;
+        const struct torc_op *rest = op->_next;
 
         op->_complete(op, -ECANCELED, 0, 0); /* Which takes it out. */
         begun = shard->refused == rest ? 0 : begun + 1;

@@ -17,6 +17,7 @@
  * change by exchanges: a callee that finds CANCELLING knows that it will arrive, a caller that
  * finds FINISHED sends none. A leaf cannot be cancelled; CANCELLING just tells it not to begin.
  */
+#include "shard/runtime.h"
 #include "sync/parked.h"
 #include <errno.h>
 #include <limits.h>

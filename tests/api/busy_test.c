@@ -252,6 +252,96 @@ FIBER_TEST(of_many_connections_none_is_starved)
     }
 }
 
+/* ---- Who has received much ---- */
+
+#define MUCH   8192
+#define PIECES 8
+#define MANY   2048 /* more than a round runs, however few of them it takes to fill one */
+
+static uint64_t rounds_now(void)
+{
+    struct torc_stats stats;
+
+    torc_stats(&stats);
+    return stats.rounds;
+}
+
+static uint64_t round_of_busy; /* in which one of the others has run last */
+static uint64_t busy_turns;
+
+static int note_rounds(void *arg)
+{
+    (void)arg;
+    while (!enough) {
+        round_of_busy = rounds_now();
+        busy_turns++;
+        EXPECT_INT(torc_yield(), ==, 0);
+    }
+    return 0;
+}
+
+/* Run `body` in the company of so many fibers that rounds always leave some. */
+static void run_among_many(torc_fiber_fn *body, void *arg)
+{
+    struct torc_scope scope;
+
+    enough = false;
+    torc_scope_open(&scope, 0);
+    for (unsigned i = 0; i < MANY; i++)
+        harness_spawn(&scope, note_rounds, NULL);
+    EXPECT_INT(torc_yield(), ==, 0);
+    EXPECT_INT(body(arg), ==, 0);
+    enough = true;
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+}
+
+static int receive_much(void *arg)
+{
+    static char buffer[MUCH];
+    const int *fds = arg;
+
+    EXPECT_INT(torc_send_all(fds[0], buffer, MUCH, NULL), ==, 0);
+    EXPECT_INT(torc_recv(fds[1], buffer, MUCH, 0), ==, MUCH);
+    EXPECT_UINT(round_of_busy, <, rounds_now());
+    return 0;
+}
+
+FIBER_TEST(whoever_has_received_much_goes_before_those_that_are_left)
+{
+    int fds[2];
+
+    harness_unix_pair(fds);
+    run_among_many(receive_much, fds);
+    harness_close_pair(fds);
+}
+
+/* All is there from the beginning, so no receive has to wait. */
+static int receive_again_and_again(void *arg)
+{
+    static char buffer[MUCH];
+    const int *fds = arg;
+
+    for (int i = 0; i < PIECES; i++)
+        EXPECT_INT(torc_send_all(fds[0], buffer, MUCH, NULL), ==, 0);
+    for (int i = 0; i < PIECES; i += 2) {
+        const uint64_t before = busy_turns;
+
+        EXPECT_INT(torc_recv(fds[1], buffer, MUCH, 0), ==, MUCH);
+        EXPECT_INT(torc_recv(fds[1], buffer, MUCH, 0), ==, MUCH);
+        EXPECT_UINT(busy_turns - before, >=, MANY);
+    }
+    return 0;
+}
+
+FIBER_TEST(whoever_receives_much_at_once_again_lets_all_others_run_in_between)
+{
+    int fds[2];
+
+    harness_unix_pair(fds);
+    run_among_many(receive_again_and_again, fds);
+    harness_close_pair(fds);
+}
+
 /* ---- And an idle shard is idle ---- */
 
 FIBER_TEST(an_idle_shard_does_not_turn)

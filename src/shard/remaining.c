@@ -98,7 +98,7 @@ static void read_kind(const struct torc__shard *shard, int fd, char *text, size_
 
 const char *torc__describe_fd(const struct torc__shard *shard, int fd, char *text, size_t size)
 {
-    char kind[256];
+    char kind[320];
 
     read_kind(shard, fd, kind, sizeof(kind));
     (void)snprintf(text, size, "descriptor %d%s%s%s", fd, kind[0] != '\0' ? " (" : "", kind,

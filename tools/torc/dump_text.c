@@ -105,7 +105,7 @@ void dump_scopes(const struct dump *dump, const struct dump_fiber *fiber, unsign
 
 /* Names in a program are whatever its file says. */
 struct printable {
-    char text[512];
+    char text[640];
 };
 
 static struct printable printable(const char *text)

@@ -48,6 +48,7 @@ struct torc_op {
     union {
         torc_op_fn *_feed;   /* of torc_op_prepare_feed() */
         const void *_opener; /* where the stream or listener was opened that this is an op of */
+        const void *_memory; /* while a fiber waits for just this: what it reads or fills */
     };
     void *_waiter;
     struct torc_fiber *_fiber;

@@ -28,6 +28,8 @@ void torc__await_complete(struct torc_op *op, int result, uint32_t flags, int mo
     torc__op_take_result(op, result, flags);
     if (more)
         return;
+    /* Its fiber looks there next: a miss that this way is waited for together with others'. */
+    __builtin_prefetch(op->_memory);
     if (unlikely(result >= HOT_LEAST) && has_received(op))
         torc__wake_hot(torc__shard, op->_waiter);
     else

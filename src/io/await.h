@@ -167,6 +167,7 @@ int torc__await_noted_shielded(struct torc_op *op);
 static inline int torc__await(struct torc_op *op, const struct io_uring_sqe *sqe)
 {
     torc__op_note(op, sqe);
+    op->_memory = (const void *)(uintptr_t)sqe->addr;
     return torc__await_noted(op);
 }
 
@@ -174,6 +175,7 @@ static inline int torc__await(struct torc_op *op, const struct io_uring_sqe *sqe
 static inline int torc__await_shielded(struct torc_op *op, const struct io_uring_sqe *sqe)
 {
     torc__op_note(op, sqe);
+    op->_memory = (const void *)(uintptr_t)sqe->addr;
     return torc__await_noted_shielded(op);
 }
 

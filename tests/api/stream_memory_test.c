@@ -115,6 +115,17 @@ TEST(many_streams_that_write_in_each_round_allocate_nothing_after_the_first)
 
 /* ---- What is given back ---- */
 
+static void open_pairs(struct torc_stream streams[STREAMS][2])
+{
+    for (unsigned k = 0; k < STREAMS; k++) {
+        int fds[2];
+
+        EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+        torc_stream_open(&streams[k][0], fds[0]);
+        torc_stream_open(&streams[k][1], fds[1]);
+    }
+}
+
 /* All write before the shard turns to the kernel, and their peers read. */
 static void write_at_once(struct torc_stream streams[STREAMS][2])
 {
@@ -130,13 +141,7 @@ static int pause_between_bursts(void *arg)
     unsigned before;
 
     (void)arg;
-    for (unsigned k = 0; k < STREAMS; k++) {
-        int fds[2];
-
-        EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
-        torc_stream_open(&streams[k][0], fds[0]);
-        torc_stream_open(&streams[k][1], fds[1]);
-    }
+    open_pairs(streams);
     write_at_once(streams);
     before = atomic_load(&aligned_count);
     write_at_once(streams);
@@ -152,13 +157,53 @@ static int pause_between_bursts(void *arg)
 }
 
 /* In a simulation, where a minute passes at once. */
-TEST(what_streams_do_not_need_for_a_while_is_given_back)
+static void run_calmly(torc_fiber_fn *main)
 {
     struct torc_sim_chaos chaos;
     const struct torc_sim_options options = {.chaos = &chaos};
 
+    torc_sim_chaos_init(&chaos, TORC_SIM_CALM);
+    EXPECT_INT(torc_sim_run(1, &options, main, NULL), ==, 0);
+}
+
+TEST(what_streams_do_not_need_for_a_while_is_given_back)
+{
     if (!CAN_REFUSE || harness_is_valgrind())
         SKIP("sanitizers and valgrind have a malloc() of their own");
-    torc_sim_chaos_init(&chaos, TORC_SIM_CALM);
-    EXPECT_INT(torc_sim_run(1, &options, pause_between_bursts, NULL), ==, 0);
+    run_calmly(pause_between_bursts);
+}
+
+/* Write until the peer, who does not read, would have to: what is collected keeps its block. */
+static void write_until_full(struct torc_stream *stream)
+{
+    char piece[1024] = {0};
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, TORC_MILLISECOND);
+    while (torc_stream_write(stream, piece, sizeof(piece), NULL) == 0)
+        ;
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+}
+
+static int hold_all_blocks(void *arg)
+{
+    static struct torc_stream streams[STREAMS][2];
+
+    (void)arg;
+    open_pairs(streams);
+    write_at_once(streams);
+    for (unsigned k = 0; k < STREAMS; k++)
+        write_until_full(&streams[k][0]);
+    EXPECT_INT(torc_sleep(60 * TORC_SECOND), ==, 0);
+    for (unsigned k = 0; k < STREAMS; k++) {
+        EXPECT_INT(torc_close(torc_stream_detach(&streams[k][1])), ==, 0);
+        EXPECT_INT(torc_stream_close(&streams[k][0]), <, 0);
+    }
+    return 0;
+}
+
+TEST(blocks_that_are_all_in_use_when_it_is_looked_are_no_business_of_that)
+{
+    run_calmly(hold_all_blocks);
 }

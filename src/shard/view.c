@@ -358,6 +358,7 @@ static void unlock(struct torc_view *view)
 
 int torc_view_trace_start(struct torc_view *view, uint32_t events, uint32_t duration_ms)
 {
+    const bool was_ours = view->has_lock;
     int result = lock(view);
 
     if (result < 0)
@@ -365,19 +366,19 @@ int torc_view_trace_start(struct torc_view *view, uint32_t events, uint32_t dura
     atomic_store(&view->page->trace_events, events);
     atomic_store(&view->page->trace_ms, duration_ms);
     result = ask(view, PAGE_TRACE_START);
-    if (result < 0)
+    if (result < 0 && !was_ours) /* Else its older trace goes on. */
         unlock(view);
     return result;
 }
 
 int torc_view_trace_stop(struct torc_view *view)
 {
-    const bool is_ours = view->has_lock;
+    const bool was_ours = view->has_lock;
     int result = lock(view);
 
     if (result == 0)
         result = ask(view, PAGE_TRACE_STOP);
-    if (!is_ours)
+    if (!was_ours)
         unlock(view);
     return result;
 }

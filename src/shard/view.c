@@ -31,6 +31,7 @@ struct found {
     void *memory;
     size_t size;
     int fd;
+    int fd_there; /* its number in that process */
 };
 
 struct torc_view {
@@ -77,7 +78,10 @@ static int map_found(int folder, const char *name, size_t least, struct found *r
         close(fd);
         return -EPROTO;
     }
-    *ret_found = (struct found){.memory = memory, .size = (size_t)status.st_size, .fd = fd};
+    *ret_found = (struct found){.memory = memory,
+                                .size = (size_t)status.st_size,
+                                .fd = fd,
+                                .fd_there = (int)strtol(name, NULL, 10)};
     return 0;
 }
 
@@ -152,6 +156,8 @@ static int accepts_page(const struct found *found, void *arg)
         page->name_size != sizeof(struct torc_name_stats) || count > PAGE_SHARDS_MAX ||
         found->size != torc__page_size(count))
         return -EPROTO;
+    if (page->fd != found->fd_there)
+        return 0; /* A view's. */
     return wanted->number-- == 0;
 }
 

@@ -27,7 +27,8 @@
  * A wait that the scope ends loses nothing: received bytes stay in the stream. While a stream is
  * open, nobody else receives from its descriptor. Functions that wait allocate, from the shard's
  * free lists, and may give -ENOMEM; those lists have what they need after a while. Reading may be
- * tried again after -ENOMEM and -ENOBUFS, which say nothing of the input; other errors stay.
+ * tried again after -ENOMEM and -ENOBUFS, which say nothing of the input. Other errors stay, as
+ * does -EIO where bytes had come, and for want of memory were lost.
  */
 #ifndef TORC_STREAM_H
 #define TORC_STREAM_H

@@ -6,6 +6,7 @@
 #include "base/kernel_abi.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -20,21 +21,31 @@ static int make(const char *name)
     return fd < 0 && errno == EINVAL ? memfd_create(name, flags) : fd;
 }
 
-/*
- * Nobody may make it smaller, or reading it would be a fault. Nor may memory be refused later, when
- * it is first touched, since that would be one as well.
- */
+/* Have all of it now: memory that is refused later, when it is first touched, is a fault. */
+static int reserve(int fd, size_t size)
+{
+    int result;
+
+    do
+        result = fallocate(fd, 0, 0, (off_t)size);
+    while (result < 0 && errno == EINTR);
+    return result;
+}
+
+/* Nobody may make it smaller, or reading it would be a fault as well. -1, and errno. */
 static int open_sealed(const char *name, size_t size)
 {
     struct rlimit limit;
     int fd;
 
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
-        return -1; /* Giving it that size would be a signal. */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size) {
+        errno = EFBIG; /* Giving it that size would be a signal. */
+        return -1;
+    }
     fd = make(name);
     if (fd < 0)
         return -1;
-    if (fallocate(fd, 0, 0, (off_t)size) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
+    if (reserve(fd, size) < 0 || fchmod(fd, S_IRUSR | S_IWUSR) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         close(fd);
         return -1;
@@ -46,9 +57,12 @@ void *torc__shared_create(const char *name, size_t size, int *ret_fd)
 {
     const int saved = errno;
     const int fd = open_sealed(name, size);
+    const bool is_wanting = fd < 0 && (errno == ENOMEM || errno == ENOSPC);
     const int kind = fd >= 0 ? MAP_SHARED : MAP_SHARED | MAP_ANONYMOUS;
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, kind, fd, 0);
+    void *memory = MAP_FAILED;
 
+    if (!is_wanting)
+        memory = mmap(NULL, size, PROT_READ | PROT_WRITE, kind, fd, 0);
     if (memory == MAP_FAILED) {
         if (fd >= 0)
             close(fd);

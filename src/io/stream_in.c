@@ -51,7 +51,7 @@ static void append(struct torc_stream *stream, struct torc__memory *memory, char
     chunk = torc__chunk_take(streams);
     if (chunk == NULL) {
         torc__memory_release(streams, memory);
-        stream->_input_end = -ENOMEM; /* These bytes are lost, so nothing may follow. */
+        stream->_input_end = -EIO; /* These bytes are lost, so nothing may follow. */
         return;
     }
     *chunk = (struct torc__chunk){.memory = memory, .data = data, .length = length};
@@ -223,25 +223,38 @@ static bool is_passing(ssize_t error)
  * `ready` is what is known of the descriptor. An error queue that nobody reads keeps it ready for
  * ever, with nothing to be received (POLLERR): then the receive itself has to wait.
  */
-static int read_into_block(struct torc_stream *stream, struct torc__shard *shard, int ready)
+static ssize_t receive(struct torc_stream *stream, struct torc__shard *shard, char *bytes,
+                       int ready)
 {
-    struct torc__memory *block = torc__block_take(shard->streams);
     ssize_t count;
 
-    if (block == NULL)
-        return -ENOMEM;
     if (stream->_transport != NULL)
-        count = read_transport(stream, block->bytes);
-    else
-        count = receive_now(stream, shard, block->bytes);
+        return read_transport(stream, bytes);
+    count = receive_now(stream, shard, bytes);
     if (count == -EAGAIN && (ready & (POLLIN | POLLERR)) == POLLERR)
-        count = torc_recv(stream->_fd, block->bytes, STREAM_BLOCK, 0);
+        count = torc_recv(stream->_fd, bytes, STREAM_BLOCK, 0);
+    return count;
+}
+
+/* The chunk is only held, so that what is received surely finds one. */
+static int read_into_block(struct torc_stream *stream, struct torc__shard *shard, int ready)
+{
+    struct torc__streams *streams = shard->streams;
+    struct torc__memory *block = torc__block_take(streams);
+    struct torc__chunk *chunk = block != NULL ? torc__chunk_take(streams) : NULL;
+    ssize_t count = -ENOMEM;
+
+    if (chunk != NULL) {
+        count = receive(stream, shard, block->bytes, ready);
+        torc__chunk_give(streams, chunk);
+    }
     note_size(stream, count > 0 ? (size_t)count : 0);
     if (count > 0) {
         append(stream, block, block->bytes, (uint32_t)count);
         return 0;
     }
-    torc__block_give(shard->streams, block);
+    if (block != NULL)
+        torc__block_give(streams, block);
     if (count == -EAGAIN && stream->_transport == NULL)
         return 0;
     if (count < 0 && (count == torc__reason(shard) || is_passing(count)))

@@ -54,12 +54,13 @@ struct torc__memory *torc__block_take(struct torc__streams *streams)
     return make_block(streams);
 }
 
-/* Free the blocks but for the first `count`, which were used last. */
-static void keep_blocks(struct torc__streams *streams, unsigned count)
+/* Free the blocks but for the first `most`, which were used last. */
+static void keep_blocks(struct torc__streams *streams, unsigned most)
 {
     struct torc__memory **link = &streams->blocks;
+    unsigned count = 0;
 
-    for (unsigned i = 0; i < count; i++)
+    for (; count < most && *link != NULL; count++)
         link = &(*link)->next;
     while (*link != NULL) {
         struct torc__memory *block = *link;

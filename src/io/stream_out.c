@@ -144,20 +144,24 @@ static void note_sent_at_once(struct torc__shard *shard, size_t count)
     }
     streams->sent_at_once += count;
     if (streams->sent_at_once >= AT_ONCE_MAX)
-        (void)torc_yield(); /* It may refuse; but what was sent is sent. */
+        (void)torc_yield(); /* There is no reason yet; who sends on looks for one. */
 }
 
-/* Send what goes without waiting. The count; -EAGAIN if nothing does. */
+/* Send what goes without waiting. The count; -EAGAIN if nothing does; or the scope's reason. */
 static ssize_t send_at_once(const struct torc_stream *stream, struct iovec pieces[2])
 {
     struct mmsghdr message = {.msg_hdr = {.msg_iov = pieces, .msg_iovlen = 2}};
     struct torc__control request = {
         .kind = CONTROL_SEND, .fd = stream->_fd, .data = &message, .length = 1};
-    const int result = torc__control(&request);
+    struct torc__shard *shard = torc__shard;
+    int result = torc__reason(shard);
 
+    if (result != 0)
+        return torc__refuse(shard, result);
+    result = torc__control(&request);
     if (result < 0)
         return result;
-    note_sent_at_once(torc__shard, message.msg_len);
+    note_sent_at_once(shard, message.msg_len);
     return message.msg_len;
 }
 

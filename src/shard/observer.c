@@ -270,6 +270,7 @@ static void fill_page(struct torc__observer *observer)
     page->name_size = sizeof(struct torc_name_stats);
     page->shard_count = observer->count;
     page->pid = (uint32_t)getpid();
+    page->fd = observer->page_fd;
     page->owner = (uint64_t)(uintptr_t)observer;
 }
 

@@ -30,7 +30,7 @@
 
 #define PAGE_MAGIC      UINT64_C(0x656761702d637274) /* "trc-page" */
 #define TRACE_MAGIC     UINT64_C(0x6563617274637274) /* "trctrace" */
-#define PAGE_VERSION    1u
+#define PAGE_VERSION    2u
 #define PAGE_SHARDS_MAX 1024u
 
 /* Names of fibers that have used CPU time or exist; the first is for what a loop does itself. */
@@ -56,6 +56,7 @@ struct torc__page {
     uint32_t shard_count;
     uint64_t owner; /* the same for a runtime's page and its trace */
     uint32_t pid; /* in the process's own namespace: a child inherits the memfd, but is not meant */
+    int32_t fd;   /* the runtime's: views of the process's own have others of the same memfd */
     char driver[12];
 
     /* Tools write here. */

@@ -514,7 +514,8 @@ static void close_down(struct torc__shard *shard)
         last = &(*last)->_next;
     *last = torc__mailbox_close(shard->mailbox);
     shard->closing = true;
-    plan_warning(shard, shard->driver->ops->now(shard->driver)); /* Fibers were named before. */
+    torc__timer_stop(&shard->timers, &shard->warn); /* That was for fibers. */
+    plan_warning(shard, shard->driver->ops->now(shard->driver));
     run_loop(shard); /* It cancels the feeds when the messages have been run. */
 }
 

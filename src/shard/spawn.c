@@ -59,6 +59,7 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
     fiber->arg = arg;
     fiber->is_daemon = is_daemon;
     fiber->is_named = false;
+    fiber->is_hot = false;
     fiber->refusals = 0;
     fiber->sibling = scope->_fibers;
     fiber->sibling_link = &scope->_fibers;

@@ -31,6 +31,7 @@ struct found {
     void *memory;
     size_t size;
     int fd;
+    int fd_there; /* its number in that process */
 };
 
 struct torc_view {
@@ -77,7 +78,10 @@ static int map_found(int folder, const char *name, size_t least, struct found *r
         close(fd);
         return -EPROTO;
     }
-    *ret_found = (struct found){.memory = memory, .size = (size_t)status.st_size, .fd = fd};
+    *ret_found = (struct found){.memory = memory,
+                                .size = (size_t)status.st_size,
+                                .fd = fd,
+                                .fd_there = (int)strtol(name, NULL, 10)};
     return 0;
 }
 
@@ -152,6 +156,8 @@ static int accepts_page(const struct found *found, void *arg)
         page->name_size != sizeof(struct torc_name_stats) || count > PAGE_SHARDS_MAX ||
         found->size != torc__page_size(count))
         return -EPROTO;
+    if (page->fd != found->fd_there)
+        return 0; /* A view's. */
     return wanted->number-- == 0;
 }
 
@@ -358,6 +364,7 @@ static void unlock(struct torc_view *view)
 
 int torc_view_trace_start(struct torc_view *view, uint32_t events, uint32_t duration_ms)
 {
+    const bool was_ours = view->has_lock;
     int result = lock(view);
 
     if (result < 0)
@@ -365,19 +372,19 @@ int torc_view_trace_start(struct torc_view *view, uint32_t events, uint32_t dura
     atomic_store(&view->page->trace_events, events);
     atomic_store(&view->page->trace_ms, duration_ms);
     result = ask(view, PAGE_TRACE_START);
-    if (result < 0)
+    if (result < 0 && !was_ours) /* Else its older trace goes on. */
         unlock(view);
     return result;
 }
 
 int torc_view_trace_stop(struct torc_view *view)
 {
-    const bool is_ours = view->has_lock;
+    const bool was_ours = view->has_lock;
     int result = lock(view);
 
     if (result == 0)
         result = ask(view, PAGE_TRACE_STOP);
-    if (!is_ours)
+    if (!was_ours)
         unlock(view);
     return result;
 }

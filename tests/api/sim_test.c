@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <torc/torc.h>
 
 #define PORT 7000
@@ -672,4 +674,81 @@ TEST(a_failure_tells_its_seed_and_the_command_that_repeats_it)
     EXPECT_INT(setenv("TORC_FORBID", "multishot", 1), ==, 0);
     EXPECT_INT(setenv("TORC_CHECK", "1", 1), ==, 0);
     harness_expect_death(fail_aloud, SIGABRT, "rate=7 TORC_FORBID=multishot TORC_CHECK=1 ");
+}
+
+/* ---- What refuses to end, on a clock that can be relied on ---- */
+
+static int end_late(void *arg)
+{
+    struct torc_scope shield;
+
+    (void)arg;
+    torc_scope_open(&shield, TORC_SHIELD);
+    TORC_SIM_CHECK(torc_sleep(900 * TORC_MILLISECOND) == 0);
+    return torc_scope_close(&shield);
+}
+
+/* A fiber ends late, and a stream, which nobody closes, has sent all only some time after that. */
+static int leave_output(void *arg)
+{
+    static struct torc_stream left;
+    static const char part[1024];
+    struct torc_address address;
+    struct torc_scope scope;
+    int listener;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_address_parse("0.0.0.0:7000", &address) == 0);
+    listener = torc_tcp_listen(&address, NULL);
+    torc_stream_open(&left, torc_accept(listener, NULL));
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 50 * TORC_MILLISECOND);
+    while (torc_stream_write(&left, part, sizeof(part), NULL) == 0)
+        ;
+    TORC_SIM_CHECK(torc_scope_close(&scope) == -ETIME);
+    TORC_SIM_CHECK(torc_spawn(end_late, NULL) == 0);
+    return torc_close(listener);
+}
+
+static int leave_output_main(void *arg)
+{
+    const struct torc_options options = {.shutdown_warn_ns = TORC_SECOND};
+
+    return torc_run(leave_output, arg, &options);
+}
+
+static int read_late(void *arg)
+{
+    struct torc_sim_host *server;
+    char data[4096];
+    ssize_t count;
+    int result;
+    int fd;
+
+    (void)arg;
+    TORC_SIM_CHECK(torc_sim_host_start("server", NULL, leave_output_main, NULL, &server) == 0);
+    fd = dial("server");
+    TORC_SIM_CHECK(torc_sleep(1500 * TORC_MILLISECOND) == 0);
+    do
+        count = torc_recv(fd, data, sizeof(data), 0);
+    while (count > 0);
+    TORC_SIM_CHECK(torc_sim_host_wait(server, &result) == 0 && result == 0);
+    return torc_close(fd);
+}
+
+static void end_in_time(void)
+{
+    const struct torc_sim_options options = {.chaos = calm()};
+
+    if (torc_sim_run(1, &options, read_late, NULL) == 0)
+        abort();
+}
+
+TEST(operations_have_as_long_to_end_after_the_last_fiber_as_fibers_had)
+{
+    struct harness_death death;
+
+    harness_watch_death(end_in_time, &death);
+    EXPECT_MSG(WTERMSIG(death.status) == SIGABRT, "said: %s", death.text);
+    EXPECT_MSG(strstr(death.text, "operations in flight") == NULL, "said: %s", death.text);
 }

@@ -363,6 +363,64 @@ FIBER_TEST(writes_that_are_cut_short_at_any_time_lose_and_double_nothing)
     harness_close_stream(&stream, receiver.fd);
 }
 
+/* ---- A cancel among sends that need not wait ---- */
+
+/* Who sends without waiting lets others run when it has sent so much. */
+#define LETS_RUN (256u * 1024u)
+#define REST     (64u * 1024u)
+#define MUCH     (16u * 1024u * 1024u)
+
+/* A pair of Unix sockets with send buffers as large as they get. */
+static void open_wide_pair(int fds[2])
+{
+    const int most = 1 << 30;
+
+    EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+    EXPECT_INT(torc_setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &most, sizeof(most)), ==, 0);
+}
+
+struct canceller {
+    struct torc_scope *scope;
+    int peer;
+};
+
+static int cancel_and_make_room(void *arg)
+{
+    static char data[65536];
+    const struct canceller *canceller = arg;
+
+    torc_scope_cancel(canceller->scope);
+    while (recv(canceller->peer, data, sizeof(data), MSG_DONTWAIT) > 0)
+        ;
+    return 0;
+}
+
+FIBER_TEST(a_write_that_never_has_to_wait_is_cancelled_too)
+{
+    static char data[MUCH];
+    struct canceller canceller;
+    struct torc_stream stream;
+    struct torc_scope scope;
+    ssize_t fits;
+    size_t done;
+    int fds[2];
+
+    open_wide_pair(fds);
+    fits = send(fds[0], data, sizeof(data), MSG_DONTWAIT);
+    harness_close_pair(fds);
+    if (fits < (ssize_t)LETS_RUN || fits > (ssize_t)(MUCH - REST))
+        SKIP("sockets here take too little, or too much, at once");
+    open_wide_pair(fds);
+    torc_stream_open(&stream, fds[0]);
+    canceller = (struct canceller){.scope = &scope, .peer = fds[1]};
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, cancel_and_make_room, &canceller);
+    EXPECT_INT(torc_stream_write(&stream, data, (size_t)fits + REST, &done), ==, -ECANCELED);
+    EXPECT_UINT(done, ==, (size_t)fits);
+    (void)torc_scope_close(&scope);
+    harness_close_stream(&stream, fds[1]);
+}
+
 /* ---- Errors ---- */
 
 /* Write until an error comes, which then stays. Returns it. */

@@ -134,6 +134,24 @@ FIBER_TEST_WITH_THREADS(a_trace_is_recorded_and_dropped_from_outside)
     torc_view_close(view);
 }
 
+FIBER_TEST_WITH_THREADS(a_trace_is_that_of_one_view_until_it_drops_it)
+{
+    struct torc_view *owner = open_own();
+    struct torc_view *other = open_own();
+
+    EXPECT_INT(torc_view_trace_start(owner, 0, 60000), ==, 0);
+    for (int i = 0; i < 2; i++) { /* Also when it has been refused another one. */
+        EXPECT_INT(torc_view_trace_start(other, 0, 60000), ==, -EBUSY);
+        EXPECT_INT(torc_view_trace_stop(other), ==, -EBUSY);
+        EXPECT_INT(torc_view_trace_drop(other), ==, -EBUSY);
+        EXPECT_INT(torc_view_trace_start(owner, 0, 60000), ==, -EBUSY);
+    }
+    EXPECT_INT(torc_view_trace_drop(owner), ==, 0);
+    EXPECT_INT(torc_view_trace_stop(other), ==, 0);
+    torc_view_close(owner);
+    torc_view_close(other);
+}
+
 /* ---- Who cannot be looked at ---- */
 
 static struct torc_view *kept;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * shared_memory_test.c - memory that another process may map, too.
+ *
+ * This program has its own fallocate(), which fails when it is told to.
  */
 #include "base/kernel_abi.h"
 #include "base/shared_memory.h"
@@ -13,10 +15,23 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define SIZE 10000u
+
+/* What the next call gives; 0: what the kernel does. */
+static int next_error;
+
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    if (next_error == 0)
+        return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+    errno = next_error;
+    next_error = 0;
+    return -1;
+}
 
 TEST(who_maps_the_descriptor_sees_the_same_bytes)
 {
@@ -76,6 +91,30 @@ TEST(its_memory_is_there_before_it_is_used)
     EXPECT_INT(fstat(fd, &status), ==, 0);
     EXPECT_INT(status.st_size, ==, SIZE);
     EXPECT_INT(status.st_blocks * 512, >=, SIZE);
+    torc__shared_destroy(memory, SIZE, fd);
+}
+
+TEST(want_of_memory_is_an_error_also_if_other_memory_might_be_had)
+{
+    int fd;
+
+    errno = EXDEV;
+    next_error = ENOSPC;
+    EXPECT(torc__shared_create("torc-test", SIZE, &fd) == NULL);
+    next_error = ENOMEM;
+    EXPECT(torc__shared_create("torc-test", SIZE, &fd) == NULL);
+    EXPECT_INT(errno, ==, EXDEV);
+}
+
+TEST(a_signal_while_it_is_made_changes_nothing)
+{
+    char *memory;
+    int fd;
+
+    next_error = EINTR;
+    memory = torc__shared_create("torc-test", SIZE, &fd);
+    EXPECT(memory != NULL);
+    EXPECT_INT(fd, >=, 0);
     torc__shared_destroy(memory, SIZE, fd);
 }
 

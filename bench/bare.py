@@ -39,9 +39,11 @@ CUTS = {
         r" *torc__observer_awake\(shard->observer\);\n",
         BRANCH % r"shard->trace != NULL" + r"torc__trace_add\(.*\);\n",
     ],
+    "src/shard/shard.h": [
+        r" *self->since_ns = shard->round_time_ns;\n",
+    ],
     "src/shard/wait.c": [
         r" *shard->switches\+\+;\n",
-        r" *self->since_ns = shard->round_time_ns;\n",
         BRANCH % r"shard->trace != NULL" + r"torc__trace_fiber\(.*\);\n",
         BRANCH % r"shard->trace != NULL" + r"switch_recorded\(.*\);\n *else\n *=>    ",
     ],

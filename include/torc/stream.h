@@ -253,6 +253,9 @@ TORC_CHECK int torc_stream_copy(struct torc_stream *from, struct torc_stream *to
  * Copy both ways at once; each end of input is passed on by torc_stream_shutdown(). Suspends until
  * both have ended. Returns 0, or the first error, upon which the other way is cut off; `*ret_ab`
  * and `*ret_ba`, which may be NULL, receive the bytes from a to b and from b to a.
+ *
+ * A peer that goes in silence (its power fails, its reset gets lost) ends this only when something
+ * is sent to it. A relay whose own end has gone sends nothing more: torc_tcp_set_keepalive() asks.
  */
 TORC_CHECK int torc_stream_relay(struct torc_stream *a, struct torc_stream *b, uint64_t *ret_ab,
                                  uint64_t *ret_ba);

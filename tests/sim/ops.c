@@ -88,7 +88,9 @@ static void prepare(struct program *program, struct one *one)
         io_uring_prep_poll_add(sqe, program->pipe[0], POLLIN);
         break;
     case SLEEP:
-        one->time.tv_nsec = (long long)some_time(10 * TORC_MILLISECOND);
+        one->time = (struct __kernel_timespec){
+            .tv_nsec = (long long)some_time(10 * TORC_MILLISECOND),
+        };
         io_uring_prep_timeout(sqe, &one->time, 0, 0);
         break;
     default:

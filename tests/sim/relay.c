@@ -300,6 +300,17 @@ static int relay_by_streams(struct talk *talk, int client, int server)
     return result;
 }
 
+/* A reset that gets lost leaves a side that only listens alone for ever: so it asks. */
+static void ask_when_silent(int fd)
+{
+    int result;
+
+    do
+        result = torc_tcp_set_keepalive(fd, 60, 10, 5);
+    while (is_chance(result));
+    TORC_SIM_CHECK(result == 0);
+}
+
 static int run_relay(void *arg)
 {
     struct talk *talk = arg;
@@ -308,6 +319,10 @@ static int run_relay(void *arg)
     struct torc_scope scope;
     int result;
 
+    if (server >= 0) {
+        ask_when_silent(client);
+        ask_when_silent(server);
+    }
     torc_scope_open(&scope, 0);
     if (talk->gives_up)
         torc_scope_set_timeout(&scope, some_time(TORC_SECOND));

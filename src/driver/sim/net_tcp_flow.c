@@ -336,7 +336,9 @@ static int reset_error(const struct sim_tcp *tcp)
 static void receive(struct sim_tcp *tcp, const struct sim_packet *packet)
 {
     if (packet->flags & SEGMENT_RST) {
-        torc__sim_tcp_fail(tcp, reset_error(tcp));
+        /* What is over has left its socket, which learns of nothing any more. */
+        if (tcp->state != TCP_ESTABLISHED || !torc__sim_tcp_is_over(tcp))
+            torc__sim_tcp_fail(tcp, reset_error(tcp));
         return;
     }
     switch (tcp->state) {
@@ -432,7 +434,7 @@ static uint64_t due_ns(const struct sim_tcp *tcp)
         return tcp->since_ns + tcp->pause_ns;
     if (tcp->state == TCP_TIME_WAIT || tcp->is_orphan)
         return tcp->since_ns + LINGER_NS;
-    if (tcp->state != TCP_ESTABLISHED || !values[OPTION_KEEPALIVE])
+    if (tcp->state != TCP_ESTABLISHED || torc__sim_tcp_is_over(tcp) || !values[OPTION_KEEPALIVE])
         return UINT64_MAX;
     if (tcp->tries == 0)
         return tcp->heard_ns + seconds(values[OPTION_KEEPIDLE]);
@@ -492,7 +494,7 @@ static void timer_fires(struct sim_event *event)
     if (!waits_for_answer(tcp) && (tcp->is_orphan || tcp->state == TCP_TIME_WAIT)) {
         torc__sim_tcp_destroy(tcp);
     } else if (is_given_up(tcp)) {
-        if (tcp->state == TCP_ESTABLISHED)
+        if (!waits_for_answer(tcp)) /* Only he who has asked for it tells the peer. */
             torc__sim_tcp_emit(tcp, SEGMENT_RST, tcp->next, 0);
         torc__sim_tcp_fail(tcp, ETIMEDOUT);
     } else {

@@ -35,16 +35,21 @@ RIG_TEST(a_connection_survives_a_cut_and_times_out_if_it_lasts)
     rig_close_pair(files);
 }
 
+static void keep_alive(struct sim_file *file)
+{
+    EXPECT_INT(rig_set(file, SOL_SOCKET, SO_KEEPALIVE, 1), ==, 0);
+    EXPECT_INT(rig_set(file, IPPROTO_TCP, TCP_KEEPIDLE, 10), ==, 0);
+    EXPECT_INT(rig_set(file, IPPROTO_TCP, TCP_KEEPINTVL, 2), ==, 0);
+    EXPECT_INT(rig_set(file, IPPROTO_TCP, TCP_KEEPCNT, 3), ==, 0);
+}
+
 RIG_TEST(keepalive_finds_out_that_a_silent_peer_is_gone)
 {
     struct sim_file *files[2];
     char byte;
 
     rig_pair(rig, 0, 1, files);
-    EXPECT_INT(rig_set(files[0], SOL_SOCKET, SO_KEEPALIVE, 1), ==, 0);
-    EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPIDLE, 10), ==, 0);
-    EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPINTVL, 2), ==, 0);
-    EXPECT_INT(rig_set(files[0], IPPROTO_TCP, TCP_KEEPCNT, 3), ==, 0);
+    keep_alive(files[0]);
     rig_run(rig, 100 * SECOND);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
     rig->hosts[1]->is_up = false;
@@ -54,6 +59,99 @@ RIG_TEST(keepalive_finds_out_that_a_silent_peer_is_gone)
     rig_run(rig, 20 * SECOND);
     EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ETIMEDOUT);
     torc__sim_file_release(files[0]);
+}
+
+/* The reset of files[1] gets lost on its way to files[0], whose own end it has had. */
+static void reset_in_silence(struct rig *rig, struct sim_file *files[2])
+{
+    char byte;
+
+    EXPECT_INT(files[0]->ops->shutdown(files[0], SHUT_WR), ==, 0);
+    rig_run(rig, SECOND);
+    EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, 0);
+    torc__sim_net_drop_segments(rig->hosts[1], rig->hosts[0], 1);
+    EXPECT_INT(torc__sim_net_reset(files[1]), ==, 0);
+    EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, 0); /* It has had the end before. */
+    EXPECT_INT(rig_send(files[1], "x", 1), ==, -EPIPE);
+    torc__sim_file_release(files[1]);
+}
+
+RIG_TEST(an_end_that_has_nothing_to_say_waits_for_ever_for_a_peer_whose_reset_got_lost)
+{
+    struct sim_file *files[2];
+    char byte;
+
+    rig_pair(rig, 0, 1, files);
+    reset_in_silence(rig, files);
+    rig_run(rig, 24 * 3600 * SECOND);
+    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -EAGAIN);
+    torc__sim_file_release(files[0]);
+}
+
+RIG_TEST(keepalive_finds_out_that_a_peer_has_forgotten_a_connection_that_was_shut_down)
+{
+    struct sim_file *files[2];
+    char byte;
+
+    rig_pair(rig, 0, 1, files);
+    keep_alive(files[0]);
+    reset_in_silence(rig, files);
+    rig_run(rig, 11 * SECOND);
+    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ECONNRESET);
+    torc__sim_file_release(files[0]);
+}
+
+RIG_TEST(a_connection_that_both_have_shut_down_is_not_kept_alive)
+{
+    struct sim_file *files[2];
+    char byte;
+
+    rig_pair(rig, 0, 1, files);
+    keep_alive(files[0]);
+    for (int i = 0; i < 2; i++) {
+        EXPECT_INT(files[i]->ops->shutdown(files[i], SHUT_WR), ==, 0);
+        rig_run(rig, SECOND);
+        EXPECT_INT(rig_recv(files[1 - i], &byte, 1, 0), ==, 0);
+    }
+    torc__sim_file_release(files[1]);
+    rig_run(rig, 100 * SECOND);
+    EXPECT_INT(rig_option(files[0], SOL_SOCKET, SO_ERROR), ==, 0);
+    EXPECT_UINT(torc__sim_file_poll(files[0]) & POLLERR, ==, 0);
+    torc__sim_file_release(files[0]);
+}
+
+RIG_TEST(a_reset_that_comes_after_both_ends_is_no_error)
+{
+    struct sim_file *files[2];
+    char byte;
+
+    rig_pair(rig, 0, 1, files);
+    EXPECT_INT(files[0]->ops->shutdown(files[0], SHUT_WR), ==, 0);
+    rig_run(rig, SECOND);
+    torc__sim_net_cut(rig->world, rig->hosts[0], rig->hosts[1], true);
+    EXPECT_INT(files[1]->ops->shutdown(files[1], SHUT_WR), ==, 0);
+    rig_run(rig, SECOND); /* The end has come, but files[1] does not know. */
+    EXPECT_INT(torc__sim_net_reset(files[1]), ==, 0);
+    rig_run(rig, SECOND);
+    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, 0);
+    EXPECT_INT(rig_option(files[0], SOL_SOCKET, SO_ERROR), ==, 0);
+    rig_close_pair(files);
+}
+
+RIG_TEST(an_end_that_gives_up_what_nobody_acknowledges_does_not_tell_its_peer)
+{
+    struct sim_file *files[2];
+    char byte;
+
+    rig_pair(rig, 0, 1, files);
+    rig_run(rig, SECOND);
+    torc__sim_net_cut(rig->world, rig->hosts[1], rig->hosts[0], true);
+    EXPECT_INT(rig_send(files[0], "x", 1), ==, 1);
+    rig_run(rig, 3600 * SECOND);
+    EXPECT_INT(rig_recv(files[0], &byte, 1, 0), ==, -ETIMEDOUT);
+    EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, 1); /* It has come again and again. */
+    EXPECT_INT(rig_recv(files[1], &byte, 1, 0), ==, -EAGAIN);
+    rig_close_pair(files);
 }
 
 RIG_TEST(a_host_that_comes_up_again_knows_nothing_of_its_connections)

@@ -49,8 +49,9 @@ struct torc__serving;
 typedef void torc_serve_fn(struct torc_stream *stream, void *arg);
 
 /*
- * In the caller's memory; one for all shards, which lives until all calls of torc_serve() have
- * returned, and which serves once. All zero but for `address` and `serve` is a good default.
+ * In the caller's memory; one for all shards, which lives until all calls of torc_serve() and
+ * torc_server_stop() have returned, and which serves once. All zero but for `address` and `serve`
+ * is a good default.
  */
 struct torc_server {
     struct torc_address address; /* to listen at: TCP, or Unix (which makes for one acceptor); has
@@ -79,13 +80,13 @@ struct torc_server {
 
 /*
  * Serve on this shard until the server is stopped. Suspends. Called once on each shard that is to
- * serve, usually by main. Returns 0, also if it was stopped before this call; else the reason of
- * the scope around it; else what made it impossible here, upon which all others are stopped.
- * Allocates, and for each connection.
+ * serve, usually by main; aborts if it is called there again meanwhile. Returns 0, also if it was
+ * stopped before this call; else the reason of the scope around it; else what made it impossible
+ * here, upon which all others are stopped. Allocates, and for each connection.
  *
- * Where no descriptor or memory is left for one more connection, those that are queued wait until
- * others have ended. Sockets share the port, but not with another process that has it already:
- * -EADDRINUSE. Other errors of torc_listener_open(), and of torc_signals_open().
+ * Where no descriptor, memory or fiber is left for one more connection, those that are queued wait
+ * until others have ended. Sockets share the port, but not with another process that has it
+ * already: -EADDRINUSE. Other errors of torc_listener_open(), and of torc_signals_open().
  */
 TORC_CHECK int torc_serve(struct torc_server *server);
 

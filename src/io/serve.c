@@ -125,18 +125,31 @@ static int take_over(void *arg)
     return result;
 }
 
-static void place_connection(struct torc__serving *serving, int fd)
+/* Returns 0, or why it cannot be served now; then the caller still has it. */
+static int place_connection(struct torc__serving *serving, int fd)
 {
     struct torc_server *server = serving->server;
     struct handover handover = {server, fd};
     int result = -ESHUTDOWN;
 
-    if (server->address.any.sa_family != AF_UNIX && !server->delay)
-        (void)torc_tcp_set_nodelay(fd, true);
     if (server->one_acceptor && torc_shard_count() > 1)
         result = torc_shard_ask(torc_shard_least_loaded(), take_over, &handover);
     if (result == -ESHUTDOWN) /* It does not serve yet, or no more. */
         result = start_connection(serving, fd);
+    return result;
+}
+
+/* Where there is no memory or fiber for it, it and those behind it wait until others have ended. */
+static void admit(struct torc__serving *serving, int fd)
+{
+    const struct torc_server *server = serving->server;
+    int result;
+
+    if (server->address.any.sa_family != AF_UNIX && !server->delay)
+        (void)torc_tcp_set_nodelay(fd, true);
+    do {
+        result = place_connection(serving, fd);
+    } while (result == -ENOMEM && torc_sleep(ACCEPT_PAUSE) == 0);
     if (result < 0)
         (void)torc_close(fd);
 }
@@ -169,7 +182,7 @@ static int accept_all(void *arg)
     while (result >= 0 || torc_accept_error_is_transient(result)) {
         result = torc_listener_accept(&serving->listener, NULL);
         if (result >= 0)
-            place_connection(serving, result);
+            admit(serving, result);
         else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
             result = torc_sleep(ACCEPT_PAUSE); /* Until other connections have ended. */
     }
@@ -241,12 +254,13 @@ static int join_locked(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
     const bool is_first = server->_shards == NULL;
-    int result = is_first ? begin(server) : 0;
+    int result = torc_scope_token(&serving->accepting, &serving->stop);
 
-    if (result == 0)
-        result = torc_scope_token(&serving->accepting, &serving->stop);
+    if (result == 0 && is_first)
+        result = begin(server);
     if (result < 0)
         return result;
+    TORC_REQUIRE(server->_shards[torc_shard_index()] == NULL, "a shard serves a server twice");
     server->_shards[torc_shard_index()] = serving;
     server->_count++;
     serving->has_joined = true;
@@ -260,6 +274,16 @@ static int join_locked(struct torc__serving *serving)
     return result;
 }
 
+static void stop_locked(struct torc_server *server)
+{
+    server->_stopped = true;
+    for (unsigned i = 0; server->_shards != NULL && i < server->_room; i++) {
+        if (server->_shards[i] != NULL)
+            torc_token_cancel(server->_shards[i]->stop);
+    }
+}
+
+/* Who fails stops the others at once: else one could join at a port that is another process's. */
 static int join(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
@@ -268,19 +292,25 @@ static int join(struct torc__serving *serving)
     if (result < 0)
         return result;
     result = server->_stopped ? -ECANCELED : join_locked(serving);
+    if (result < 0)
+        stop_locked(server);
     torc_shared_mutex_unlock(&server->_mutex);
     return result;
 }
 
-/* Wait until all others have come as far. */
-static void leave(struct torc_server *server)
+/* Wait until all others have come as far; also if this shard came when the server was stopped. */
+static void leave(const struct torc__serving *serving)
 {
+    struct torc_server *server = serving->server;
     struct torc_scope shield;
 
     torc_scope_open(&shield, TORC_SHIELD);
     if (torc_shared_mutex_lock(&server->_mutex) == 0) {
-        server->_shards[torc_shard_index()] = NULL;
-        if (--server->_count == 0) {
+        if (serving->has_joined) {
+            server->_shards[torc_shard_index()] = NULL;
+            server->_count--;
+        }
+        if (server->_count == 0) {
             free(server->_shards);
             server->_shards = NULL;
             torc_shared_event_set(&server->_ended);
@@ -344,20 +374,10 @@ int torc_serve(struct torc_server *server)
         result = accept_until_stopped(&serving);
     stop_accepting(&serving);
     end_connections(&serving);
-    if (serving.has_joined)
-        leave(server);
+    leave(&serving);
     (void)torc_scope_close(&serving.accepting);
     torc_token_release(serving.stop);
     return result == -ECANCELED || result == -ETIME ? torc_cancelled() : result;
-}
-
-static void stop_locked(struct torc_server *server)
-{
-    server->_stopped = true;
-    for (unsigned i = 0; server->_shards != NULL && i < server->_room; i++) {
-        if (server->_shards[i] != NULL)
-            torc_token_cancel(server->_shards[i]->stop);
-    }
 }
 
 void torc_server_stop(struct torc_server *server)

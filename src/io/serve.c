@@ -206,25 +206,32 @@ static int stop_at_signal(void *arg)
 /* ---- Joining and leaving ---- */
 
 /*
- * The first shard binds, and so chooses the port if that is 0. It does so alone: sockets that share
- * a port do not notice that another process of the same user shares it too. Then it shares it.
+ * Sockets that share a port do not notice that another process of the same user shares it too. So
+ * the first shard looks whether it can have it alone. What the kernel chooses is nobody's: binding
+ * it twice would only let somebody come between.
  */
-static int open_listener(struct torc__serving *serving, bool is_first)
+static int open_listener(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
+    const bool is_shared = !server->one_acceptor && torc_shard_count() > 1;
     struct torc_listen_options options = server->listen;
-    int result;
+    int result = 0;
 
-    options.no_reuse_port = is_first;
-    result = torc_listener_open(&serving->listener, &server->address, &options);
-    if (result < 0 || !is_first)
+    if (serving->is_first && is_shared && torc_address_port(&server->address) != 0) {
+        options.no_reuse_port = true;
+        result = torc_listener_open(&serving->listener, &server->address, &options);
+        if (result == 0)
+            (void)torc_listener_close(&serving->listener);
+    }
+    options.no_reuse_port = !is_shared;
+    if (result == 0)
+        result = torc_listener_open(&serving->listener, &server->address, &options);
+    if (result < 0 || !serving->is_first)
         return result;
     result = torc_local_address(torc_listener_fd(&serving->listener), &server->address);
-    if (result == 0 && (server->one_acceptor || torc_shard_count() == 1))
-        return 0;
-    (void)torc_listener_close(&serving->listener);
-    options.no_reuse_port = false;
-    return result < 0 ? result : torc_listener_open(&serving->listener, &server->address, &options);
+    if (result < 0)
+        (void)torc_listener_close(&serving->listener);
+    return result;
 }
 
 static int open_signals(struct torc__serving *serving)
@@ -266,7 +273,7 @@ static int join_locked(struct torc__serving *serving)
     serving->has_joined = true;
     serving->is_first = is_first;
     if (is_first || !server->one_acceptor) {
-        result = open_listener(serving, is_first);
+        result = open_listener(serving);
         serving->has_listener = result == 0;
     }
     if (result == 0 && is_first && !server->no_signals)

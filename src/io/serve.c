@@ -44,6 +44,7 @@ struct torc__serving {
     struct torc_token *stop; /* of `accepting` */
     struct torc_event stopped;
     struct connection *first;
+    unsigned count; /* of connections */
     struct torc_listener listener;
     struct torc_signals signals;
     bool has_joined;
@@ -77,32 +78,43 @@ static void unlink_connection(struct connection *connection)
 static int serve_connection(void *arg)
 {
     struct connection *connection = arg;
-    const struct torc_server *server = connection->serving->server;
+    struct torc__serving *serving = connection->serving;
 
     torc_fiber_set_name("connection");
-    server->serve(&connection->stream, server->arg);
+    serving->server->serve(&connection->stream, serving->server->arg);
     unlink_connection(connection);
     (void)torc_stream_close(&connection->stream);
     free(connection);
+    serving->count--;
     return 0;
 }
 
-/* On the shard that is to serve it, also in its loop. On failure the caller still has it. */
+/*
+ * On the shard that is to serve it, also in its loop. On failure the caller still has it; -EBUSY:
+ * there are as many as there may be.
+ */
 static int start_connection(struct torc__serving *serving, int fd)
 {
-    struct connection *connection = malloc(sizeof(*connection));
-    int result = connection != NULL ? 0 : -ENOMEM;
+    const unsigned most = serving->server->connections_max;
+    struct connection *connection;
+    int result;
 
+    if (most > 0 && serving->count >= most)
+        return -EBUSY;
+    connection = malloc(sizeof(*connection));
+    result = connection != NULL ? 0 : -ENOMEM;
     if (result == 0) {
         connection->serving = serving;
         torc_stream_open(&connection->stream, fd);
         result = torc_scope_spawn(&serving->connections, serve_connection, connection);
     }
-    if (result == 0)
-        link_connection(serving, connection);
-    else
+    if (result < 0) {
         free(connection); /* A stream that did nothing needs no closing. */
-    return result;
+        return result;
+    }
+    link_connection(serving, connection);
+    serving->count++;
+    return 0;
 }
 
 struct handover {
@@ -139,7 +151,15 @@ static int place_connection(struct torc__serving *serving, int fd)
     return result;
 }
 
-/* Where there is no memory or fiber for it, it and those behind it wait until others have ended. */
+/* No more can be served now: give others time to end. 0, or the reason that ends this one. */
+static int wait_for_others(const struct torc_server *server, int error)
+{
+    if (error != -EBUSY && server->exhausted != NULL)
+        server->exhausted(error, server->arg);
+    return torc_sleep(ACCEPT_PAUSE);
+}
+
+/* Where there is no room for it, it and those behind it wait. */
 static void admit(struct torc__serving *serving, int fd)
 {
     const struct torc_server *server = serving->server;
@@ -149,7 +169,7 @@ static void admit(struct torc__serving *serving, int fd)
         (void)torc_tcp_set_nodelay(fd, true);
     do {
         result = place_connection(serving, fd);
-    } while (result == -ENOMEM && torc_sleep(ACCEPT_PAUSE) == 0);
+    } while ((result == -ENOMEM || result == -EBUSY) && wait_for_others(server, result) == 0);
     if (result < 0)
         (void)torc_close(fd);
 }
@@ -184,7 +204,7 @@ static int accept_all(void *arg)
         if (result >= 0)
             admit(serving, result);
         else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
-            result = torc_sleep(ACCEPT_PAUSE); /* Until other connections have ended. */
+            result = wait_for_others(serving->server, result);
     }
     serving->result = result;
     torc_event_set(&serving->stopped);

@@ -24,6 +24,9 @@ struct rig {
     struct torc_event served;
     struct torc_event released;
     struct torc_event down;
+    struct torc_event exhausted;
+    int error; /* told to it */
+    unsigned served_now;
     int reason; /* that a connection found */
     int result;
 };
@@ -35,6 +38,14 @@ static void note_address(const struct torc_address *address, void *arg)
     rig->address = *address;
     rig->told++;
     torc_event_set(&rig->up);
+}
+
+static void note_error(int error, void *arg)
+{
+    struct rig *rig = arg;
+
+    rig->error = error;
+    torc_event_set(&rig->exhausted);
 }
 
 static void echo(struct torc_stream *stream, void *arg)
@@ -341,21 +352,22 @@ FIBER_TEST(signals_are_left_alone_if_that_is_asked_for)
 
 FIBER_TEST(without_a_descriptor_connections_wait_until_others_have_ended)
 {
-    struct rig rig = {.server = {.serve = echo}};
+    struct rig rig = {.server = {.serve = echo, .exhausted = note_error}};
     const int late = torc_socket(AF_INET, SOCK_STREAM, 0);
     int spares[64];
     unsigned count = 0;
     int first;
 
+    harness_leave_fds(32); /* First: an accept knows the limit that there was when it began. */
     begin(&rig, NULL);
     first = dial(&rig.address);
     say(first, "first");
-    harness_leave_fds(32);
     while (count < 64 && (spares[count] = dup(first)) >= 0)
         count++;
     EXPECT_UINT(count, <, 64);
     EXPECT_INT(torc_connect(late, &rig.address), ==, 0); /* Into the kernel's queue. */
-    harness_pass_kernel();
+    EXPECT_INT(torc_event_wait(&rig.exhausted), ==, 0);
+    EXPECT_INT(rig.error, ==, -EMFILE);
     while (count > 0)
         close(spares[--count]);
     say(late, "late");
@@ -368,7 +380,7 @@ FIBER_TEST(without_a_descriptor_connections_wait_until_others_have_ended)
 /* The client, the server, what accepts, and one connection. */
 static int leave_room_for_one(void *arg)
 {
-    struct rig rig = {.server = {.serve = echo, .no_signals = true}};
+    struct rig rig = {.server = {.serve = echo, .exhausted = note_error, .no_signals = true}};
     int first;
     int late;
 
@@ -377,7 +389,8 @@ static int leave_room_for_one(void *arg)
     first = dial(&rig.address);
     say(first, "first");
     late = dial(&rig.address);
-    harness_pass_kernel();
+    EXPECT_INT(torc_event_wait(&rig.exhausted), ==, 0);
+    EXPECT_INT(rig.error, ==, -ENOMEM);
     EXPECT_INT(torc_close(first), ==, 0);
     say(late, "late");
     torc_server_stop(&rig.server);
@@ -389,6 +402,34 @@ static int leave_room_for_one(void *arg)
 TEST(without_a_fiber_connections_wait_until_others_have_ended)
 {
     harness_run_with(&(struct torc_options){.fibers_max = 4}, leave_room_for_one, NULL);
+}
+
+static void echo_to_two(struct torc_stream *stream, void *arg)
+{
+    struct rig *rig = arg;
+
+    EXPECT_UINT(++rig->served_now, <=, 2);
+    (void)torc_stream_copy(stream, stream, NULL);
+    rig->served_now--;
+}
+
+FIBER_TEST(no_more_connections_are_served_at_once_than_is_asked_for)
+{
+    struct rig rig = {
+        .server = {.serve = echo_to_two, .exhausted = note_error, .connections_max = 2}};
+    int fds[6];
+
+    begin(&rig, NULL);
+    for (unsigned i = 0; i < 6; i++)
+        fds[i] = dial(&rig.address);
+    for (unsigned i = 0; i < 6; i++) {
+        say(fds[i], "hello");
+        EXPECT_INT(torc_shutdown(fds[i], SHUT_WR), ==, 0);
+        expect_end(fds[i]);
+    }
+    EXPECT_INT(rig.error, ==, 0); /* That is not what it is for. */
+    torc_server_stop(&rig.server);
+    end(&rig, 0);
 }
 
 static void serve_twice(void)

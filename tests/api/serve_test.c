@@ -353,11 +353,14 @@ FIBER_TEST(signals_are_left_alone_if_that_is_asked_for)
 FIBER_TEST(without_a_descriptor_connections_wait_until_others_have_ended)
 {
     struct rig rig = {.server = {.serve = echo, .exhausted = note_error}};
-    const int late = torc_socket(AF_INET, SOCK_STREAM, 0);
     int spares[64];
     unsigned count = 0;
     int first;
+    int late;
 
+    if (harness_is_valgrind())
+        SKIP("the limit of descriptors is valgrind's own, and the kernel's rings know another");
+    late = torc_socket(AF_INET, SOCK_STREAM, 0);
     harness_leave_fds(32); /* First: an accept knows the limit that there was when it began. */
     begin(&rig, NULL);
     first = dial(&rig.address);

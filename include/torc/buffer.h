@@ -42,7 +42,7 @@ TORC_API char *torc_buffer_reserve(struct torc_buffer *buffer, size_t count);
 /* Append `count` bytes, which are not the buffer's own; or nothing, if it fails. */
 TORC_API void torc_buffer_append(struct torc_buffer *buffer, const void *bytes, size_t count);
 
-/* Append what printf() would print. */
+/* Append what printf() would print, of arguments that are not the buffer's own bytes. */
 TORC_API void torc_buffer_printf(struct torc_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

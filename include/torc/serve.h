@@ -49,20 +49,29 @@ struct torc__serving;
 typedef void torc_serve_fn(struct torc_stream *stream, void *arg);
 
 /*
- * In the caller's memory; one for all shards, which lives until all calls of torc_serve() have
- * returned, and which serves once. All zero but for `address` and `serve` is a good default.
+ * In the caller's memory; one for all shards, which lives until all calls of torc_serve() and
+ * torc_server_stop() have returned, and which serves once. All zero but for `address` and `serve`
+ * is a good default.
  */
 struct torc_server {
     struct torc_address address; /* to listen at: TCP, or Unix (which makes for one acceptor); has
                                     the port that the kernel chose from `listening` on */
     torc_serve_fn *serve;
-    void *arg; /* of both functions */
+    void *arg; /* of all functions */
 
     /* Called once, by the fiber of the first shard that listens, before it accepts; may be NULL. */
     void (*listening)(const struct torc_address *address, void *arg);
 
+    /*
+     * Called where no descriptor (-EMFILE, -ENFILE), memory or fiber (-ENOMEM, -ENOBUFS) is left
+     * for the next connection, to be logged or counted: by a fiber of the shard that accepts, again
+     * every 10 ms as long as that is so. May be NULL.
+     */
+    void (*exhausted)(int error, void *arg);
+
     struct torc_listen_options listen; /* no_reuse_port is not heeded */
     uint64_t grace_ns;                 /* 0: connections are cancelled when the server is stopped */
+    unsigned connections_max;          /* of each shard; more are queued. 0: no limit */
     bool one_acceptor; /* the first shard that comes accepts, and hands each connection to the
                           shard that has the fewest fibers */
     bool no_signals;   /* leave SIGINT and SIGTERM alone */
@@ -79,13 +88,14 @@ struct torc_server {
 
 /*
  * Serve on this shard until the server is stopped. Suspends. Called once on each shard that is to
- * serve, usually by main. Returns 0, also if it was stopped before this call; else the reason of
- * the scope around it; else what made it impossible here, upon which all others are stopped.
- * Allocates, and for each connection.
+ * serve, usually by main; aborts if it is called there again meanwhile. Returns 0, also if it was
+ * stopped before this call; else the reason of the scope around it; else what made it impossible
+ * here, upon which all others are stopped. Allocates, and for each connection.
  *
- * Where no descriptor or memory is left for one more connection, those that are queued wait until
- * others have ended. Sockets share the port, but not with another process that has it already:
- * -EADDRINUSE. Other errors of torc_listener_open(), and of torc_signals_open().
+ * Where no descriptor, memory or fiber is left for one more connection, those that are queued wait
+ * until others have ended: in the kernel, and up to TORC_LISTENER_QUEUE_MAX accepted. Sockets share
+ * the port, but not with another process that has it already: -EADDRINUSE. Other errors of
+ * torc_listener_open(), and of torc_signals_open().
  */
 TORC_CHECK int torc_serve(struct torc_server *server);
 

@@ -228,7 +228,9 @@ TORC_CHECK int torc_stream_shutdown(struct torc_stream *stream);
 /*
  * Say the last word, and wait for the peer's end: shut down, and drop what still comes, for at most
  * `grace_ns`. Suspends. Then close. Who closes while bytes arrive makes the peer's system throw
- * away what it has not read yet, the last answer among it. 0, or an error; -ETIME: it goes on.
+ * away what it has not read yet, the last answer among it. 0, or an error, with which what was
+ * written and has not left is dropped, so that closing does not wait for it; -ETIME: the peer has
+ * not ended.
  */
 TORC_API int torc_stream_linger(struct torc_stream *stream, uint64_t grace_ns);
 

@@ -44,6 +44,7 @@ struct torc__serving {
     struct torc_token *stop; /* of `accepting` */
     struct torc_event stopped;
     struct connection *first;
+    unsigned count; /* of connections */
     struct torc_listener listener;
     struct torc_signals signals;
     bool has_joined;
@@ -77,32 +78,43 @@ static void unlink_connection(struct connection *connection)
 static int serve_connection(void *arg)
 {
     struct connection *connection = arg;
-    const struct torc_server *server = connection->serving->server;
+    struct torc__serving *serving = connection->serving;
 
     torc_fiber_set_name("connection");
-    server->serve(&connection->stream, server->arg);
+    serving->server->serve(&connection->stream, serving->server->arg);
     unlink_connection(connection);
     (void)torc_stream_close(&connection->stream);
     free(connection);
+    serving->count--;
     return 0;
 }
 
-/* On the shard that is to serve it, also in its loop. On failure the caller still has it. */
+/*
+ * On the shard that is to serve it, also in its loop. On failure the caller still has it; -EBUSY:
+ * there are as many as there may be.
+ */
 static int start_connection(struct torc__serving *serving, int fd)
 {
-    struct connection *connection = malloc(sizeof(*connection));
-    int result = connection != NULL ? 0 : -ENOMEM;
+    const unsigned most = serving->server->connections_max;
+    struct connection *connection;
+    int result;
 
+    if (most > 0 && serving->count >= most)
+        return -EBUSY;
+    connection = malloc(sizeof(*connection));
+    result = connection != NULL ? 0 : -ENOMEM;
     if (result == 0) {
         connection->serving = serving;
         torc_stream_open(&connection->stream, fd);
         result = torc_scope_spawn(&serving->connections, serve_connection, connection);
     }
-    if (result == 0)
-        link_connection(serving, connection);
-    else
+    if (result < 0) {
         free(connection); /* A stream that did nothing needs no closing. */
-    return result;
+        return result;
+    }
+    link_connection(serving, connection);
+    serving->count++;
+    return 0;
 }
 
 struct handover {
@@ -125,18 +137,39 @@ static int take_over(void *arg)
     return result;
 }
 
-static void place_connection(struct torc__serving *serving, int fd)
+/* Returns 0, or why it cannot be served now; then the caller still has it. */
+static int place_connection(struct torc__serving *serving, int fd)
 {
     struct torc_server *server = serving->server;
     struct handover handover = {server, fd};
     int result = -ESHUTDOWN;
 
-    if (server->address.any.sa_family != AF_UNIX && !server->delay)
-        (void)torc_tcp_set_nodelay(fd, true);
     if (server->one_acceptor && torc_shard_count() > 1)
         result = torc_shard_ask(torc_shard_least_loaded(), take_over, &handover);
     if (result == -ESHUTDOWN) /* It does not serve yet, or no more. */
         result = start_connection(serving, fd);
+    return result;
+}
+
+/* No more can be served now: give others time to end. 0, or the reason that ends this one. */
+static int wait_for_others(const struct torc_server *server, int error)
+{
+    if (error != -EBUSY && server->exhausted != NULL)
+        server->exhausted(error, server->arg);
+    return torc_sleep(ACCEPT_PAUSE);
+}
+
+/* Where there is no room for it, it and those behind it wait. */
+static void admit(struct torc__serving *serving, int fd)
+{
+    const struct torc_server *server = serving->server;
+    int result;
+
+    if (server->address.any.sa_family != AF_UNIX && !server->delay)
+        (void)torc_tcp_set_nodelay(fd, true);
+    do {
+        result = place_connection(serving, fd);
+    } while ((result == -ENOMEM || result == -EBUSY) && wait_for_others(server, result) == 0);
     if (result < 0)
         (void)torc_close(fd);
 }
@@ -169,9 +202,9 @@ static int accept_all(void *arg)
     while (result >= 0 || torc_accept_error_is_transient(result)) {
         result = torc_listener_accept(&serving->listener, NULL);
         if (result >= 0)
-            place_connection(serving, result);
+            admit(serving, result);
         else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
-            result = torc_sleep(ACCEPT_PAUSE); /* Until other connections have ended. */
+            result = wait_for_others(serving->server, result);
     }
     serving->result = result;
     torc_event_set(&serving->stopped);
@@ -193,25 +226,32 @@ static int stop_at_signal(void *arg)
 /* ---- Joining and leaving ---- */
 
 /*
- * The first shard binds, and so chooses the port if that is 0. It does so alone: sockets that share
- * a port do not notice that another process of the same user shares it too. Then it shares it.
+ * Sockets that share a port do not notice that another process of the same user shares it too. So
+ * the first shard looks whether it can have it alone. What the kernel chooses is nobody's: binding
+ * it twice would only let somebody come between.
  */
-static int open_listener(struct torc__serving *serving, bool is_first)
+static int open_listener(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
+    const bool is_shared = !server->one_acceptor && torc_shard_count() > 1;
     struct torc_listen_options options = server->listen;
-    int result;
+    int result = 0;
 
-    options.no_reuse_port = is_first;
-    result = torc_listener_open(&serving->listener, &server->address, &options);
-    if (result < 0 || !is_first)
+    if (serving->is_first && is_shared && torc_address_port(&server->address) != 0) {
+        options.no_reuse_port = true;
+        result = torc_listener_open(&serving->listener, &server->address, &options);
+        if (result == 0)
+            (void)torc_listener_close(&serving->listener);
+    }
+    options.no_reuse_port = !is_shared;
+    if (result == 0)
+        result = torc_listener_open(&serving->listener, &server->address, &options);
+    if (result < 0 || !serving->is_first)
         return result;
     result = torc_local_address(torc_listener_fd(&serving->listener), &server->address);
-    if (result == 0 && (server->one_acceptor || torc_shard_count() == 1))
-        return 0;
-    (void)torc_listener_close(&serving->listener);
-    options.no_reuse_port = false;
-    return result < 0 ? result : torc_listener_open(&serving->listener, &server->address, &options);
+    if (result < 0)
+        (void)torc_listener_close(&serving->listener);
+    return result;
 }
 
 static int open_signals(struct torc__serving *serving)
@@ -241,18 +281,19 @@ static int join_locked(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
     const bool is_first = server->_shards == NULL;
-    int result = is_first ? begin(server) : 0;
+    int result = torc_scope_token(&serving->accepting, &serving->stop);
 
-    if (result == 0)
-        result = torc_scope_token(&serving->accepting, &serving->stop);
+    if (result == 0 && is_first)
+        result = begin(server);
     if (result < 0)
         return result;
+    TORC_REQUIRE(server->_shards[torc_shard_index()] == NULL, "a shard serves a server twice");
     server->_shards[torc_shard_index()] = serving;
     server->_count++;
     serving->has_joined = true;
     serving->is_first = is_first;
     if (is_first || !server->one_acceptor) {
-        result = open_listener(serving, is_first);
+        result = open_listener(serving);
         serving->has_listener = result == 0;
     }
     if (result == 0 && is_first && !server->no_signals)
@@ -260,6 +301,16 @@ static int join_locked(struct torc__serving *serving)
     return result;
 }
 
+static void stop_locked(struct torc_server *server)
+{
+    server->_stopped = true;
+    for (unsigned i = 0; server->_shards != NULL && i < server->_room; i++) {
+        if (server->_shards[i] != NULL)
+            torc_token_cancel(server->_shards[i]->stop);
+    }
+}
+
+/* Who fails stops the others at once: else one could join at a port that is another process's. */
 static int join(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
@@ -268,19 +319,25 @@ static int join(struct torc__serving *serving)
     if (result < 0)
         return result;
     result = server->_stopped ? -ECANCELED : join_locked(serving);
+    if (result < 0)
+        stop_locked(server);
     torc_shared_mutex_unlock(&server->_mutex);
     return result;
 }
 
-/* Wait until all others have come as far. */
-static void leave(struct torc_server *server)
+/* Wait until all others have come as far; also if this shard came when the server was stopped. */
+static void leave(const struct torc__serving *serving)
 {
+    struct torc_server *server = serving->server;
     struct torc_scope shield;
 
     torc_scope_open(&shield, TORC_SHIELD);
     if (torc_shared_mutex_lock(&server->_mutex) == 0) {
-        server->_shards[torc_shard_index()] = NULL;
-        if (--server->_count == 0) {
+        if (serving->has_joined) {
+            server->_shards[torc_shard_index()] = NULL;
+            server->_count--;
+        }
+        if (server->_count == 0) {
             free(server->_shards);
             server->_shards = NULL;
             torc_shared_event_set(&server->_ended);
@@ -344,20 +401,10 @@ int torc_serve(struct torc_server *server)
         result = accept_until_stopped(&serving);
     stop_accepting(&serving);
     end_connections(&serving);
-    if (serving.has_joined)
-        leave(server);
+    leave(&serving);
     (void)torc_scope_close(&serving.accepting);
     torc_token_release(serving.stop);
     return result == -ECANCELED || result == -ETIME ? torc_cancelled() : result;
-}
-
-static void stop_locked(struct torc_server *server)
-{
-    server->_stopped = true;
-    for (unsigned i = 0; server->_shards != NULL && i < server->_room; i++) {
-        if (server->_shards[i] != NULL)
-            torc_token_cancel(server->_shards[i]->stop);
-    }
 }
 
 void torc_server_stop(struct torc_server *server)

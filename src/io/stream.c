@@ -75,6 +75,10 @@ int torc_stream_linger(struct torc_stream *stream, uint64_t grace_ns)
     while (count >= 0 && (count = torc_stream_peek(stream, &data)) > 0)
         torc_stream_consume(stream, (size_t)count);
     (void)torc_scope_close(&scope);
+    if (count < 0 && torc__stream_has_output(stream)) {
+        torc__stream_drop_output(stream); /* Closing would wait for the peer to take it. */
+        stream->_output_error = (int)count;
+    }
     return (int)count;
 }
 

@@ -313,17 +313,29 @@ int torc_shard_call_each(torc_fiber_fn *body, void *arg)
     return 0;
 }
 
+/*
+ * A cancel may come when all have done what they were asked. So it is what the calls return that
+ * counts, and not the scope of the fibers that wait for them.
+ */
+static void note_failure(int *failure, int result)
+{
+    if (result < 0 && *failure == 0)
+        *failure = result;
+}
+
 struct call_to_all {
     torc_fiber_fn *body;
     void *arg;
     unsigned next;
+    int failure; /* the first */
 };
 
 static int call_next(void *arg)
 {
     struct call_to_all *all = arg;
 
-    return torc_shard_call(all->next++, all->body, all->arg);
+    note_failure(&all->failure, torc_shard_call(all->next++, all->body, all->arg));
+    return 0;
 }
 
 int torc_shard_call_all(torc_fiber_fn *body, void *arg)
@@ -332,21 +344,21 @@ int torc_shard_call_all(torc_fiber_fn *body, void *arg)
     const unsigned count = torc_shard_count();
     struct torc_scope scope;
     int result = 0;
-    int closed;
 
-    torc_scope_open(&scope, TORC_SUPERVISE);
+    torc_scope_open(&scope, 0);
     for (unsigned i = 0; i < count && result == 0; i++)
         result = torc_scope_spawn(&scope, call_next, &all);
     if (result < 0)
         torc_scope_cancel(&scope);
-    closed = torc_scope_close(&scope);
-    return result < 0 ? result : closed;
+    (void)torc_scope_close(&scope);
+    return result < 0 ? result : all.failure;
 }
 
 struct ask_of_all {
     torc_fiber_fn *leaf;
     void *const *args;
     unsigned next;
+    int failure; /* the first */
 };
 
 static int ask_next(void *arg)
@@ -357,7 +369,8 @@ static int ask_next(void *arg)
     while (all->args[all->next] == NULL)
         all->next++;
     shard = all->next++;
-    return torc_shard_ask(shard, all->leaf, all->args[shard]);
+    note_failure(&all->failure, torc_shard_ask(shard, all->leaf, all->args[shard]));
+    return 0;
 }
 
 int torc_shard_ask_all(torc_fiber_fn *leaf, void *const *args)
@@ -367,21 +380,20 @@ int torc_shard_ask_all(torc_fiber_fn *leaf, void *const *args)
     struct torc_scope scope;
     unsigned asked = 0;
     int result = 0;
-    int closed;
 
     for (unsigned i = 0; i < count; i++)
         asked += args[i] != NULL;
     if (asked == 0)
         return 0;
-    torc_scope_open(&scope, TORC_SUPERVISE);
+    torc_scope_open(&scope, 0);
     for (unsigned i = 1; i < asked && result == 0; i++)
         result = torc_scope_spawn(&scope, ask_next, &all);
     if (result == 0)
-        result = ask_next(&all); /* For the last one, or the only one, it needs no fiber. */
+        (void)ask_next(&all); /* For one of them, or the only one, it needs no fiber. */
     else
         torc_scope_cancel(&scope);
-    closed = torc_scope_close(&scope);
-    return result < 0 ? result : closed;
+    (void)torc_scope_close(&scope);
+    return result < 0 ? result : all.failure;
 }
 
 /* ---- Load ---- */

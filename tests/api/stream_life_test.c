@@ -174,6 +174,19 @@ FIBER_TEST(linger_says_the_last_word_and_waits_for_the_end_of_the_peer)
     harness_close_stream(&stream, peer);
 }
 
+FIBER_TEST(after_its_grace_linger_drops_what_the_peer_does_not_take)
+{
+    struct torc_stream stream;
+    int peer;
+
+    harness_tcp_stream(&stream, &peer);
+    harness_fill(torc_stream_fd(&stream));
+    EXPECT_INT(torc_stream_write(&stream, "no", 2, NULL), ==, 0);
+    EXPECT_INT(torc_stream_linger(&stream, TORC_MILLISECOND), ==, -ETIME);
+    EXPECT_INT(torc_stream_close(&stream), ==, -ETIME); /* It does not wait any more. */
+    close(peer);
+}
+
 FIBER_TEST(detach_hands_out_the_descriptor_and_keeps_what_came)
 {
     struct torc_stream stream;

@@ -31,42 +31,28 @@ int client_write(struct client *client)
 /* Tell the client what it did, after all other answers, and see it off. */
 static int fail(struct client *client, const char *error)
 {
-    int result = route_batch(client);
-
-    if (result < 0)
-        return result;
+    (void)route_batch(client);
     (void)reply_error(&client->reply, "Protocol error: %s", error);
     client->is_closing = true;
     return -EPROTO;
 }
 
-/* Write answers, then messages, of which more may come meanwhile. */
-static int write_all(struct client *client)
-{
-    int result;
-
-    do {
-        struct torc_buffer written;
-
-        result = client_write(client);
-        written = client->reply;
-        client->reply = client->pushes;
-        client->pushes = written;
-    } while (result == 0 && client->reply.used > 0);
-    return result;
-}
-
-/* Write all, and wait for input; again, if it is a message that comes. */
+/* Write answers and messages, and wait for input; again, if it is a message that comes. */
 static ssize_t write_and_peek(struct client *client, size_t count, const void **ret_data)
 {
     ssize_t length;
 
     do {
-        length = write_all(client);
+        torc_buffer_append(&client->reply, client->pushes.bytes, client->pushes.used);
+        client->reply.failed |= client->pushes.failed;
+        torc_buffer_reset(&client->pushes, REPLY_KEPT);
+        length = client_write(client);
         if (length < 0)
             break;
         torc_scope_open(&client->wait, 0);
         client->is_waiting = true;
+        if (client->pushes.used > 0) /* They came during the write. */
+            torc_scope_cancel(&client->wait);
         length = torc_stream_peek_at_least(client->stream, count, ret_data);
         client->is_waiting = false;
         (void)torc_scope_close(&client->wait);
@@ -133,7 +119,7 @@ static int read_line(struct client *client, const char *too_long, struct slice *
 static inline int add_argument(struct client *client, const char *at, size_t length)
 {
     if (client->first + client->count == client->arg_room) {
-        const unsigned room = client->arg_room > 0 ? 2 * client->arg_room : ARGS_LEAST;
+        const unsigned room = 2 * client->arg_room + ARGS_LEAST;
         int result = route_batch(client); /* Whose arguments are about to move. */
         struct slice *larger = result == 0 ? realloc(client->args, room * sizeof(*larger)) : NULL;
 

@@ -33,7 +33,7 @@ static bool read_option(struct torc_server *server, int64_t *shard_count, const 
     if (text != NULL && strcmp(name, "--listen") == 0)
         return torc_address_parse(text, &server->address) == 0;
     return text != NULL && strcmp(name, "--shards") == 0 &&
-           slice_is_number(slice_of(text), shard_count) && *shard_count >= 1 &&
+           torc_integer_parse(text, strlen(text), shard_count) == 0 && *shard_count >= 1 &&
            *shard_count <= SHARDS_MAX;
 }
 

@@ -68,8 +68,12 @@ static inline void run(struct call *call, struct torc_buffer *reply)
     call->reply = reply;
     call->number = 0;
     line = call->command->run(call);
-    if (line != NULL && (call->command->kind != '+' || call->part + 1 == call->parts))
+    if (line == NULL || (call->command->kind == '+' && call->part + 1 < call->parts))
+        return;
+    if (strchr("+-$_", line[0]) != NULL)
         reply_line(reply, line);
+    else
+        reply_error(reply, line, call->command->name);
 }
 
 static void take_answer(struct client *client, const struct call *call)
@@ -183,24 +187,26 @@ static int route_call(struct client *client, struct call *call)
 int route_request(struct client *client)
 {
     const unsigned shard_count = torc_shard_count();
+    const struct slice *args = client->args + client->first;
+    const struct command *command = command_find(args[0]);
+    const unsigned step = command->step; /* arguments of each part */
     struct call call = {
-        .args = client->args + client->first,
+        .command = command,
+        .args = args,
         .count = client->count,
-        .parts = 1,
+        .parts = command->place == BY_ALL ? shard_count : 1,
         .client = client,
         .shard = client->shard,
     };
-    const struct command *command = call.command = command_find(&call);
-    unsigned step = command->step; /* arguments of each part */
+    const char *error = command_refuse(&call);
     int result = 0;
 
-    client->shard->requests++;
-    if (command->place == BY_CLIENT) {
+    if (error != NULL || command->place == BY_CLIENT)
         result = route_batch(client);
-        return result < 0 ? result : answer(client, &call);
+    if (error != NULL) {
+        reply_error(&client->reply, error, command->name);
+        return result;
     }
-    if (command->place == BY_ALL)
-        call.parts = shard_count;
     if (step > 0) {
         call.parts = (call.count - 1) / step;
         call.count = step + 1;
@@ -209,7 +215,7 @@ int route_request(struct client *client)
         call.errand = NULL;
         if (command->place == BY_ALL)
             call.shard = &shards[call.part];
-        else if (shard_count > 1)
+        else if (command->place == BY_KEY && shard_count > 1)
             call.shard = &shards[slot_of(call.args[1]) * shard_count / SLOT_COUNT];
         result = route_call(client, &call);
     }

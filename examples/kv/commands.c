@@ -118,7 +118,7 @@ static const char *run_echo(struct call *call)
 
 static const char *run_quit(struct call *call)
 {
-    call->client->is_closing = true;
+    call->client->result = CLOSING;
     return "+OK";
 }
 

@@ -111,14 +111,18 @@ int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that ha
 
 /* ---- Clients ---- */
 
+enum {
+    CLOSING = 1
+};
+
 struct client {
     struct shard *shard;
     struct torc_stream *stream;
     struct torc_scope scope; /* its life */
     struct torc_scope wait;  /* for input, while it `is_waiting` */
     bool is_waiting;
-    bool is_closing; /* after this answer */
-    int protocol;    /* 2 or 3 */
+    int result;   /* what ended it; or CLOSING, if that is up to the server, after this answer */
+    int protocol; /* 2 or 3 */
     uint64_t id;
     char *name;
     /* Input: `length` bytes are there; the request begins at `used`, the parser is at `at`. */
@@ -143,11 +147,11 @@ struct client {
 };
 
 torc_serve_fn client_serve;
-int client_write(struct client *client); /* Write what is in the reply. Suspends. */
+void client_write(struct client *client); /* Write what is in the reply. Suspends. */
 
-unsigned slot_of(struct slice key);       /* Of a key with a {tag} only that counts. */
-int route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */
-int route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
+unsigned slot_of(struct slice key);        /* Of a key with a {tag} only that counts. */
+void route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */
+void route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
 void route_finish(struct client *client);
 void pubsub_leave(struct client *client); /* Leave all channels. */
 

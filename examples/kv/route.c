@@ -90,7 +90,7 @@ static void take_answer(struct client *client, const struct call *call)
 }
 
 /* Do what the own shard is asked, or take another's answer; all is written if it is much. */
-static int answer(struct client *client, struct call *call)
+static void answer(struct client *client, struct call *call)
 {
     struct torc_buffer *reply = &client->reply;
     const char kind = call->command->kind;
@@ -104,7 +104,8 @@ static int answer(struct client *client, struct call *call)
     client->sum = call->number + (call->part > 0 ? client->sum : 0);
     if (kind == ':' && call->part + 1 == call->parts)
         reply_number(reply, ':', client->sum);
-    return reply->used < LARGE ? 0 : client_write(client);
+    if (reply->used >= LARGE)
+        client_write(client);
 }
 
 /* ---- Errands ---- */
@@ -130,30 +131,30 @@ static int run_errand(void *arg)
 }
 
 /* Have other shards do what waits for them, all at the same time. */
-static int run_errands(struct client *client)
+static void run_errands(struct client *client)
 {
     void *errands[SHARDS_MAX];
+    int result;
 
     for (unsigned i = 0; i < torc_shard_count(); i++)
         errands[i] = client->batch->errands[i].waiting > 0 ? &client->batch->errands[i] : NULL;
-    return torc_shard_ask_all(run_errand, errands);
+    result = torc_shard_ask_all(run_errand, errands);
+    if (result < 0)
+        client->result = result;
 }
 
-int route_batch(struct client *client)
+void route_batch(struct client *client)
 {
-    int result = 0;
-
-    while (result == 0 && client->answered < client->call_count) {
+    for (; client->answered < client->call_count; client->answered++) {
         struct call *call = &client->batch->calls[client->answered];
 
         if (!call->is_done && call->errand != NULL)
-            result = run_errands(client); /* Once more, if there was too much to say. */
-        if (result == 0)
-            result = answer(client, call);
-        client->answered++;
+            run_errands(client); /* Once more, if there was too much to say. */
+        if (client->result < 0)
+            break;
+        answer(client, call);
     }
     client->answered = client->call_count = 0;
-    return result;
 }
 
 void route_finish(struct client *client)
@@ -165,26 +166,29 @@ void route_finish(struct client *client)
 
 /* ---- Requests ---- */
 
-static int route_call(struct client *client, struct call *call)
+/* Do it, or let it wait. */
+static void route_call(struct client *client, struct call *call)
 {
-    int result = 0;
-
-    if (client->call_count == 0 && call->shard == client->shard)
-        return answer(client, call);
-    if (client->batch == NULL && (client->batch = calloc(1, sizeof(*client->batch))) == NULL)
-        return -ENOMEM;
+    if (client->call_count == 0 && call->shard == client->shard) {
+        answer(client, call);
+        return;
+    }
     if (client->call_count == BATCH_MAX)
-        result = route_batch(client);
+        route_batch(client);
+    if (client->batch == NULL && (client->batch = calloc(1, sizeof(*client->batch))) == NULL) {
+        client->result = -ENOMEM;
+        return;
+    }
+    call->errand = NULL;
     if (call->shard != client->shard) {
         call->errand = &client->batch->errands[call->shard - shards];
         call->errand->client = client;
         call->errand->waiting++;
     }
     client->batch->calls[client->call_count++] = *call;
-    return result;
 }
 
-int route_request(struct client *client)
+void route_request(struct client *client)
 {
     const unsigned shard_count = torc_shard_count();
     const struct slice *args = client->args + client->first;
@@ -199,25 +203,22 @@ int route_request(struct client *client)
         .shard = client->shard,
     };
     const char *error = command_refuse(&call);
-    int result = 0;
 
     if (error != NULL || command->place == BY_CLIENT)
-        result = route_batch(client);
+        route_batch(client);
     if (error != NULL) {
         reply_error(&client->reply, error, command->name);
-        return result;
+        return;
     }
     if (step > 0) {
         call.parts = (call.count - 1) / step;
         call.count = step + 1;
     }
-    for (; result == 0 && call.part < call.parts; call.part++, call.args += step) {
-        call.errand = NULL;
+    for (; client->result == 0 && call.part < call.parts; call.part++, call.args += step) {
         if (command->place == BY_ALL)
             call.shard = &shards[call.part];
         else if (command->place == BY_KEY && shard_count > 1)
             call.shard = &shards[slot_of(call.args[1]) * shard_count / SLOT_COUNT];
-        result = route_call(client, &call);
+        route_call(client, &call);
     }
-    return result;
 }

@@ -192,10 +192,10 @@ static const char *run_info(struct call *call)
 
 static const char *run_command(struct call *call)
 {
-    if (call->count > 1 && !slice_is(call->args[1], "COUNT"))
+    if (call->count > 1)
         return WRONG_WORD;
-    reply_number(call->reply, call->count == 1 ? '*' : ':', COMMAND_COUNT);
-    for (unsigned i = 0; call->count == 1 && i < COMMAND_COUNT; i++) {
+    reply_number(call->reply, '*', COMMAND_COUNT);
+    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
         const struct command *command = &commands[i];
         const int first = command->place == BY_KEY;
 

@@ -15,7 +15,6 @@
 #define TEND_INTERVAL  (100 * TORC_MILLISECOND)
 #define WALKS          1024u /* at a time; then others run */
 #define GONE_AGAIN     256u  /* so many that had expired: there are probably more */
-#define HALF_A_SECOND  (500 * TORC_MILLISECOND)
 #define NOT_AN_INTEGER "value is not an integer or out of range"
 #define BRANCHES       4 /* for two bits */
 
@@ -134,22 +133,19 @@ static void put(struct call *call, struct entry **link, struct slice value, uint
     set_expiry(shard, entry, expires_ns);
 }
 
-/* Go to an end of the tree, each time to another. Returns how many keys on the way had expired. */
-static unsigned walk(struct shard *shard)
+/* Go to an end of the tree, each time to another, and take out what has expired on the way. */
+static void walk(struct shard *shard)
 {
     struct entry **link = &shard->keys;
-    unsigned gone = 0;
 
     for (uint64_t path = shard->walks++; *link != NULL;) {
         if (has_expired(*link)) {
             drop(shard, link);
-            gone++;
         } else {
             link = &(*link)->branches[path % BRANCHES];
             path /= BRANCHES;
         }
     }
-    return gone;
 }
 
 int keys_tend(void *arg)
@@ -159,11 +155,11 @@ int keys_tend(void *arg)
 
     torc_fiber_set_name("chores");
     while (result == 0) {
-        unsigned gone = 0;
+        const size_t before = shard->key_count;
 
         for (unsigned i = 0; i < WALKS && shard->mortal_count > 0; i++)
-            gone += walk(shard);
-        result = gone >= GONE_AGAIN ? torc_yield() : torc_sleep(TEND_INTERVAL);
+            walk(shard);
+        result = before - shard->key_count > GONE_AGAIN ? torc_yield() : torc_sleep(TEND_INTERVAL);
     }
     return result;
 }
@@ -273,6 +269,7 @@ const char *run_ttl(struct call *call)
     int64_t seconds = entry == NULL ? -2 : -1;
 
     if (entry != NULL && entry->expires_ns != 0)
-        seconds = (int64_t)((entry->expires_ns - torc_round_time() + HALF_A_SECOND) / TORC_SECOND);
+        seconds =
+            (int64_t)((entry->expires_ns - torc_round_time() + TORC_SECOND / 2) / TORC_SECOND);
     return reply_number(call->reply, ':', seconds);
 }

@@ -25,6 +25,7 @@
 #define VALUE_MAX          ((size_t)16 << 20) /* bytes of a value, or of any other argument */
 #define SUBSCRIPTION_LISTS 1024u
 #define SHARDS_MAX         256
+#define CLOSING            1 /* the result of a client that goes after this answer */
 
 struct slice { /* Somebody else's bytes. */
     const char *at;
@@ -111,17 +112,13 @@ int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that ha
 
 /* ---- Clients ---- */
 
-enum {
-    CLOSING = 1
-};
-
 struct client {
     struct shard *shard;
     struct torc_stream *stream;
     struct torc_scope scope; /* its life */
     struct torc_scope wait;  /* for input, while it `is_waiting` */
     bool is_waiting;
-    int result;   /* what ended it; or CLOSING, if that is up to the server, after this answer */
+    int result;   /* what ended it, if it is not 0: an error, or CLOSING */
     int protocol; /* 2 or 3 */
     uint64_t id;
     char *name;
@@ -159,8 +156,9 @@ void pubsub_leave(struct client *client); /* Leave all channels. */
 
 #define REPLY_KEPT ((size_t)16 << 10) /* bytes of memory of an answer that has been sent */
 
-void reply_line(struct torc_buffer *reply, const char *line); /* "+OK" */
-const char *reply_null(const struct client *client);          /* Returns a line. */
+/* Answer with what a command_fn returned. */
+void reply_line(struct torc_buffer *reply, const char *line, const char *command_name);
+const char *reply_null(const struct client *client); /* Returns such a line. */
 
 /* These return NULL, as a command_fn does that has answered. */
 const char *reply_number(struct torc_buffer *reply, char mark, int64_t number);

@@ -33,7 +33,7 @@ static void tell(struct torc_buffer *reply, const struct client *client, const c
     if (channel.at != NULL)
         reply_bulk(reply, channel);
     else
-        reply_line(reply, reply_null(client));
+        reply_line(reply, reply_null(client), NULL);
 }
 
 const char *run_publish(struct call *call)

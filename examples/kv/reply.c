@@ -48,10 +48,14 @@ const char *reply_null(const struct client *client)
     return client->protocol == 2 ? "$-1" : "_";
 }
 
-void reply_line(struct torc_buffer *reply, const char *line)
+void reply_line(struct torc_buffer *reply, const char *line, const char *command_name)
 {
-    torc_buffer_append(reply, line, strlen(line));
-    torc_buffer_append(reply, "\r\n", 2);
+    if (strchr("+-$_", line[0]) == NULL) {
+        reply_error(reply, line, command_name);
+    } else {
+        torc_buffer_append(reply, line, strlen(line));
+        torc_buffer_append(reply, "\r\n", 2);
+    }
 }
 
 const char *reply_error(struct torc_buffer *reply, const char *format, ...)
@@ -64,6 +68,6 @@ const char *reply_error(struct torc_buffer *reply, const char *format, ...)
     va_end(arguments);
     for (char *at = text; (at = strpbrk(at, "\r\n")) != NULL;)
         *at = ' ';
-    reply_line(reply, text);
+    reply_line(reply, text, NULL);
     return NULL;
 }

@@ -2,10 +2,9 @@
 /*
  * route.c - requests to the shards that own their keys, and the answers in order.
  *
- * Of the requests that a client sent in one go, all that concerns another shard's keys makes one
- * errand there: that shard's loop runs all of them, one after the other, while the client's fiber
- * waits. Errands to several shards are under way at the same time. Then the answers are put in
- * their order, and only now is done what the own shard is asked.
+ * Of the requests that a client sent in one go, all that concerns one shard's keys makes one errand
+ * there: that shard's loop runs all of it, in its order, while the client's fiber waits. Errands to
+ * several shards are under way at the same time. Then the answers are put in their order.
  *
  *     GET a; SET b 1; MGET c d          calls     errands
  *                                       GET a     shard 0: GET a, GET d
@@ -23,7 +22,7 @@
 #define BATCH_MAX  256u               /* calls */
 #define LARGE      ((size_t)64 << 10) /* bytes of answers that are written before there are more */
 
-/* What a batch asks of one shard. */
+/* What a batch asks of a shard. */
 struct errand {
     struct client *client;
     unsigned waiting; /* calls that have not been run */
@@ -68,12 +67,8 @@ static inline void run(struct call *call, struct torc_buffer *reply)
     call->reply = reply;
     call->number = 0;
     line = call->command->run(call);
-    if (line == NULL || (call->command->kind == '+' && call->part + 1 < call->parts))
-        return;
-    if (strchr("+-$_", line[0]) != NULL)
-        reply_line(reply, line);
-    else
-        reply_error(reply, line, call->command->name);
+    if (line != NULL && (call->command->kind != '+' || call->part + 1 == call->parts))
+        reply_line(reply, line, call->command->name);
 }
 
 static void take_answer(struct client *client, const struct call *call)
@@ -110,7 +105,7 @@ static void answer(struct client *client, struct call *call)
 
 /* ---- Errands ---- */
 
-/* On another shard: do what waits for it. When that is much, not all. */
+/* On a shard: do what waits for it. When that is much, not all. */
 static int run_errand(void *arg)
 {
     struct errand *errand = arg;
@@ -130,7 +125,7 @@ static int run_errand(void *arg)
     return 0;
 }
 
-/* Have other shards do what waits for them, all at the same time. */
+/* Have all shards do what waits for them, at the same time. */
 static void run_errands(struct client *client)
 {
     void *errands[SHARDS_MAX];
@@ -148,7 +143,7 @@ void route_batch(struct client *client)
     for (; client->answered < client->call_count; client->answered++) {
         struct call *call = &client->batch->calls[client->answered];
 
-        if (!call->is_done && call->errand != NULL)
+        if (!call->is_done)
             run_errands(client); /* Once more, if there was too much to say. */
         if (client->result < 0)
             break;
@@ -179,12 +174,9 @@ static void route_call(struct client *client, struct call *call)
         client->result = -ENOMEM;
         return;
     }
-    call->errand = NULL;
-    if (call->shard != client->shard) {
-        call->errand = &client->batch->errands[call->shard - shards];
-        call->errand->client = client;
-        call->errand->waiting++;
-    }
+    call->errand = &client->batch->errands[call->shard - shards];
+    call->errand->client = client;
+    call->errand->waiting++;
     client->batch->calls[client->call_count++] = *call;
 }
 
@@ -207,7 +199,7 @@ void route_request(struct client *client)
     if (error != NULL || command->place == BY_CLIENT)
         route_batch(client);
     if (error != NULL) {
-        reply_error(&client->reply, error, command->name);
+        reply_line(&client->reply, error, command->name);
         return;
     }
     if (step > 0) {

@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/param.h>
 
 #define REDIS_VERSION "7.0.15" /* whose commands these are, which some clients want to know */
-#define WORDS_MAX     128      /* characters of what a client said, in an error */
+#define WORDS_MAX     128u     /* characters of what a client said, in an error */
 #define WRONG_WORD    "unknown subcommand, or wrong number of arguments for '%s' command"
 #define WRONG_COUNT   "wrong number of arguments for '%s' command"
 
@@ -80,22 +81,17 @@ const char *command_refuse(const struct call *call)
     return NULL;
 }
 
-/* What of an argument a C string of at most `most` characters can hold. */
-static int printable(struct slice word, int most)
-{
-    return (int)strnlen(word.at, word.length < (size_t)most ? word.length : (size_t)most);
-}
-
 static const char *run_unknown(struct call *call)
 {
     char words[2 * WORDS_MAX + 8] = "";
-    int used = 0;
+    size_t used = 0;
 
     for (unsigned i = 1; i < call->count && used < WORDS_MAX; i++)
-        used += snprintf(words + used, sizeof(words) - (size_t)used, "'%.*s' ",
-                         printable(call->args[i], WORDS_MAX - used), call->args[i].at);
+        used +=
+            (size_t)snprintf(words + used, sizeof(words) - used, "'%.*s' ",
+                             (int)MIN(call->args[i].length, WORDS_MAX - used), call->args[i].at);
     return reply_error(call->reply, "unknown command '%.*s', with args beginning with: %s",
-                       printable(call->args[0], WORDS_MAX), call->args[0].at, words);
+                       (int)MIN(call->args[0].length, WORDS_MAX), call->args[0].at, words);
 }
 
 /* ---- The client ---- */
@@ -151,7 +147,7 @@ static const char *run_hello(struct call *call)
         return "-NOPROTO unsupported protocol version";
     if (call->count > 2)
         return reply_error(call->reply, "Syntax error in HELLO option '%.*s'",
-                           printable(call->args[2], WORDS_MAX), call->args[2].at);
+                           (int)MIN(call->args[2].length, WORDS_MAX), call->args[2].at);
     call->client->protocol = (int)protocol;
     reply_map(call->reply, call->client, 7);
     torc_buffer_printf(call->reply,

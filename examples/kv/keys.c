@@ -10,6 +10,7 @@
 #include "kv.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/param.h>
 #include <sys/random.h>
 
 #define TEND_INTERVAL  (100 * TORC_MILLISECOND)
@@ -39,20 +40,14 @@ static uint64_t hash_of(const struct shard *shard, struct slice key)
     uint64_t hash = shard->seed[0] ^ key.length;
 
     for (size_t at = 0; at < key.length; at += 8) {
-        const size_t rest = key.length - at;
         unsigned __int128 product;
         uint64_t word = 0;
 
-        memcpy(&word, key.at + at, rest < 8 ? rest : 8);
+        memcpy(&word, key.at + at, MIN(key.length - at, 8));
         product = (unsigned __int128)(hash ^ word) * (shard->seed[1] | 1);
         hash = (uint64_t)(product ^ product >> 64);
     }
     return hash;
-}
-
-static struct slice key_of(const struct entry *entry)
-{
-    return (struct slice){entry->bytes, entry->key_length};
 }
 
 static struct slice value_of(const struct entry *entry)
@@ -100,7 +95,8 @@ static struct entry **find(struct shard *shard, struct slice key)
     struct entry **link = &shard->keys;
 
     for (uint64_t bits = hash; *link != NULL; bits /= BRANCHES) {
-        if ((*link)->hash == hash && slice_equals(key_of(*link), key))
+        if ((*link)->hash == hash && (*link)->key_length == key.length &&
+            memcmp((*link)->bytes, key.at, key.length) == 0)
             break;
         link = &(*link)->branches[bits % BRANCHES];
     }
@@ -252,15 +248,13 @@ const char *run_increment(struct call *call)
 
 const char *run_expire(struct call *call)
 {
+    struct entry *entry = *find(call->shard, call->args[1]);
     uint64_t expires_ns;
     const char *error = read_expiry(call->args[2], TORC_SECOND, INT64_MIN, &expires_ns);
-    struct entry *entry = error == NULL ? *find(call->shard, call->args[1]) : NULL;
 
-    if (error != NULL)
-        return error;
-    if (entry != NULL)
+    if (error == NULL && entry != NULL)
         set_expiry(call->shard, entry, expires_ns); /* Which may be over already. */
-    return reply_number(call->reply, ':', entry != NULL);
+    return error != NULL ? error : reply_number(call->reply, ':', entry != NULL);
 }
 
 const char *run_ttl(struct call *call)

@@ -38,10 +38,9 @@ static void tell(struct torc_buffer *reply, const struct client *client, const c
 
 const char *run_publish(struct call *call)
 {
-    const struct subscription *subscription;
+    const struct subscription *subscription = LIST_FIRST(list_of(call->shard, call->args[1]));
 
-    LIST_FOREACH(subscription, list_of(call->shard, call->args[1]), of_shard)
-    {
+    for (; subscription != NULL; subscription = LIST_NEXT(subscription, of_shard)) {
         struct client *client = subscription->client;
 
         if (!slice_equals(subscription->channel, call->args[1]))
@@ -62,13 +61,10 @@ const char *run_publish(struct call *call)
 /* The client's subscription to a channel, or NULL. */
 static struct subscription *find(const struct client *client, struct slice channel)
 {
-    struct subscription *found;
+    struct subscription *found = LIST_FIRST(list_of(client->shard, channel));
 
-    LIST_FOREACH(found, list_of(client->shard, channel), of_shard)
-    {
-        if (found->client == client && slice_equals(found->channel, channel))
-            break;
-    }
+    while (found != NULL && (found->client != client || !slice_equals(found->channel, channel)))
+        found = LIST_NEXT(found, of_shard);
     return found;
 }
 

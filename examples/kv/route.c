@@ -35,27 +35,21 @@ struct batch {
     struct errand errands[SHARDS_MAX];
 };
 
-static unsigned crc16(struct slice bytes) /* CRC-16/XMODEM */
-{
-    uint16_t crc = 0;
-
-    for (size_t i = 0; i < bytes.length; i++) {
-        unsigned byte = crc >> 8 ^ (unsigned char)bytes.at[i];
-
-        byte ^= byte >> 4;
-        crc = (uint16_t)(crc << 8 ^ byte << 12 ^ byte << 5 ^ byte);
-    }
-    return crc;
-}
-
 unsigned slot_of(struct slice key)
 {
     const char *open = memchr(key.at, '{', key.length);
     const char *close = open ? memchr(open, '}', key.length - (size_t)(open - key.at)) : NULL;
+    uint16_t crc = 0; /* CRC-16/XMODEM */
 
     if (close != NULL && close > open + 1)
         key = (struct slice){open + 1, (size_t)(close - open - 1)};
-    return crc16(key) % SLOT_COUNT;
+    for (size_t i = 0; i < key.length; i++) {
+        unsigned byte = crc >> 8 ^ (unsigned char)key.at[i];
+
+        byte ^= byte >> 4;
+        crc = (uint16_t)(crc << 8 ^ byte << 12 ^ byte << 5 ^ byte);
+    }
+    return crc % SLOT_COUNT;
 }
 
 /* ---- Answers ---- */

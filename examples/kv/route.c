@@ -2,9 +2,10 @@
 /*
  * route.c - requests to the shards that own their keys, and the answers in order.
  *
- * Of the requests that a client sent in one go, all that concerns one shard's keys makes one errand
- * there: that shard's loop runs all of it, in its order, while the client's fiber waits. Errands to
- * several shards are under way at the same time. Then the answers are put in their order.
+ * Of the requests that a client sent in one go, all that concerns another shard's keys makes one
+ * errand there: that shard's loop runs all of it, in its order, while the client's fiber waits.
+ * Errands to several shards are under way at the same time. Then the answers are put in their
+ * order, and only now is done what the own shard is asked.
  *
  *     GET a; SET b 1; MGET c d          calls     errands
  *                                       GET a     shard 0: GET a, GET d
@@ -22,7 +23,7 @@
 #define BATCH_MAX  256u               /* calls */
 #define LARGE      ((size_t)64 << 10) /* bytes of answers that are written before there are more */
 
-/* What a batch asks of a shard. */
+/* What a batch asks of one shard. */
 struct errand {
     struct client *client;
     unsigned waiting; /* calls that have not been run */
@@ -99,7 +100,7 @@ static void answer(struct client *client, struct call *call)
 
 /* ---- Errands ---- */
 
-/* On a shard: do what waits for it. When that is much, not all. */
+/* On another shard: do what waits for it. When that is much, not all. */
 static int run_errand(void *arg)
 {
     struct errand *errand = arg;
@@ -119,7 +120,7 @@ static int run_errand(void *arg)
     return 0;
 }
 
-/* Have all shards do what waits for them, at the same time. */
+/* Have other shards do what waits for them, all at the same time. */
 static void run_errands(struct client *client)
 {
     void *errands[SHARDS_MAX];
@@ -137,7 +138,7 @@ void route_batch(struct client *client)
     for (; client->answered < client->call_count; client->answered++) {
         struct call *call = &client->batch->calls[client->answered];
 
-        if (!call->is_done)
+        if (!call->is_done && call->errand != NULL)
             run_errands(client); /* Once more, if there was too much to say. */
         if (client->result < 0)
             break;
@@ -168,9 +169,12 @@ static void route_call(struct client *client, struct call *call)
         client->result = -ENOMEM;
         return;
     }
-    call->errand = &client->batch->errands[call->shard - shards];
-    call->errand->client = client;
-    call->errand->waiting++;
+    call->errand = NULL;
+    if (call->shard != client->shard) {
+        call->errand = &client->batch->errands[call->shard - shards];
+        call->errand->client = client;
+        call->errand->waiting++;
+    }
     client->batch->calls[client->call_count++] = *call;
 }
 

@@ -15,58 +15,46 @@
 #define GOODBYE_TIME    (2 * TORC_SECOND)
 #define ARGS_LEAST      64u
 
-int client_write(struct client *client)
+void client_write(struct client *client)
 {
     struct torc_buffer *reply = &client->reply;
     int result = reply->failed ? -ENOMEM : 0;
 
-    if (result == 0 && reply->used > 0)
+    if (client->result >= 0 && result == 0 && reply->used > 0)
         result = torc_stream_write(client->stream, reply->bytes, reply->used, NULL);
+    if (client->result >= 0 && result < 0)
+        client->result = result;
     torc_buffer_reset(reply, REPLY_KEPT);
-    return result;
 }
 
 /* ---- Input ---- */
 
 /* Tell the client what it did, after all other answers, and see it off. */
-static int fail(struct client *client, const char *error)
+static void fail(struct client *client, const char *error)
 {
-    int result = route_batch(client);
-
-    if (result < 0)
-        return result;
+    if (client->result != 0)
+        return;
+    route_batch(client);
     (void)reply_error(&client->reply, "Protocol error: %s", error);
-    client->is_closing = true;
-    return -EPROTO;
+    client->result = CLOSING;
 }
 
-/* Write answers, then messages, of which more may come meanwhile. */
-static int write_all(struct client *client)
-{
-    int result;
-
-    do {
-        struct torc_buffer written;
-
-        result = client_write(client);
-        written = client->reply;
-        client->reply = client->pushes;
-        client->pushes = written;
-    } while (result == 0 && client->reply.used > 0);
-    return result;
-}
-
-/* Write all, and wait for input; again, if it is a message that comes. */
+/* Write answers and messages, and wait for input; again, if it is a message that comes. */
 static ssize_t write_and_peek(struct client *client, size_t count, const void **ret_data)
 {
     ssize_t length;
 
     do {
-        length = write_all(client);
-        if (length < 0)
-            break;
+        torc_buffer_append(&client->reply, client->pushes.bytes, client->pushes.used);
+        client->reply.failed |= client->pushes.failed;
+        torc_buffer_reset(&client->pushes, REPLY_KEPT);
+        client_write(client);
+        if (client->result < 0)
+            return client->result;
         torc_scope_open(&client->wait, 0);
         client->is_waiting = true;
+        if (client->pushes.used > 0) /* They came during the write. */
+            torc_scope_cancel(&client->wait);
         length = torc_stream_peek_at_least(client->stream, count, ret_data);
         client->is_waiting = false;
         (void)torc_scope_close(&client->wait);
@@ -75,99 +63,96 @@ static ssize_t write_and_peek(struct client *client, size_t count, const void **
 }
 
 /* Wait for `count` bytes of this request. Before, all others are answered and given back. */
-static int wait_for(struct client *client, size_t count)
+static bool wait_for(struct client *client, size_t count)
 {
     const char *begin = client->input + client->used; /* which may move */
     const void *data;
     ssize_t length;
-    int result;
 
     if (count > REQUEST_MAX)
-        return fail(client, "request too large");
-    result = route_batch(client);
-    if (result < 0)
-        return result;
+        fail(client, "request too large");
+    if (client->result != 0)
+        return false;
+    route_batch(client);
     torc_stream_consume(client->stream, client->used);
     client->at -= client->used;
     client->used = client->length = 0;
     length = write_and_peek(client, count, &data);
-    if (length < (ssize_t)count)
-        return length < 0 ? (int)length : -ENODATA;
+    if (length < (ssize_t)count) {
+        client->result = length < 0 ? (int)length : -ENODATA;
+        return false;
+    }
     for (unsigned i = client->first; i < client->first + client->count; i++)
         client->args[i].at = (const char *)data + (client->args[i].at - begin);
     client->input = data;
     client->length = (size_t)length;
-    return 0;
+    return true;
 }
 
 /* Have `count` bytes of this request. */
-static inline int want(struct client *client, size_t count)
+static inline bool want(struct client *client, size_t count)
 {
-    return client->length - client->used >= count ? 0 : wait_for(client, count);
+    return client->length - client->used >= count || wait_for(client, count);
 }
 
-/* Have a line, and go behind it. *ret_line is what is before its LF, or CR LF. */
-static int read_line(struct client *client, const char *too_long, struct slice *ret_line)
+/* Have a line, and go behind it. Returns what is before its LF, or CR LF. */
+static struct slice read_line(struct client *client, const char *too_long)
 {
     const char *line = client->input + client->at;
     const char *end;
 
     while ((end = memchr(line, '\n', client->length - client->at)) == NULL) {
-        int result = client->length - client->at > LINE_MAX_LENGTH
-                         ? fail(client, too_long)
-                         : want(client, client->length - client->used + 1);
-
-        if (result < 0)
-            return result;
+        if (client->length - client->at > LINE_MAX_LENGTH)
+            fail(client, too_long);
+        if (!want(client, client->length - client->used + 1))
+            return slice_of("");
         line = client->input + client->at;
     }
     client->at += (size_t)(end + 1 - line);
     end -= end > line && end[-1] == '\r';
-    *ret_line = (struct slice){line, (size_t)(end - line)};
-    return 0;
+    return (struct slice){line, (size_t)(end - line)};
 }
 
 /* ---- Requests ---- */
 
 /* The next argument is there. */
-static inline int add_argument(struct client *client, const char *at, size_t length)
+static inline void add_argument(struct client *client, const char *at, size_t length)
 {
     if (client->first + client->count == client->arg_room) {
-        const unsigned room = client->arg_room > 0 ? 2 * client->arg_room : ARGS_LEAST;
-        int result = route_batch(client); /* Whose arguments are about to move. */
-        struct slice *larger = result == 0 ? realloc(client->args, room * sizeof(*larger)) : NULL;
+        struct slice *larger;
 
-        if (larger == NULL)
-            return result < 0 ? result : -ENOMEM;
+        route_batch(client); /* Whose arguments are about to move. */
+        larger = reallocarray(client->args, 2 * client->arg_room + ARGS_LEAST, sizeof(*larger));
+        if (larger == NULL) {
+            client->result = -ENOMEM;
+            return;
+        }
         client->args = larger;
-        client->arg_room = room;
+        client->arg_room = 2 * client->arg_room + ARGS_LEAST;
     }
     client->args[client->first + client->count++] = (struct slice){at, length};
-    return 0;
 }
 
 /* A line that consists of a mark and a number, however it comes and whatever is wrong. */
-static int read_any_number(struct client *client, char mark, int64_t *ret_number)
+static int64_t read_any_number(struct client *client, char mark)
 {
     const bool is_count = mark == '*';
+    const struct slice line =
+        read_line(client, is_count ? "too big mbulk count string" : "too big bulk count string");
     char unexpected[] = "expected '$', got '?'";
-    struct slice line;
-    int result = read_line(
-        client, is_count ? "too big mbulk count string" : "too big bulk count string", &line);
+    int64_t number = 0;
 
-    if (result < 0)
-        return result;
     unexpected[sizeof(unexpected) - 3] = line.at[0];
     if (line.at[0] != mark)
-        return fail(client, unexpected);
-    if (line.at[line.length] != '\r' ||
-        torc_integer_parse(line.at + 1, line.length - 1, ret_number) < 0)
-        return fail(client, is_count ? "invalid multibulk length" : "invalid bulk length");
-    return 0;
+        fail(client, unexpected);
+    else if (line.at[line.length] != '\r' ||
+             torc_integer_parse(line.at + 1, line.length - 1, &number) < 0)
+        fail(client, is_count ? "invalid multibulk length" : "invalid bulk length");
+    return number;
 }
 
 /* The same. This is where most of parsing is done, so the usual is done here. */
-static inline int read_number(struct client *client, char mark, int64_t *ret_number)
+static inline int64_t read_number(struct client *client, char mark)
 {
     const char *line = client->input + client->at;
     const size_t length = client->length - client->at;
@@ -178,76 +163,65 @@ static inline int read_number(struct client *client, char mark, int64_t *ret_num
         number = 10 * number + (line[at] - '0');
     if (at == 1 || at + 1 >= length || line[0] != mark || line[at] != '\r' ||
         (line[1] == '0' && at > 2))
-        return read_any_number(client, mark, ret_number);
+        return read_any_number(client, mark);
     client->at += at + 2;
-    *ret_number = number;
-    return 0;
+    return number;
 }
 
-static inline int read_bulk(struct client *client)
+static inline void read_bulk(struct client *client)
 {
-    int64_t length;
-    int result = read_number(client, '$', &length);
+    const int64_t length = read_number(client, '$');
 
-    if (result < 0)
-        return result;
     if (length < 0 || length > (int64_t)VALUE_MAX)
-        return fail(client, "invalid bulk length");
-    result = want(client, client->at - client->used + (size_t)length + 2);
-    if (result == 0)
-        result = add_argument(client, client->input + client->at, (size_t)length);
+        fail(client, "invalid bulk length");
+    if (client->result != 0 || !want(client, client->at - client->used + (size_t)length + 2))
+        return;
+    add_argument(client, client->input + client->at, (size_t)length);
     client->at += (size_t)length + 2;
-    return result;
 }
 
-static int read_array(struct client *client)
+static void read_array(struct client *client)
 {
-    int64_t count;
-    int result = read_number(client, '*', &count);
+    int64_t count = read_number(client, '*');
 
-    if (result == 0 && count > ARGUMENTS_MAX)
-        return fail(client, "invalid multibulk length");
-    for (; result == 0 && count > 0; count--)
-        result = read_bulk(client);
-    return result;
+    if (count > ARGUMENTS_MAX)
+        fail(client, "invalid multibulk length");
+    for (; client->result == 0 && count > 0; count--)
+        read_bulk(client);
 }
 
 /* A line of words, for people. */
-static int read_words(struct client *client)
+static void read_words(struct client *client)
 {
-    struct slice line;
-    int result = read_line(client, "too big inline request", &line);
+    const struct slice line = read_line(client, "too big inline request");
 
     /* Quotes mean nothing here. Who uses them had better know. */
-    if (result == 0 && (memchr(line.at, '"', line.length) || memchr(line.at, '\'', line.length)))
-        return fail(client, "unbalanced quotes in request");
-    for (size_t end, at = 0; result == 0 && at < line.length; at = end + 1) {
+    if (memchr(line.at, '"', line.length) || memchr(line.at, '\'', line.length))
+        fail(client, "unbalanced quotes in request");
+    for (size_t end, at = 0; client->result == 0 && at < line.length; at = end + 1) {
         for (end = at; end < line.length && !isspace((unsigned char)line.at[end]);)
             end++;
         if (end > at)
-            result = add_argument(client, line.at + at, end - at);
+            add_argument(client, line.at + at, end - at);
     }
-    return result;
 }
 
 /* ---- Life ---- */
 
-/* Serve until the client goes, or is sent away. Returns 0, or what went wrong. */
-static int serve(struct client *client)
+/* Read a request and have it done, or note in client->result why there is no more to do. */
+static void serve(struct client *client)
 {
-    int result = 0;
-
-    while (result == 0 && !client->is_closing) {
-        client->first = client->call_count > 0 ? client->first + client->count : 0;
-        client->count = 0;
-        client->used = client->at;
-        result = want(client, 1);
-        if (result == 0)
-            result = client->input[client->at] == '*' ? read_array(client) : read_words(client);
-        if (result == 0 && client->count > 0)
-            result = route_request(client);
-    }
-    return result;
+    client->first = client->call_count > 0 ? client->first + client->count : 0;
+    client->count = 0;
+    client->used = client->at;
+    if (!want(client, 1))
+        return;
+    if (client->input[client->at] == '*')
+        read_array(client);
+    else
+        read_words(client);
+    if (client->result == 0 && client->count > 0)
+        route_request(client);
 }
 
 void client_serve(struct torc_stream *stream, void *arg)
@@ -260,9 +234,11 @@ void client_serve(struct torc_stream *stream, void *arg)
     shard->client_count++;
     client.id = ++shard->clients_ever * torc_shard_count() + torc_shard_index();
     torc_scope_open(&client.scope, 0);
-    (void)serve(&client); /* How a client behaves is no failure of the server. */
+    while (client.result == 0)
+        serve(&client);
     pubsub_leave(&client);
-    if (client.is_closing && client_write(&client) == 0)
+    client_write(&client);
+    if (client.result == CLOSING)
         (void)torc_stream_linger(stream, GOODBYE_TIME);
     (void)torc_scope_close(&client.scope);
     shard->client_count--;

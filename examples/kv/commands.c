@@ -7,35 +7,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/param.h>
 
 #define REDIS_VERSION "7.0.15" /* whose commands these are, which some clients want to know */
-#define WORDS_MAX     128      /* characters of what a client said, in an error */
+#define WORDS_MAX     128u     /* characters of what a client said, in an error */
+#define WRONG_WORD    "unknown subcommand, or wrong number of arguments for '%s' command"
+#define WRONG_COUNT   "wrong number of arguments for '%s' command"
 
-static command_fn run_ping, run_echo, run_quit, run_hello, run_info, run_config, run_command;
-static command_fn run_client;
+static command_fn run_ping, run_echo, run_quit, run_hello, run_client;
+static command_fn run_info, run_command, run_config, run_unknown;
 
 /* clang-format off */
 static const struct command commands[] = {
-    {"get",          2, run_get,         BY_KEY,    0, 0,   "readonly"},
-    {"set",         -3, run_set,         BY_KEY,    0, 0,   "write"},
-    {"incr",         2, run_increment,   BY_KEY,    0, 0,   "write"},
-    {"expire",       3, run_expire,      BY_KEY,    0, 0,   "write"},
-    {"ttl",          2, run_ttl,         BY_KEY,    0, 0,   "readonly"},
-    {"mget",        -2, run_get,         BY_KEY,    1, '*', "readonly"},
-    {"mset",        -3, run_set,         BY_KEY,    2, '+', "write"},
-    {"del",         -2, run_delete,      BY_KEY,    1, ':', "write"},
-    {"exists",      -2, run_exists,      BY_KEY,    1, ':', "readonly"},
-    {"publish",      3, run_publish,     BY_ALL,    0, ':', "pubsub"},
-    {"subscribe",   -2, run_subscribe,   BY_CLIENT, 0, 0,   "pubsub"},
-    {"unsubscribe", -1, run_unsubscribe, BY_CLIENT, 0, 0,   "pubsub"},
-    {"ping",        -1, run_ping,        BY_CLIENT, 0, 0,   "fast"},
-    {"quit",        -1, run_quit,        BY_CLIENT, 0, 0,   "fast"},
-    {"echo",         2, run_echo,        BY_CLIENT, 0, 0,   "fast"},
-    {"hello",       -1, run_hello,       BY_CLIENT, 0, 0,   "fast"},
-    {"client",      -2, run_client,      BY_CLIENT, 0, 0,   "noscript"},
-    {"info",        -1, run_info,        BY_CLIENT, 0, 0,   "stale"},
-    {"command",     -1, run_command,     BY_CLIENT, 0, 0,   "stale"},
-    {"config",      -3, run_config,      BY_CLIENT, 0, 0,   "admin"},
+    {"get",          2, run_get,         BY_KEY,    0, 0,   "readonly", false},
+    {"set",         -3, run_set,         BY_KEY,    0, 0,   "write",    false},
+    {"incr",         2, run_increment,   BY_KEY,    0, 0,   "write",    false},
+    {"expire",       3, run_expire,      BY_KEY,    0, 0,   "write",    false},
+    {"ttl",          2, run_ttl,         BY_KEY,    0, 0,   "readonly", false},
+    {"mget",        -2, run_get,         BY_KEY,    1, '*', "readonly", false},
+    {"mset",        -3, run_set,         BY_KEY,    2, '+', "write",    false},
+    {"del",         -2, run_delete,      BY_KEY,    1, ':', "write",    false},
+    {"exists",      -2, run_exists,      BY_KEY,    1, ':', "readonly", false},
+    {"publish",      3, run_publish,     BY_ALL,    0, ':', "pubsub",   false},
+    {"subscribe",   -2, run_subscribe,   BY_CLIENT, 0, 0,   "pubsub",   true},
+    {"unsubscribe", -1, run_unsubscribe, BY_CLIENT, 0, 0,   "pubsub",   true},
+    {"ping",        -1, run_ping,        BY_CLIENT, 0, 0,   "fast",     true},
+    {"quit",        -1, run_quit,        BY_CLIENT, 0, 0,   "fast",     true},
+    {"echo",         2, run_echo,        BY_CLIENT, 0, 0,   "fast",     false},
+    {"hello",       -1, run_hello,       BY_CLIENT, 0, 0,   "fast",     false},
+    {"client",      -2, run_client,      BY_CLIENT, 0, 0,   "noscript", false},
+    {"info",        -1, run_info,        BY_CLIENT, 0, 0,   "stale",    false},
+    {"command",     -1, run_command,     BY_CLIENT, 0, 0,   "stale",    false},
+    {"config",      -3, run_config,      BY_CLIENT, 0, 0,   "admin",    false},
 };
 /* clang-format on */
 
@@ -48,51 +51,27 @@ bool slice_is(struct slice slice, const char *word)
     return slice.length == strlen(word) && strncasecmp(slice.at, word, slice.length) == 0;
 }
 
-static const struct command *find(struct slice name)
+const struct command *command_find(struct slice name)
 {
+    static const struct command unknown = {.arity = -1, .run = run_unknown, .always = true};
+
     for (const struct command *command = commands; command < commands + COMMAND_COUNT; command++) {
         if (command->name[0] == (name.at[0] | 0x20) && slice_is(name, command->name))
             return command;
     }
-    return NULL;
+    return &unknown;
 }
 
-/* What of an argument a C string of at most `most` characters can hold. */
-static int printable(struct slice word, int most)
+const char *command_refuse(const struct call *call)
 {
-    return (int)strnlen(word.at, word.length < (size_t)most ? word.length : (size_t)most);
-}
-
-static const char *refuse_subcommand(struct call *call)
-{
-    return reply_error(call->reply, "unknown subcommand '%.*s', or wrong number of arguments",
-                       printable(call->args[1], WORDS_MAX), call->args[1].at);
-}
-
-static const char *refuse_unknown(struct call *call)
-{
-    char words[2 * WORDS_MAX + 8] = "";
-    int used = 0;
-
-    for (unsigned i = 1; i < call->count && used < WORDS_MAX; i++)
-        used += snprintf(words + used, sizeof(words) - (size_t)used, "'%.*s' ",
-                         printable(call->args[i], WORDS_MAX - used), call->args[i].at);
-    return reply_error(call->reply, "unknown command '%.*s', with args beginning with: %s",
-                       printable(call->args[0], WORDS_MAX), call->args[0].at, words);
-}
-
-/* Why this command cannot be run: a text in which its name may be missing; or NULL. */
-static const char *refusal(const struct command *command, const struct call *call)
-{
+    const struct command *command = call->command;
     const unsigned arity = (unsigned)abs(command->arity);
     const unsigned step = command->step > 0 ? command->step : call->count;
 
     if ((command->arity > 0 ? call->count != arity : call->count < arity) ||
         (command->step > 0 && (call->count - 1) % step != 0))
-        return "wrong number of arguments for '%s' command";
-    if (call->client->subscription_count > 0 && call->client->protocol == 2 &&
-        command->run != run_subscribe && command->run != run_unsubscribe &&
-        command->run != run_ping && command->run != run_quit)
+        return WRONG_COUNT;
+    if (call->client->subscription_count > 0 && call->client->protocol == 2 && !command->always)
         return "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
                "are allowed in this context";
     for (unsigned i = 1; command->place == BY_KEY && i < call->count; i += step) {
@@ -102,21 +81,17 @@ static const char *refusal(const struct command *command, const struct call *cal
     return NULL;
 }
 
-static const char *refuse(struct call *call)
+static const char *run_unknown(struct call *call)
 {
-    const struct command *command = find(call->args[0]);
+    char words[2 * WORDS_MAX + 8] = "";
+    size_t used = 0;
 
-    if (command == NULL)
-        return refuse_unknown(call);
-    return reply_error(call->reply, refusal(command, call), command->name);
-}
-
-const struct command *command_find(const struct call *call)
-{
-    static const struct command refused = {.run = refuse};
-    const struct command *command = find(call->args[0]);
-
-    return command != NULL && refusal(command, call) == NULL ? command : &refused;
+    for (unsigned i = 1; i < call->count && used < WORDS_MAX; i++)
+        used +=
+            (size_t)snprintf(words + used, sizeof(words) - used, "'%.*s' ",
+                             (int)MIN(call->args[i].length, WORDS_MAX - used), call->args[i].at);
+    return reply_error(call->reply, "unknown command '%.*s', with args beginning with: %s",
+                       (int)MIN(call->args[0].length, WORDS_MAX), call->args[0].at, words);
 }
 
 /* ---- The client ---- */
@@ -124,7 +99,7 @@ const struct command *command_find(const struct call *call)
 static const char *run_ping(struct call *call)
 {
     if (call->count > 2)
-        return "wrong number of arguments for 'ping' command";
+        return WRONG_COUNT;
     if (call->client->subscription_count > 0 && call->client->protocol == 2)
         torc_buffer_printf(call->reply, "*2\r\n$4\r\npong\r\n");
     else if (call->count == 1)
@@ -139,18 +114,7 @@ static const char *run_echo(struct call *call)
 
 static const char *run_quit(struct call *call)
 {
-    call->client->is_closing = true;
-    return "+OK";
-}
-
-static const char *set_name(struct client *client, struct slice name)
-{
-    for (size_t i = 0; i < name.length; i++) {
-        if (name.at[i] < '!' || name.at[i] > '~')
-            return "Client names cannot contain spaces, newlines or special characters.";
-    }
-    free(client->name);
-    client->name = name.length > 0 ? strndup(name.at, name.length) : NULL;
+    call->client->result = CLOSING;
     return "+OK";
 }
 
@@ -158,27 +122,32 @@ static const char *run_client(struct call *call)
 {
     struct client *client = call->client;
 
-    if (slice_is(call->args[1], "SETNAME") && call->count == 3)
-        return set_name(client, call->args[2]);
+    if (slice_is(call->args[1], "SETNAME") && call->count == 3) {
+        free(client->name);
+        client->name = strndup(call->args[2].at, call->args[2].length);
+        return "+OK";
+    }
     if (slice_is(call->args[1], "ID") && call->count == 2)
         return reply_number(call->reply, ':', (int64_t)client->id);
     if (!slice_is(call->args[1], "GETNAME") || call->count > 2)
-        return refuse_subcommand(call);
-    return client->name != NULL ? reply_bulk(call->reply, slice_of(client->name))
-                                : reply_null(client);
+        return WRONG_WORD;
+    return client->name != NULL && client->name[0] != '\0'
+               ? reply_bulk(call->reply, slice_of(client->name))
+               : reply_null(client);
 }
 
 static const char *run_hello(struct call *call)
 {
     int64_t protocol = call->client->protocol;
 
-    if (call->count > 1 && !slice_is_number(call->args[1], &protocol))
+    if (call->count > 1 &&
+        torc_integer_parse(call->args[1].at, call->args[1].length, &protocol) < 0)
         return "Protocol version is not an integer or out of range";
     if (protocol < 2 || protocol > 3)
         return "-NOPROTO unsupported protocol version";
     if (call->count > 2)
         return reply_error(call->reply, "Syntax error in HELLO option '%.*s'",
-                           printable(call->args[2], WORDS_MAX), call->args[2].at);
+                           (int)MIN(call->args[2].length, WORDS_MAX), call->args[2].at);
     call->client->protocol = (int)protocol;
     reply_map(call->reply, call->client, 7);
     torc_buffer_printf(call->reply,
@@ -198,8 +167,6 @@ static int add_totals(void *arg)
     const struct shard *shard = &shards[torc_shard_index()];
 
     totals->client_count += shard->client_count;
-    totals->requests += shard->requests;
-    totals->expired += shard->expired;
     totals->key_count += shard->key_count;
     totals->mortal_count += shard->mortal_count;
     return 0;
@@ -208,31 +175,23 @@ static int add_totals(void *arg)
 static const char *run_info(struct call *call)
 {
     struct shard totals = {0};
-    char text[512];
+    char text[256];
 
     call->reply->failed |= torc_shard_call_each(add_totals, &totals) < 0;
     (void)snprintf(text, sizeof(text),
-                   "# Server\r\nredis_version:" REDIS_VERSION "\r\ntorc_version:" TORC_VERSION
-                   "\r\ntorc_shards:%u\r\n\r\n# Clients\r\nconnected_clients:%" PRIu64
-                   "\r\n\r\n# Stats\r\ntotal_commands_processed:%" PRIu64
-                   "\r\nexpired_keys:%" PRIu64
-                   "\r\n\r\n# Keyspace\r\ndb0:keys=%zu,expires=%zu,avg_ttl=0\r\n",
-                   torc_shard_count(), totals.client_count, totals.requests, totals.expired,
-                   totals.key_count, totals.mortal_count);
-    if (call->client->protocol == 2)
-        return reply_bulk(call->reply, slice_of(text));
-    torc_buffer_printf(call->reply, "=%zu\r\ntxt:%s\r\n", strlen(text) + 4, text);
-    return NULL;
+                   "# Server\r\nredis_version:" REDIS_VERSION "\r\n\r\n"
+                   "# Clients\r\nconnected_clients:%" PRIu64 "\r\n\r\n"
+                   "# Keyspace\r\ndb0:keys=%zu,expires=%zu,avg_ttl=0\r\n",
+                   totals.client_count, totals.key_count, totals.mortal_count);
+    return reply_bulk(call->reply, slice_of(text));
 }
 
 static const char *run_command(struct call *call)
 {
-    if (call->count > 1 && slice_is(call->args[1], "DOCS"))
-        return reply_map(call->reply, call->client, 0); /* Clients then show no hints. */
-    if (call->count > 1 && !slice_is(call->args[1], "COUNT"))
-        return refuse_subcommand(call);
-    reply_number(call->reply, call->count == 1 ? '*' : ':', COMMAND_COUNT);
-    for (unsigned i = 0; call->count == 1 && i < COMMAND_COUNT; i++) {
+    if (call->count > 1)
+        return WRONG_WORD;
+    reply_number(call->reply, '*', COMMAND_COUNT);
+    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
         const struct command *command = &commands[i];
         const int first = command->place == BY_KEY;
 
@@ -244,12 +203,12 @@ static const char *run_command(struct call *call)
     return NULL;
 }
 
-/* CONFIG GET. redis-benchmark prints some settings; here everything has its only value. */
+/* CONFIG GET, as redis-benchmark asks for settings, of which there are none. */
 static const char *run_config(struct call *call)
 {
     if (!slice_is(call->args[1], "GET") || call->count > 3)
-        return refuse_subcommand(call);
+        return WRONG_WORD;
     reply_map(call->reply, call->client, 1);
     reply_bulk(call->reply, call->args[2]);
-    return reply_bulk(call->reply, slice_of(slice_is(call->args[2], "appendonly") ? "no" : ""));
+    return reply_bulk(call->reply, slice_of(""));
 }

@@ -1,130 +1,113 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * keys.c - the keys of a shard: a hash table, and what is done to it. A key that has expired goes
- * when somebody asks for it, and if nobody does, when the fiber that walks through all of them
- * comes along.
+ * keys.c - the keys of a shard, and what is done to them. They are in a tree: at each entry, two
+ * more bits of the key's hash tell which of four branches to take. So a new key needs no room but
+ * its own, and no call ever takes long.
  *
- * The table grows by one bucket at a time, so that no call takes long: linear hashing. With 2^n
- * buckets or more, but fewer than 2^(n+1), an entry is where n+1 bits of its hash say, or n bits if
- * there is no such bucket yet. To grow is to split the first that is not split.
+ * A key that has expired goes when somebody asks for it, or when the fiber comes along that walks
+ * through the tree.
  */
 #include "kv.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/param.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define TEND_INTERVAL  (100 * TORC_MILLISECOND)
-#define BUCKETS        1024u /* at a time; then others run */
+#define WALKS          1024u /* at a time; then others run */
 #define GONE_AGAIN     256u  /* so many that had expired: there are probably more */
 #define NOT_AN_INTEGER "value is not an integer or out of range"
+#define BRANCHES       4 /* for two bits */
 
 struct entry {
-    struct entry *next;
-    int64_t expires_ms; /* of the clock of the world; 0: never */
-    uint32_t hash;
+    struct entry *branches[BRANCHES];
+    uint64_t expires_ns; /* 0: never */
+    uint64_t hash;
     uint32_t key_length;
     uint32_t value_length;
     char bytes[]; /* the key, then the value */
 };
 
-static int64_t now_ms(void)
+/* There is no end: keys go with the process. To free each of them would only make that slow. */
+int keys_init(struct shard *shard)
 {
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return getrandom(shard->seed, sizeof(shard->seed), 0) < 0 ? -errno : 0;
 }
 
-/* ---- The table ---- */
-
 /* Nobody who does not know the seed can choose keys that collide. */
-static uint32_t hash_of(const struct shard *shard, struct slice key)
+static uint64_t hash_of(const struct shard *shard, struct slice key)
 {
     uint64_t hash = shard->seed[0] ^ key.length;
 
-    for (size_t count; key.length > 0; key.at += count, key.length -= count) {
+    for (size_t at = 0; at < key.length; at += 8) {
         unsigned __int128 product;
         uint64_t word = 0;
 
-        count = key.length < 8 ? key.length : 8;
-        memcpy(&word, key.at, count);
+        memcpy(&word, key.at + at, MIN(key.length - at, 8));
         product = (unsigned __int128)(hash ^ word) * (shard->seed[1] | 1);
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
+        hash = (uint64_t)(product ^ product >> 64);
     }
-    return (uint32_t)(hash ^ hash >> 32);
+    return hash;
 }
 
-static struct entry **bucket_of(const struct shard *shard, uint32_t hash)
+static struct slice value_of(const struct entry *entry)
 {
-    const size_t index = hash & shard->mask;
-
-    return &shard->buckets[index < shard->bucket_count ? index : index & shard->mask >> 1];
+    return (struct slice){entry->bytes + entry->key_length, entry->value_length};
 }
 
-/* Have one bucket more. Without memory the table only gets slower. */
-static void grow(struct shard *shard)
+static void set_expiry(struct shard *shard, struct entry *entry, uint64_t expires_ns)
 {
-    struct entry **buckets = shard->buckets;
-    struct entry **first; /* that is not split */
-    struct entry *entry;
-    struct entry *next;
-
-    if (shard->bucket_count > shard->mask) { /* The kernel moves large arrays without a copy. */
-        buckets = realloc(buckets, 2 * shard->bucket_count * sizeof(struct entry *));
-        if (buckets == NULL)
-            return;
-        shard->buckets = buckets;
-        shard->mask = 2 * shard->mask + 1;
-    }
-    first = &buckets[shard->bucket_count & shard->mask >> 1];
-    entry = *first;
-    *first = buckets[shard->bucket_count++] = NULL;
-    for (; entry != NULL; entry = next) {
-        struct entry **bucket = bucket_of(shard, entry->hash);
-
-        next = entry->next;
-        entry->next = *bucket;
-        *bucket = entry;
-    }
+    shard->mortal_count += (expires_ns != 0) - (entry->expires_ns != 0);
+    entry->expires_ns = expires_ns;
 }
 
-static void set_expiry(struct shard *shard, struct entry *entry, int64_t expires_ms)
+static bool has_expired(const struct entry *entry)
 {
-    shard->mortal_count -= entry->expires_ms != 0;
-    shard->mortal_count += expires_ms != 0;
-    entry->expires_ms = expires_ms;
+    return entry->expires_ns != 0 && entry->expires_ns <= torc_round_time();
 }
 
+/* Take an entry out. Any of those behind it that has no branches itself may take its place. */
 static void drop(struct shard *shard, struct entry **link)
 {
-    struct entry *entry = *link;
+    struct entry *dropped = *link;
+    struct entry **last = link;
+    struct entry *heir;
 
-    set_expiry(shard, entry, 0);
+    for (unsigned i = 0; i < BRANCHES; i++) {
+        for (; (*last)->branches[i] != NULL; i = 0)
+            last = &(*last)->branches[i];
+    }
+    heir = *last;
+    *last = NULL;
+    if (heir != dropped) {
+        memcpy(heir->branches, dropped->branches, sizeof(heir->branches));
+        *link = heir;
+    }
+    set_expiry(shard, dropped, 0);
     shard->key_count--;
-    *link = entry->next;
-    free(entry);
+    free(dropped);
 }
 
-/* What points to the entry of the key that is asked for; to NULL if there is none. */
-static struct entry **find(const struct call *call)
+/* What points to the key's entry; to NULL, where it belongs, if there is none. */
+static struct entry **find(struct shard *shard, struct slice key)
 {
-    const struct slice key = call->args[1];
-    const uint32_t hash = hash_of(call->shard, key);
-    struct entry **link = bucket_of(call->shard, hash);
+    const uint64_t hash = hash_of(shard, key);
+    struct entry **link = &shard->keys;
 
-    while (*link != NULL && ((*link)->hash != hash || (*link)->key_length != key.length ||
-                             memcmp((*link)->bytes, key.at, key.length) != 0))
-        link = &(*link)->next;
-    if (*link == NULL || (*link)->expires_ms == 0 || now_ms() <= (*link)->expires_ms)
+    for (uint64_t bits = hash; *link != NULL; bits /= BRANCHES) {
+        if ((*link)->hash == hash && (*link)->key_length == key.length &&
+            memcmp((*link)->bytes, key.at, key.length) == 0)
+            break;
+        link = &(*link)->branches[bits % BRANCHES];
+    }
+    if (*link == NULL || !has_expired(*link))
         return link;
-    drop(call->shard, link);
-    call->shard->expired++;
-    return find(call); /* Now there is none. */
+    drop(shard, link);
+    return find(shard, key); /* Now there is none. */
 }
 
 /* Give the key that is asked for, whose place this is, a value. */
-static void put(struct call *call, struct entry **link, struct slice value, int64_t expires_ms)
+static void put(struct call *call, struct entry **link, struct slice value, uint64_t expires_ns)
 {
     struct shard *shard = call->shard;
     const struct slice key = call->args[1];
@@ -138,60 +121,42 @@ static void put(struct call *call, struct entry **link, struct slice value, int6
     if (is_new) {
         *entry = (struct entry){.hash = hash_of(shard, key), .key_length = (uint32_t)key.length};
         memcpy(entry->bytes, key.at, key.length);
+        shard->key_count++;
     }
     *link = entry;
     entry->value_length = (uint32_t)value.length;
     memcpy(entry->bytes + key.length, value.at, value.length);
-    set_expiry(shard, entry, expires_ms);
-    shard->key_count += is_new;
-    if (shard->key_count > shard->bucket_count)
-        grow(shard);
+    set_expiry(shard, entry, expires_ns);
 }
 
-static struct slice value_of(const struct entry *entry)
+/* Go to an end of the tree, each time to another, and take out what has expired on the way. */
+static void walk(struct shard *shard)
 {
-    return (struct slice){entry->bytes + entry->key_length, entry->value_length};
-}
+    struct entry **link = &shard->keys;
 
-/* There is no end: keys go with the process. To free each of them would only make that slow. */
-int keys_init(struct shard *shard)
-{
-    if (getrandom(shard->seed, sizeof(shard->seed), 0) < 0)
-        return -errno;
-    shard->buckets = calloc(1, sizeof(struct entry *));
-    shard->bucket_count = shard->buckets != NULL;
-    return shard->buckets != NULL ? 0 : -ENOMEM;
-}
-
-/* Look at the keys of some buckets. Returns how many had expired. */
-static unsigned sweep(struct shard *shard)
-{
-    const int64_t now = now_ms();
-    unsigned gone = 0;
-
-    for (unsigned i = 0; i < BUCKETS && shard->mortal_count > 0; i++) {
-        struct entry **link = &shard->buckets[shard->cursor++ % shard->bucket_count];
-
-        while (*link != NULL) {
-            if ((*link)->expires_ms == 0 || now <= (*link)->expires_ms) {
-                link = &(*link)->next;
-            } else {
-                drop(shard, link);
-                gone++;
-            }
+    for (uint64_t path = shard->walks++; *link != NULL;) {
+        if (has_expired(*link)) {
+            drop(shard, link);
+        } else {
+            link = &(*link)->branches[path % BRANCHES];
+            path /= BRANCHES;
         }
     }
-    shard->expired += gone;
-    return gone;
 }
 
 int keys_tend(void *arg)
 {
+    struct shard *shard = arg;
     int result = 0;
 
     torc_fiber_set_name("chores");
-    while (result == 0)
-        result = sweep(arg) >= GONE_AGAIN ? torc_yield() : torc_sleep(TEND_INTERVAL);
+    while (result == 0) {
+        const size_t before = shard->key_count;
+
+        for (unsigned i = 0; i < WALKS && shard->mortal_count > 0; i++)
+            walk(shard);
+        result = before - shard->key_count > GONE_AGAIN ? torc_yield() : torc_sleep(TEND_INTERVAL);
+    }
     return result;
 }
 
@@ -199,20 +164,20 @@ int keys_tend(void *arg)
 
 const char *run_get(struct call *call)
 {
-    const struct entry *entry = *find(call);
+    const struct entry *entry = *find(call->shard, call->args[1]);
 
     return entry != NULL ? reply_bulk(call->reply, value_of(entry)) : reply_null(call->client);
 }
 
 const char *run_exists(struct call *call)
 {
-    call->number = *find(call) != NULL;
+    call->number = *find(call->shard, call->args[1]) != NULL;
     return NULL;
 }
 
 const char *run_delete(struct call *call)
 {
-    struct entry **link = find(call);
+    struct entry **link = find(call->shard, call->args[1]);
 
     call->number = *link != NULL;
     if (*link != NULL)
@@ -220,88 +185,85 @@ const char *run_delete(struct call *call)
     return NULL;
 }
 
-/* The time in `number` units from now, by the clock of the world. False if it is out of range. */
-static bool time_after(int64_t number, int64_t unit_ms, int64_t *ret_ms)
+/* When a key expires that is to live so long. Returns NULL, or what is wrong with that. */
+static const char *read_expiry(struct slice text, uint64_t unit_ns, int64_t least, uint64_t *ret_ns)
 {
-    return !__builtin_mul_overflow(number, unit_ms, &number) &&
-           !__builtin_add_overflow(number, now_ms(), ret_ms);
+    int64_t number;
+
+    if (torc_integer_parse(text.at, text.length, &number) < 0)
+        return NOT_AN_INTEGER;
+    if (number < least || __builtin_mul_overflow(number, unit_ns, &number))
+        return "invalid expire time in '%s' command";
+    *ret_ns = torc_round_time() + (uint64_t)(number > 0 ? number : 0);
+    return NULL;
 }
 
 /* SET, and one of MSET. */
 const char *run_set(struct call *call)
 {
+    const char *error = NULL;
     bool only_new = false;
     bool only_old = false;
-    int64_t unit_ms = 0; /* of the time that it lives; 0: for ever */
-    unsigned unit_at = 0;
-    int64_t number = 0;
-    int64_t expires_ms = 0;
+    uint64_t expires_ns = 0;
     struct entry **link;
 
-    for (unsigned i = 3; i < call->count; i++) {
-        const int64_t unit = slice_is(call->args[i], "EX") ? 1000 : slice_is(call->args[i], "PX");
+    for (unsigned i = 3; i < call->count && error == NULL; i++) {
+        const bool is_seconds = slice_is(call->args[i], "EX");
+        const bool is_time = is_seconds || slice_is(call->args[i], "PX");
 
-        if (slice_is(call->args[i], "NX") && !only_old) {
+        if (slice_is(call->args[i], "NX") && !only_old)
             only_new = true;
-        } else if (slice_is(call->args[i], "XX") && !only_new) {
+        else if (slice_is(call->args[i], "XX") && !only_new)
             only_old = true;
-        } else if (unit > 0 && (unit_ms == 0 || unit_ms == unit) && i + 1 < call->count) {
-            unit_ms = unit;
-            unit_at = ++i;
-        } else {
-            return "syntax error";
-        }
+        else if (is_time && expires_ns == 0 && i + 1 < call->count)
+            error = read_expiry(call->args[++i], is_seconds ? TORC_SECOND : TORC_MILLISECOND, 1,
+                                &expires_ns);
+        else
+            error = "syntax error";
     }
-    if (unit_ms > 0 && !slice_is_number(call->args[unit_at], &number))
-        return NOT_AN_INTEGER;
-    if (unit_ms > 0 && (number <= 0 || !time_after(number, unit_ms, &expires_ms)))
-        return "invalid expire time in 'set' command";
-    link = find(call);
+    if (error != NULL)
+        return error;
+    link = find(call->shard, call->args[1]);
     if (*link != NULL ? only_new : only_old)
         return reply_null(call->client);
-    put(call, link, call->args[2], expires_ms);
+    put(call, link, call->args[2], expires_ns);
     return "+OK";
 }
 
 const char *run_increment(struct call *call)
 {
-    struct entry **link = find(call);
+    struct entry **link = find(call->shard, call->args[1]);
+    const struct slice value = *link != NULL ? value_of(*link) : slice_of("0");
     char digits[TORC_INTEGER_TEXT_SIZE];
-    int64_t number = 0;
+    int64_t number;
 
-    if (*link != NULL && !slice_is_number(value_of(*link), &number))
+    if (torc_integer_parse(value.at, value.length, &number) < 0)
         return NOT_AN_INTEGER;
     if (__builtin_add_overflow(number, 1, &number))
         return "increment or decrement would overflow";
     put(call, link, (struct slice){digits, torc_integer_format(number, digits)},
-        *link != NULL ? (*link)->expires_ms : 0);
+        *link != NULL ? (*link)->expires_ns : 0);
     return reply_number(call->reply, ':', number);
 }
 
 const char *run_expire(struct call *call)
 {
-    struct entry **link;
-    int64_t seconds;
-    int64_t expires_ms;
+    struct entry *entry = *find(call->shard, call->args[1]);
+    uint64_t expires_ns;
+    const char *error = read_expiry(call->args[2], TORC_SECOND, INT64_MIN, &expires_ns);
 
-    if (!slice_is_number(call->args[2], &seconds))
-        return NOT_AN_INTEGER;
-    if (!time_after(seconds, 1000, &expires_ms))
-        return "invalid expire time in 'expire' command";
-    link = find(call);
-    if (*link == NULL)
-        return reply_number(call->reply, ':', 0);
-    set_expiry(call->shard, *link, expires_ms);
-    if (seconds <= 0)
-        drop(call->shard, link);
-    return reply_number(call->reply, ':', 1);
+    if (error == NULL && entry != NULL)
+        set_expiry(call->shard, entry, expires_ns); /* Which may be over already. */
+    return error != NULL ? error : reply_number(call->reply, ':', entry != NULL);
 }
 
 const char *run_ttl(struct call *call)
 {
-    const struct entry *entry = *find(call);
+    const struct entry *entry = *find(call->shard, call->args[1]);
+    int64_t seconds = entry == NULL ? -2 : -1;
 
-    if (entry == NULL || entry->expires_ms == 0)
-        return reply_number(call->reply, ':', entry == NULL ? -2 : -1);
-    return reply_number(call->reply, ':', (entry->expires_ms - now_ms() + 500) / 1000);
+    if (entry != NULL && entry->expires_ns != 0)
+        seconds =
+            (int64_t)((entry->expires_ns - torc_round_time() + TORC_SECOND / 2) / TORC_SECOND);
+    return reply_number(call->reply, ':', seconds);
 }

@@ -18,12 +18,14 @@
 #define KV_H
 
 #include <string.h>
+#include <sys/queue.h>
 #include <torc/torc.h>
 
 #define KEY_MAX            ((size_t)64 << 10) /* bytes */
 #define VALUE_MAX          ((size_t)16 << 20) /* bytes of a value, or of any other argument */
 #define SUBSCRIPTION_LISTS 1024u
 #define SHARDS_MAX         256
+#define CLOSING            1 /* the result of a client that goes after this answer */
 
 struct slice { /* Somebody else's bytes. */
     const char *at;
@@ -35,28 +37,26 @@ static inline struct slice slice_of(const char *text)
     return (struct slice){text, strlen(text)};
 }
 
-static inline bool slice_is_number(struct slice slice, int64_t *ret_number)
+static inline bool slice_equals(struct slice one, struct slice other)
 {
-    return torc_integer_parse(slice.at, slice.length, ret_number) == 0;
+    return one.length == other.length && memcmp(one.at, other.at, one.length) == 0;
 }
 
 bool slice_is(struct slice slice, const char *word); /* in any case */
 
 /* ---- Shards ---- */
 
+LIST_HEAD(subscriptions, subscription);
+
 struct shard {
-    struct entry **buckets; /* of keys */
-    size_t bucket_count;
-    size_t mask;      /* of the bits of a hash that may tell its bucket */
-    uint64_t seed[2]; /* of their hashes */
+    struct entry *keys; /* the root of their tree */
     size_t key_count;
+    uint64_t seed[2];    /* of their hashes */
     size_t mortal_count; /* keys that expire */
-    size_t cursor;       /* how far the fiber is that looks for those that have */
-    struct subscription *subscriptions[SUBSCRIPTION_LISTS]; /* of its clients, by channel */
+    uint64_t walks;      /* of the fiber that looks for those that have */
+    struct subscriptions subscriptions[SUBSCRIPTION_LISTS]; /* of its clients, by channel */
     uint64_t client_count;
     uint64_t clients_ever;
-    uint64_t requests;
-    uint64_t expired;
 } __attribute__((aligned(64)));
 
 extern struct shard shards[SHARDS_MAX]; /* Each touches its own. */
@@ -80,7 +80,10 @@ struct call {
     size_t length; /* of its answer */
 };
 
-/* Do it. Returns NULL, or the answer if that is a line, as reply_line() takes it. */
+/*
+ * Do it. Returns NULL if it has answered; or the answer: a line that begins with what it is, "+OK",
+ * "-NO", "$-1", "_"; else the text of an error, in which %s is the name of the command.
+ */
 typedef const char *command_fn(struct call *call);
 
 struct command {
@@ -95,13 +98,14 @@ struct command {
     unsigned step;    /* arguments for each of several keys; 0: there is one, the first argument */
     char kind;        /* of several parts: '*' a list, ':' a sum, '+' what the last one says */
     const char *flag; /* what COMMAND says */
+    bool always;      /* also while the client is subscribed to something, in version 2 */
 };
 
 command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire, run_ttl;
 command_fn run_publish, run_subscribe, run_unsubscribe;
 
-/* What is to be done: if it is not what the client asked for, then it is to say why. */
-const struct command *command_find(const struct call *call);
+const struct command *command_find(struct slice name); /* one that says so if there is none */
+const char *command_refuse(const struct call *call);   /* Returns NULL, or the text of an error. */
 
 int keys_init(struct shard *shard);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
@@ -114,8 +118,8 @@ struct client {
     struct torc_scope scope; /* its life */
     struct torc_scope wait;  /* for input, while it `is_waiting` */
     bool is_waiting;
-    bool is_closing; /* after this answer */
-    int protocol;    /* 2 or 3 */
+    int result;   /* what ended it, if it is not 0: an error, or CLOSING */
+    int protocol; /* 2 or 3 */
     uint64_t id;
     char *name;
     /* Input: `length` bytes are there; the request begins at `used`, the parser is at `at`. */
@@ -135,15 +139,16 @@ struct client {
     /* Output. */
     struct torc_buffer reply;
     struct torc_buffer pushes; /* messages that came */
+    struct subscriptions subscriptions;
     unsigned subscription_count;
 };
 
 torc_serve_fn client_serve;
-int client_write(struct client *client); /* Write what is in the reply. Suspends. */
+void client_write(struct client *client); /* Write what is in the reply. Suspends. */
 
-unsigned slot_of(struct slice key);       /* Of a key with a {tag} only that counts. */
-int route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */
-int route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
+unsigned slot_of(struct slice key);        /* Of a key with a {tag} only that counts. */
+void route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */
+void route_batch(struct client *client);   /* Have all answers in the reply. Suspends. */
 void route_finish(struct client *client);
 void pubsub_leave(struct client *client); /* Leave all channels. */
 
@@ -151,8 +156,8 @@ void pubsub_leave(struct client *client); /* Leave all channels. */
 
 #define REPLY_KEPT ((size_t)16 << 10) /* bytes of memory of an answer that has been sent */
 
-/* A line that begins with what it is, "+OK", "-NO", "$-1", "_"; else the text of an error. */
-void reply_line(struct torc_buffer *reply, const char *line);
+/* Answer with what a command_fn returned. */
+void reply_line(struct torc_buffer *reply, const char *line, const char *command_name);
 const char *reply_null(const struct client *client); /* Returns such a line. */
 
 /* These return NULL, as a command_fn does that has answered. */

@@ -7,6 +7,7 @@
  * Ctrl-C and SIGTERM end it, when what clients have asked for is answered.
  */
 #include "kv.h"
+#include <errno.h>
 #include <stdio.h>
 
 struct shard shards[SHARDS_MAX];
@@ -27,16 +28,6 @@ static int shard_main(void *server)
     return result < 0 ? result : torc_serve(server);
 }
 
-static bool read_option(struct torc_server *server, int64_t *shard_count, const char *name,
-                        const char *text)
-{
-    if (text != NULL && strcmp(name, "--listen") == 0)
-        return torc_address_parse(text, &server->address) == 0;
-    return text != NULL && strcmp(name, "--shards") == 0 &&
-           slice_is_number(slice_of(text), shard_count) && *shard_count >= 1 &&
-           *shard_count <= SHARDS_MAX;
-}
-
 int main(int argc, char **argv)
 {
     struct torc_server server = {
@@ -45,21 +36,26 @@ int main(int argc, char **argv)
         .one_acceptor = true, /* Clients stay for long. */
         .grace_ns = TORC_SECOND,
     };
-    struct torc_options options = {0};
     int64_t shard_count = 1;
     int result = torc_address_parse("127.0.0.1:6379", &server.address);
 
-    for (int i = 1; i < argc; i += 2) {
-        if (!read_option(&server, &shard_count, argv[i], argv[i + 1])) {
-            fprintf(stderr, "usage: kv [--shards N] [--listen ADDRESS:PORT]\n");
-            return 2;
-        }
+    for (int i = 1; i < argc && result == 0; i += 2) {
+        const char *text = argv[i + 1] != NULL ? argv[i + 1] : "";
+
+        result = -EINVAL;
+        if (strcmp(argv[i], "--listen") == 0)
+            result = torc_address_parse(text, &server.address);
+        if (strcmp(argv[i], "--shards") == 0)
+            result = torc_integer_parse(text, strlen(text), &shard_count);
     }
-    options.shards = (int)shard_count;
-    for (int i = 0; i < options.shards && result == 0; i++)
+    if (result < 0 || shard_count < 1 || shard_count > SHARDS_MAX) {
+        fprintf(stderr, "usage: kv [--shards N] [--listen ADDRESS:PORT]\n");
+        return 2;
+    }
+    for (int i = 0; i < shard_count && result == 0; i++)
         result = keys_init(&shards[i]);
     if (result == 0)
-        result = torc_run(shard_main, &server, &options);
+        result = torc_run(shard_main, &server, &(struct torc_options){.shards = (int)shard_count});
     if (result < 0)
         fprintf(stderr, "kv: %s\n", torc_strerror(result));
     return result < 0;

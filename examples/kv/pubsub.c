@@ -9,27 +9,19 @@
 #include "kv.h"
 #include <stdlib.h>
 
-#define SUBSCRIPTIONS_MAX 1024u             /* of a client */
-#define PUSHES_MAX        ((size_t)8 << 20) /* bytes for a client that does not read them */
+#define PUSHES_MAX ((size_t)8 << 20) /* bytes for a client that does not read them */
 
 struct subscription { /* Of a client to a channel. */
-    struct subscription *next;
+    LIST_ENTRY(subscription) of_shard;
+    LIST_ENTRY(subscription) of_client;
     struct client *client;
-    size_t length;
-    char channel[];
+    struct slice channel;
+    char bytes[]; /* of its name */
 };
 
-static const struct slice nowhere; /* no channel */
-
-static struct subscription **list_of(struct shard *shard, struct slice channel)
+static struct subscriptions *list_of(struct shard *shard, struct slice channel)
 {
     return &shard->subscriptions[slot_of(channel) % SUBSCRIPTION_LISTS];
-}
-
-static bool is_to(const struct subscription *subscription, struct slice channel)
-{
-    return subscription->length == channel.length &&
-           memcmp(subscription->channel, channel.at, channel.length) == 0;
 }
 
 /* What is told about a channel, or about none, but for the last part. */
@@ -41,17 +33,17 @@ static void tell(struct torc_buffer *reply, const struct client *client, const c
     if (channel.at != NULL)
         reply_bulk(reply, channel);
     else
-        reply_line(reply, reply_null(client));
+        reply_line(reply, reply_null(client), NULL);
 }
 
 const char *run_publish(struct call *call)
 {
-    const struct subscription *subscription = *list_of(call->shard, call->args[1]);
+    const struct subscription *subscription = LIST_FIRST(list_of(call->shard, call->args[1]));
 
-    for (; subscription != NULL; subscription = subscription->next) {
+    for (; subscription != NULL; subscription = LIST_NEXT(subscription, of_shard)) {
         struct client *client = subscription->client;
 
-        if (!is_to(subscription, call->args[1]))
+        if (!slice_equals(subscription->channel, call->args[1]))
             continue;
         call->number++;
         if (client->pushes.failed || client->pushes.used > PUSHES_MAX) {
@@ -66,55 +58,43 @@ const char *run_publish(struct call *call)
     return NULL;
 }
 
-/*
- * What points to the client's subscription to a channel, or to any if that is nowhere; to NULL, at
- * the end of a list, if it has none.
- */
-static struct subscription **find(struct client *client, struct slice channel)
+/* The client's subscription to a channel, or NULL. */
+static struct subscription *find(const struct client *client, struct slice channel)
 {
-    struct subscription **list = client->shard->subscriptions;
-    struct subscription **last = list + SUBSCRIPTION_LISTS - 1;
-    struct subscription **link;
+    struct subscription *found = LIST_FIRST(list_of(client->shard, channel));
 
-    if (channel.at != NULL)
-        list = last = list_of(client->shard, channel);
-    for (link = list; *link != NULL || list < last;) {
-        if (*link == NULL)
-            link = ++list;
-        else if ((*link)->client == client && (channel.at == NULL || is_to(*link, channel)))
-            break;
-        else
-            link = &(*link)->next;
-    }
-    return link;
+    while (found != NULL && (found->client != client || !slice_equals(found->channel, channel)))
+        found = LIST_NEXT(found, of_shard);
+    return found;
 }
 
-static void join(struct client *client, struct subscription **link, struct slice channel)
+static void join(struct client *client, struct slice channel)
 {
     struct subscription *joined = malloc(sizeof(*joined) + channel.length);
 
     client->reply.failed |= joined == NULL;
     if (joined == NULL)
         return;
-    *joined = (struct subscription){.client = client, .length = channel.length};
-    memcpy(joined->channel, channel.at, channel.length);
-    *link = joined;
+    memcpy(joined->bytes, channel.at, channel.length);
+    joined->client = client;
+    joined->channel = (struct slice){joined->bytes, channel.length};
+    LIST_INSERT_HEAD(list_of(client->shard, channel), joined, of_shard);
+    LIST_INSERT_HEAD(&client->subscriptions, joined, of_client);
     client->subscription_count++;
 }
 
-static void leave(struct client *client, struct subscription **link)
+static void leave(struct subscription *left)
 {
-    struct subscription *left = *link;
-
-    *link = left->next;
+    left->client->subscription_count--;
+    LIST_REMOVE(left, of_shard);
+    LIST_REMOVE(left, of_client);
     free(left);
-    client->subscription_count--;
 }
 
 void pubsub_leave(struct client *client)
 {
-    while (client->subscription_count > 0)
-        leave(client, find(client, nowhere));
+    while (!LIST_EMPTY(&client->subscriptions))
+        leave(LIST_FIRST(&client->subscriptions));
 }
 
 const char *run_subscribe(struct call *call)
@@ -122,33 +102,35 @@ const char *run_subscribe(struct call *call)
     struct client *client = call->client;
 
     for (unsigned i = 1; i < call->count; i++) {
-        struct subscription **link = find(client, call->args[i]);
-
-        if (*link == NULL && client->subscription_count == SUBSCRIPTIONS_MAX)
-            return "too many subscriptions";
-        if (*link == NULL)
-            join(client, link, call->args[i]);
+        if (find(client, call->args[i]) == NULL)
+            join(client, call->args[i]);
         tell(call->reply, client, "subscribe", call->args[i]);
         reply_number(call->reply, ':', client->subscription_count);
     }
     return NULL;
 }
 
+/* Leave a channel; or none, which is what a client is told that leaves all of its none. */
+static void unsubscribe(struct call *call, struct subscription *left, struct slice channel)
+{
+    tell(call->reply, call->client, "unsubscribe", channel);
+    if (left != NULL)
+        leave(left);
+    reply_number(call->reply, ':', call->client->subscription_count);
+}
+
 const char *run_unsubscribe(struct call *call)
 {
     struct client *client = call->client;
-    unsigned at = 1;
+    struct subscription *left;
 
+    for (unsigned i = 1; i < call->count; i++)
+        unsubscribe(call, find(client, call->args[i]), call->args[i]);
+    if (call->count > 1)
+        return NULL;
     do {
-        struct slice channel = call->count > 1 ? call->args[at] : nowhere;
-        struct subscription **link = find(client, channel);
-
-        if (call->count == 1 && *link != NULL)
-            channel = (struct slice){(*link)->channel, (*link)->length};
-        tell(call->reply, client, "unsubscribe", channel);
-        if (*link != NULL)
-            leave(client, link);
-        reply_number(call->reply, ':', client->subscription_count);
-    } while (call->count > 1 ? ++at < call->count : client->subscription_count > 0);
+        left = LIST_FIRST(&client->subscriptions);
+        unsubscribe(call, left, left != NULL ? left->channel : (struct slice){0});
+    } while (!LIST_EMPTY(&client->subscriptions));
     return NULL;
 }

@@ -11,10 +11,9 @@
 
 static char *put_head(char *to, char mark, int64_t number)
 {
-    *to = mark;
-    to += 1 + torc_integer_format(number, to + 1);
-    memcpy(to, "\r\n", 2);
-    return to + 2;
+    *to++ = mark;
+    to += torc_integer_format(number, to);
+    return mempcpy(to, "\r\n", 2);
 }
 
 const char *reply_number(struct torc_buffer *reply, char mark, int64_t number)
@@ -29,14 +28,12 @@ const char *reply_number(struct torc_buffer *reply, char mark, int64_t number)
 const char *reply_bulk(struct torc_buffer *reply, struct slice bytes)
 {
     char *to = torc_buffer_reserve(reply, HEAD_SIZE + bytes.length + 2);
-    char *body;
 
-    if (to == NULL)
-        return NULL;
-    body = put_head(to, '$', (int64_t)bytes.length);
-    memcpy(body, bytes.at, bytes.length);
-    memcpy(body + bytes.length, "\r\n", 2);
-    reply->used += (size_t)(body - to) + bytes.length + 2;
+    if (to != NULL) {
+        to = mempcpy(put_head(to, '$', (int64_t)bytes.length), bytes.at, bytes.length);
+        to = mempcpy(to, "\r\n", 2);
+        reply->used = (size_t)(to - reply->bytes);
+    }
     return NULL;
 }
 
@@ -51,24 +48,26 @@ const char *reply_null(const struct client *client)
     return client->protocol == 2 ? "$-1" : "_";
 }
 
-void reply_line(struct torc_buffer *reply, const char *line)
+void reply_line(struct torc_buffer *reply, const char *line, const char *command_name)
 {
-    if (strchr("+-$_", line[0]) == NULL)
-        torc_buffer_append(reply, "-ERR ", 5);
-    torc_buffer_append(reply, line, strlen(line));
-    torc_buffer_append(reply, "\r\n", 2);
+    if (strchr("+-$_", line[0]) == NULL) {
+        reply_error(reply, line, command_name);
+    } else {
+        torc_buffer_append(reply, line, strlen(line));
+        torc_buffer_append(reply, "\r\n", 2);
+    }
 }
 
 const char *reply_error(struct torc_buffer *reply, const char *format, ...)
 {
-    char text[ERROR_SIZE];
+    char text[ERROR_SIZE] = "-ERR ";
     va_list arguments;
 
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
+    (void)vsnprintf(text + 5, sizeof(text) - 5, format, arguments);
     va_end(arguments);
     for (char *at = text; (at = strpbrk(at, "\r\n")) != NULL;)
         *at = ' ';
-    reply_line(reply, text);
+    reply_line(reply, text, NULL);
     return NULL;
 }

@@ -3,9 +3,9 @@
  * route.c - requests to the shards that own their keys, and the answers in order.
  *
  * Of the requests that a client sent in one go, all that concerns another shard's keys makes one
- * errand there: that shard's loop runs all of them, one after the other, while the client's fiber
- * waits. Errands to several shards are under way at the same time. Then the answers are put in
- * their order, and only now is done what the own shard is asked.
+ * errand there: that shard's loop runs all of it, in its order, while the client's fiber waits.
+ * Errands to several shards are under way at the same time. Then the answers are put in their
+ * order, and only now is done what the own shard is asked.
  *
  *     GET a; SET b 1; MGET c d          calls     errands
  *                                       GET a     shard 0: GET a, GET d
@@ -36,27 +36,21 @@ struct batch {
     struct errand errands[SHARDS_MAX];
 };
 
-static unsigned crc16(struct slice bytes) /* CRC-16/XMODEM */
-{
-    uint16_t crc = 0;
-
-    for (size_t i = 0; i < bytes.length; i++) {
-        unsigned byte = crc >> 8 ^ (unsigned char)bytes.at[i];
-
-        byte ^= byte >> 4;
-        crc = (uint16_t)(crc << 8 ^ byte << 12 ^ byte << 5 ^ byte);
-    }
-    return crc;
-}
-
 unsigned slot_of(struct slice key)
 {
     const char *open = memchr(key.at, '{', key.length);
     const char *close = open ? memchr(open, '}', key.length - (size_t)(open - key.at)) : NULL;
+    uint16_t crc = 0; /* CRC-16/XMODEM */
 
     if (close != NULL && close > open + 1)
         key = (struct slice){open + 1, (size_t)(close - open - 1)};
-    return crc16(key) % SLOT_COUNT;
+    for (size_t i = 0; i < key.length; i++) {
+        unsigned byte = crc >> 8 ^ (unsigned char)key.at[i];
+
+        byte ^= byte >> 4;
+        crc = (uint16_t)(crc << 8 ^ byte << 12 ^ byte << 5 ^ byte);
+    }
+    return crc % SLOT_COUNT;
 }
 
 /* ---- Answers ---- */
@@ -69,7 +63,7 @@ static inline void run(struct call *call, struct torc_buffer *reply)
     call->number = 0;
     line = call->command->run(call);
     if (line != NULL && (call->command->kind != '+' || call->part + 1 == call->parts))
-        reply_line(reply, line);
+        reply_line(reply, line, call->command->name);
 }
 
 static void take_answer(struct client *client, const struct call *call)
@@ -86,7 +80,7 @@ static void take_answer(struct client *client, const struct call *call)
 }
 
 /* Do what the own shard is asked, or take another's answer; all is written if it is much. */
-static int answer(struct client *client, struct call *call)
+static void answer(struct client *client, struct call *call)
 {
     struct torc_buffer *reply = &client->reply;
     const char kind = call->command->kind;
@@ -100,7 +94,8 @@ static int answer(struct client *client, struct call *call)
     client->sum = call->number + (call->part > 0 ? client->sum : 0);
     if (kind == ':' && call->part + 1 == call->parts)
         reply_number(reply, ':', client->sum);
-    return reply->used < LARGE ? 0 : client_write(client);
+    if (reply->used >= LARGE)
+        client_write(client);
 }
 
 /* ---- Errands ---- */
@@ -126,30 +121,30 @@ static int run_errand(void *arg)
 }
 
 /* Have other shards do what waits for them, all at the same time. */
-static int run_errands(struct client *client)
+static void run_errands(struct client *client)
 {
     void *errands[SHARDS_MAX];
+    int result;
 
     for (unsigned i = 0; i < torc_shard_count(); i++)
         errands[i] = client->batch->errands[i].waiting > 0 ? &client->batch->errands[i] : NULL;
-    return torc_shard_ask_all(run_errand, errands);
+    result = torc_shard_ask_all(run_errand, errands);
+    if (result < 0)
+        client->result = result;
 }
 
-int route_batch(struct client *client)
+void route_batch(struct client *client)
 {
-    int result = 0;
-
-    while (result == 0 && client->answered < client->call_count) {
+    for (; client->answered < client->call_count; client->answered++) {
         struct call *call = &client->batch->calls[client->answered];
 
         if (!call->is_done && call->errand != NULL)
-            result = run_errands(client); /* Once more, if there was too much to say. */
-        if (result == 0)
-            result = answer(client, call);
-        client->answered++;
+            run_errands(client); /* Once more, if there was too much to say. */
+        if (client->result < 0)
+            break;
+        answer(client, call);
     }
     client->answered = client->call_count = 0;
-    return result;
 }
 
 void route_finish(struct client *client)
@@ -161,57 +156,59 @@ void route_finish(struct client *client)
 
 /* ---- Requests ---- */
 
-static int route_call(struct client *client, struct call *call)
+/* Do it, or let it wait. */
+static void route_call(struct client *client, struct call *call)
 {
-    int result = 0;
-
-    if (client->call_count == 0 && call->shard == client->shard)
-        return answer(client, call);
-    if (client->batch == NULL && (client->batch = calloc(1, sizeof(*client->batch))) == NULL)
-        return -ENOMEM;
+    if (client->call_count == 0 && call->shard == client->shard) {
+        answer(client, call);
+        return;
+    }
     if (client->call_count == BATCH_MAX)
-        result = route_batch(client);
+        route_batch(client);
+    if (client->batch == NULL && (client->batch = calloc(1, sizeof(*client->batch))) == NULL) {
+        client->result = -ENOMEM;
+        return;
+    }
+    call->errand = NULL;
     if (call->shard != client->shard) {
         call->errand = &client->batch->errands[call->shard - shards];
         call->errand->client = client;
         call->errand->waiting++;
     }
     client->batch->calls[client->call_count++] = *call;
-    return result;
 }
 
-int route_request(struct client *client)
+void route_request(struct client *client)
 {
     const unsigned shard_count = torc_shard_count();
+    const struct slice *args = client->args + client->first;
+    const struct command *command = command_find(args[0]);
+    const unsigned step = command->step; /* arguments of each part */
     struct call call = {
-        .args = client->args + client->first,
+        .command = command,
+        .args = args,
         .count = client->count,
-        .parts = 1,
+        .parts = command->place == BY_ALL ? shard_count : 1,
         .client = client,
         .shard = client->shard,
     };
-    const struct command *command = call.command = command_find(&call);
-    unsigned step = command->step; /* arguments of each part */
-    int result = 0;
+    const char *error = command_refuse(&call);
 
-    client->shard->requests++;
-    if (command->place == BY_CLIENT) {
-        result = route_batch(client);
-        return result < 0 ? result : answer(client, &call);
+    if (error != NULL || command->place == BY_CLIENT)
+        route_batch(client);
+    if (error != NULL) {
+        reply_line(&client->reply, error, command->name);
+        return;
     }
-    if (command->place == BY_ALL)
-        call.parts = shard_count;
     if (step > 0) {
         call.parts = (call.count - 1) / step;
         call.count = step + 1;
     }
-    for (; result == 0 && call.part < call.parts; call.part++, call.args += step) {
-        call.errand = NULL;
+    for (; client->result == 0 && call.part < call.parts; call.part++, call.args += step) {
         if (command->place == BY_ALL)
             call.shard = &shards[call.part];
-        else if (shard_count > 1)
+        else if (command->place == BY_KEY && shard_count > 1)
             call.shard = &shards[slot_of(call.args[1]) * shard_count / SLOT_COUNT];
-        result = route_call(client, &call);
+        route_call(client, &call);
     }
-    return result;
 }

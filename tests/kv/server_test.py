@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """server_test.py - kv by itself: shards, pieces of requests, slow clients, channels, limits."""
+import random
 import signal
 import socket
 import struct
@@ -76,6 +77,27 @@ class Requests(unittest.TestCase):
                     for answer in (b"+OK\r\n", b":1\r\n", b":1\r\n", b"$-1\r\n"):
                         self.assertEqual(client.answer(), answer)
                 self.assertEqual(client.answer(), b"+PONG\r\n")
+
+    def test_keys_keep_their_values_whichever_others_go(self):
+        choose = random.Random(1)
+        known = {}
+        with kv.Kv("--shards", 2) as server, server.connect() as client:
+            for _ in range(10):
+                chosen = [f"k{choose.randrange(1000)}" for _ in range(600)]
+                gone = set(chosen[:300])
+                client.send(encode("DEL", *gone))
+                self.assertEqual(client.answer(), b":%d\r\n" % len(gone & known.keys()))
+                for key in gone:
+                    known.pop(key, None)
+                known.update((key, key * 3) for key in chosen[300:])
+                client.send(encode("MSET", *(word for key in chosen[300:]
+                                             for word in (key, known[key]))))
+                self.assertEqual(client.answer(), b"+OK\r\n")
+                client.send(encode("MGET", *(f"k{i}" for i in range(1000))))
+                values = (known.get(f"k{i}") for i in range(1000))
+                expected = b"".join(b"$%d\r\n%s\r\n" % (len(v), v.encode()) if v else b"$-1\r\n"
+                                    for v in values)
+                self.assertEqual(client.answer(), b"*1000\r\n" + expected)
 
     def test_keys_with_the_same_tag_share_a_shard(self):
         with kv.Kv("--shards", 2) as server, server.connect() as client:

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #if TORC_ASAN
 #include <sanitizer/asan_interface.h>
@@ -72,6 +73,12 @@ static inline void torc__sanitizer_leave(void **save, const void *low, size_t si
     __sanitizer_start_switch_fiber(save, low, size);
 #endif
 #if TORC_TSAN
+    /*
+     * A signal that comes now is kept for this fiber until it makes a call that is intercepted, as
+     * this is one; one that ends without would take it along.
+     */
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
     __tsan_switch_to_fiber(tsan, 0);
 #endif
     (void)save;

@@ -237,6 +237,8 @@ FIBER_TEST_WITH_THREADS(directories_of_any_depth_are_followed)
     struct torc_fs_watch *watch;
 
     harness_enter_directory();
+    EXPECT_INT(mkdir("in", 0755), ==, 0); /* Beside it is room for what is hidden. */
+    EXPECT_INT(chdir("in"), ==, 0);
     make_deep_path(path, DEEP);
     EXPECT_INT(torc_mkdir_all(path, 0755), ==, 0);
     watch = watch_here(EVENTS | IN_OPEN);

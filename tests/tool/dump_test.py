@@ -300,7 +300,8 @@ class Running(tool.TestCase):
         self.assertRegex(text, r"\n    in flight: accept on \d+ \(tcp 127\.0\.0\.1:\d+, listens\), "
                                r"of what was opened by ")
         if found["stacks_known"]:
-            self.assertEqual(operation["opened_by"], "open_listener")
+            # The compiler may have made a clone of it, as open_listener.constprop.0.
+            self.assertEqual(operation["opened_by"].partition(".")[0], "open_listener")
 
     def test_the_process_goes_on_as_before(self):
         with tool.Echo("--shards", 2) as echo, echo.connect() as connection:

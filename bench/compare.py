@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """compare.py - servers that echo, compared: cases in rounds, ratios, geometric means, a table.
 
-In every round each case is measured on all servers in turn, in rotated order; what is compared is
-the ratio within a round, since this evens out whatever drifts slower than a round.
+In every round all servers are measured in turn; what is compared is the ratio within a round, since
+this evens out whatever drifts slower than a round. As a rule a round is some milliseconds for each
+server (slices.c). With --samples, and for datagrams, it is a run of the load generator for each.
 """
 import itertools
+import os
 import statistics
+import subprocess
 import sys
 
 import measure
@@ -42,6 +45,36 @@ def measure_round(round_index, cases, servers, config, results):
             results.add({"kind": "sample", "round": round_index, "case": case, "server": name,
                          **record})
         print(f"round {round_index + 1}/{config.rounds}: {case_text(case)}", file=sys.stderr)
+
+
+def slice_ms(case):
+    """So long that each connection had some turns, which at first are not as they are later."""
+    return max(12, case[0] * 3 // 20)
+
+
+def measure_slices(case, servers, config, results):
+    """Turn from one server to the next every few milliseconds."""
+    names = list(servers)
+    connections, size, depth = case
+    times = [config.seconds * len(names), slice_ms(case), slice_ms(case)]
+    begin = {name: measure.used(server.pid) for name, server in servers.items()}
+    argv = [os.path.join(config.build, "bench/slices"),
+            *map(str, (connections, size, depth, *(round(time) for time in times)))]
+    argv += [f"{server.address},{server.pid}" for server in servers.values()]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
+                          preexec_fn=measure.child_on(config.client_cpu))
+    if done.returncode != 0:
+        raise measure.BenchError("the load generator failed")
+    user = {name: measure.user_share(server.pid, begin[name]) for name, server in servers.items()}
+    for line in done.stdout.splitlines():
+        number, server, messages, time_ns, cpu_ns, _, p50_ns, p99_ns = map(int, line.split())
+        name = names[server]
+        cpu_us = cpu_ns / messages / 1e3
+        results.add({"kind": "sample", "round": number, "case": case, "server": name,
+                     "rate": messages / time_ns * 1e9, "cpu_us": cpu_us,
+                     "user_us": cpu_us * user[name], "dropped": False,
+                     "latency_us": {"p50": p50_ns / 1e3, "p99": p99_ns / 1e3}})
+    print(case_text(case), file=sys.stderr)
 
 
 def count_syscalls(name, case, seconds, traced, config):
@@ -128,10 +161,11 @@ def read_p99(cell):
     return cell["latency_us"]["p99"]
 
 
+
 def spread(ratios):
     if not ratios:
         return "-"
-    return f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    return "{:.2f} ({:.2f}-{:.2f})".format(*report.median_with_interval(ratios))
 
 
 def syscalls_text(record):
@@ -191,12 +225,13 @@ def summary(machine, records, title, bases, order):
         "",
         *mean_rows(table, bases),
         "",
-        "Medians over the rounds; a ratio is taken within a round, then the median of these"
-        " (smallest-largest).",
+        "Medians over n rounds; a ratio is taken within a round, then the median of these (and"
+        " where that lies with 95 %; of few rounds: smallest-largest).",
         "System calls with ~ were counted by strace, which slows the server down and thereby"
         " enlarges its batches.",
-        f"Samples left out because others used the machine: {table.dropped}."
-        + (f" Datagrams lost: {table.lost:,}." if table.lost else ""),
+        *([f"Samples left out because others used the machine: {table.dropped}."]
+          if table.dropped else []),
+        *([f"Datagrams lost: {table.lost:,}."] if table.lost else []),
         "",
         *case_rows(table, bases),
         "",
@@ -214,6 +249,8 @@ def add_options(parser, connections, sizes, depths):
     parser.add_argument("--depth", type=number_list, default=depths, help="messages in flight")
     parser.add_argument("--no-syscalls", action="store_true",
                         help="do not count system calls (for the smallest size only)")
+    parser.add_argument("--samples", action="store_true",
+                        help="a run of the load generator for each server in each of --rounds")
     parser.add_argument("--summarize", metavar="FILE", help="of an earlier run; measure nothing")
 
 
@@ -233,7 +270,9 @@ def run(config, what, title, bases, fits=lambda case: True):
         for name in config.servers:
             servers[name] = measure.Server(name, config)
         results = report.Results(config, what)
-        for round_index in range(config.rounds):
+        for case in () if config.samples else cases:
+            measure_slices(case, servers, config, results)
+        for round_index in range(config.rounds if config.samples else 0):
             measure_round(round_index, cases, servers, config, results)
     finally:
         for server in servers.values():

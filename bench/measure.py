@@ -48,6 +48,17 @@ def user_ticks(pid):
         return int(file.read().rpartition(")")[2].split()[11])
 
 
+def used(pid):
+    """What user_share() wants to know of the beginning."""
+    return user_ticks(pid), cpu_ns(pid)
+
+
+def user_share(pid, begin):
+    """The part of a process's CPU time since the beginning that was spent in user space."""
+    end = used(pid)
+    return (end[0] - begin[0]) * TICK_S * 1e9 / max(1, end[1] - begin[1])
+
+
 def status_fields(path, names):
     """Sum of the named number fields of a file in the style of /proc/PID/status."""
     total = 0
@@ -315,8 +326,9 @@ def add_options(parser, rounds, seconds, servers, table=programs.TCP, load="tcp"
 
 def add_sample_options(parser, rounds, seconds):
     """The options of every benchmark."""
-    parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--seconds", type=float, default=seconds, help="per sample")
+    parser.add_argument("--rounds", type=int, default=rounds, help="of samples")
+    parser.add_argument("--seconds", type=float, default=seconds,
+                        help="per sample; in slices, for each server in each case")
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--client-cpu", type=int, default=1)
     parser.add_argument("--foreign", type=float, default=FOREIGN_LIMIT,

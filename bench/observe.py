@@ -19,7 +19,6 @@ user space per message, counted by valgrind, and the CPU time of the observer's 
 """
 import argparse
 import contextlib
-import math
 import os
 import re
 import shutil
@@ -63,8 +62,8 @@ def observer_thread(pid):
 def measure_slices(names, connections, config, results):
     servers = {name: measure.Server(name, config) for name in names}
     try:
-        argv = [os.path.join(config.build, "bench/slices"), str(connections), str(config.size),
-                str(config.rounds), str(config.settle), str(config.slice)]
+        argv = [os.path.join(config.build, "bench/slices"), str(connections), str(config.size), "1",
+                str(round(config.seconds * len(names))), str(config.settle), str(config.slice)]
         argv += [f"{server.address},{server.pid},{observer_thread(server.pid)}"
                  for server in servers.values()]
         done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
@@ -75,7 +74,7 @@ def measure_slices(names, connections, config, results):
     if done.returncode != 0:
         raise BenchError("the load generator failed")
     for line in done.stdout.splitlines():
-        number, server, messages, time_ns, cpu_ns, thread_ns = map(int, line.split())
+        number, server, messages, time_ns, cpu_ns, thread_ns, *_ = map(int, line.split())
         results.add({"kind": "slice", "connections": connections, "round": number,
                      "server": names[server], "messages": messages, "ns": time_ns,
                      "cpu_ns": cpu_ns, "observer_ns": thread_ns})
@@ -134,14 +133,6 @@ def count_instructions(names, config, results):
 
 # ---- What comes of it ----
 
-def median_with_interval(values):
-    """(median, lower, upper): between these it lies with 95 %."""
-    values = sorted(values)
-    count = len(values)
-    beyond = max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))
-    return statistics.median(values), values[beyond], values[count - 1 - beyond]
-
-
 def ratios(records, connections, name, base, value):
     """Of the slices of two servers in the same round."""
     slices = {(record["round"], record["server"]): value(record) for record in records
@@ -162,8 +153,8 @@ def comparison_lines(records, connections):
         cpu = ratios(records, connections, name, base, lambda s: s["cpu_ns"] / s["messages"])
         rate = ratios(records, connections, name, base, lambda s: s["messages"] / s["ns"])
         if len(cpu) > 8:
-            yield (f"| {name} / {base} | {percent(median_with_interval(cpu))} | "
-                   f"{percent(median_with_interval(rate))} | {len(cpu)} |\n")
+            yield (f"| {name} / {base} | {percent(report.median_with_interval(cpu))} | "
+                   f"{percent(report.median_with_interval(rate))} | {len(cpu)} |\n")
 
 
 def absolute_lines(records, connections):
@@ -207,7 +198,7 @@ def read_runs(paths):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    measure.add_options(parser, 1200, 0.1, ["bare", "off", "on"], table=SERVERS)
+    measure.add_options(parser, 0, 20, ["bare", "off", "on"], table=SERVERS)
     parser.add_argument("--connections", default="1,64")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--settle", type=int, default=4, help="ms before a slice is counted")

@@ -2,6 +2,7 @@
 """report.py - what the benchmarks write: the machine, raw records, the summary beside them."""
 import itertools
 import json
+import math
 import os
 import platform
 import statistics
@@ -113,6 +114,14 @@ def read_results(path):
 
 def median(values):
     return statistics.median(values) if values else None
+
+
+def median_with_interval(values):
+    """(median, lower, upper): between these it lies with 95 %."""
+    values = sorted(values)
+    count = len(values)
+    beyond = max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))
+    return statistics.median(values), values[beyond], values[count - 1 - beyond]
 
 
 def number(value, digits=2):

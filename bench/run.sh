@@ -17,7 +17,7 @@ measure()
     what=$1
     shift
     # shellcheck disable=SC2086
-    python3 "$here/$what.py" --build "$build" --results "$results" --seconds 0.5 --rounds 3 "$@" \
+    python3 "$here/$what.py" --build "$build" --results "$results" --seconds 1 --rounds 3 "$@" \
         ${BENCH_OPTIONS:-} || failed=1
 }
 

@@ -2,19 +2,24 @@
 /*
  * slices.c - a load generator that turns from one echo server to the next within milliseconds.
  *
- *     slices CONNECTIONS SIZE ROUNDS SETTLE_MS SLICE_MS ADDR:PORT,PID[,TID] ...
+ *     slices CONNECTIONS SIZE DEPTH SECONDS SETTLE_MS SLICE_MS ADDRESS,PID[,TID] ...
  *
  * What machines do to programs, from other guests to the clock's frequency, changes slowly compared
  * with a slice; so servers that are measured in neighbouring slices can be compared to a fraction
  * of what either varies by. In each round every server gets one slice, in an order by lot. Before
  * it is counted a server is loaded for a while, so neither its waking up is counted, nor what the
- * one before still does when it is left.
+ * one before still does when it is left. Both times are at least what it takes to answer as many
+ * messages as are in flight. Rounds begin for SECONDS, and there are three of them at least.
  *
- * A slice is made of volleys: a message on each connection, then the answer on each, compared.
+ * Each connection keeps DEPTH messages of SIZE bytes in flight: for each answer the next is sent.
+ * Every byte is compared. ADDRESS is HOST:PORT, or the path of a Unix socket.
  *
  * Prints a line for each slice: round, server, messages, time, CPU time of the process (all its
- * threads), and CPU time of its thread TID, which may be 0; times in ns.
+ * threads), CPU time of its thread TID, which may be 0, and the median and the 99th percentile of
+ * how long an answer took; times in ns.
  */
+#include "histogram.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -23,23 +28,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MILLISECOND UINT64_C(1000000)
+#define SECOND      UINT64_C(1000000000)
 
 enum {
     CONNECTIONS_MAX = 1000,
-    SIZE_MAX_BYTES = 4096,
+    SIZE_MAX_BYTES = 65536,
+    DEPTH_MAX = 64,
     SERVERS_MAX = 8,
+    EVENTS_MAX = 64,
+    ROUNDS_MIN = 3,
+    RECV_MAX = 65536,
+    PERIOD = 251, /* of the bytes of a connection: no power of two, or a lost block is not seen */
+};
+
+struct connection {
+    int fd;
+    uint64_t wanted;   /* bytes to be sent, since the beginning */
+    uint64_t sent;     /* of these; all such counts include what was before this slice */
+    uint64_t received; /* bytes */
+    uint64_t answered; /* messages; begun_ns of the next to be answered is at this, modulo depth */
+    uint64_t asked;    /* messages */
+    uint64_t begun_ns[DEPTH_MAX];
 };
 
 struct server {
-    struct sockaddr_in address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_un path;
+    } address;
     pid_t process;
     pid_t thread;
-    int fds[CONNECTIONS_MAX];
+    int epoll_fd;
+    struct connection *connections;
 };
 
 /* What a server has used until some moment. */
@@ -51,9 +79,14 @@ struct usage {
 
 static unsigned connections;
 static size_t size;
+static unsigned depth;
+static uint64_t settle_ns;
+static uint64_t slice_ns;
 static struct server servers[SERVERS_MAX];
 static unsigned server_count;
-static char message[SIZE_MAX_BYTES];
+static struct histogram *latency;
+static char *stream; /* what each connection carries, for long enough to send from any place */
+static char answer[RECV_MAX];
 
 static _Noreturn void die(const char *what)
 {
@@ -61,45 +94,14 @@ static _Noreturn void die(const char *what)
     exit(1);
 }
 
-/* ---- Servers ---- */
-
-static void read_server(char *text, struct server *server)
+static void *allocate(size_t bytes)
 {
-    char *process = strchr(text, ',');
-    char *thread = process != NULL ? strchr(process + 1, ',') : NULL;
-    char *port;
+    void *memory = calloc(1, bytes);
 
-    errno = EINVAL;
-    if (process == NULL)
-        die(text);
-    *process = '\0';
-    port = strrchr(text, ':');
-    if (port == NULL)
-        die(text);
-    *port = '\0';
-    server->address.sin_family = AF_INET;
-    server->address.sin_port = htons((uint16_t)atoi(port + 1));
-    if (inet_pton(AF_INET, text, &server->address.sin_addr) != 1)
-        die(text);
-    server->process = atoi(process + 1);
-    server->thread = thread != NULL ? atoi(thread + 1) : 0;
+    if (memory == NULL)
+        die("memory");
+    return memory;
 }
-
-static void open_connections(struct server *server)
-{
-    const int yes = 1;
-
-    for (unsigned i = 0; i < connections; i++) {
-        const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        if (fd < 0 || connect(fd, (void *)&server->address, sizeof(server->address)) < 0 ||
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) < 0)
-            die("connect");
-        server->fds[i] = fd;
-    }
-}
-
-/* ---- What is counted ---- */
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -107,8 +109,73 @@ static uint64_t clock_ns(clockid_t clock)
 
     if (clock_gettime(clock, &time) < 0)
         die("clock_gettime");
-    return (uint64_t)time.tv_sec * 1000 * MILLISECOND + (uint64_t)time.tv_nsec;
+    return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
 }
+
+/* ---- Servers ---- */
+
+static void read_address(char *text, struct server *server)
+{
+    char *port = strrchr(text, ':');
+
+    if (text[0] == '/') {
+        server->address.path.sun_family = AF_UNIX;
+        if (strlen(text) >= sizeof(server->address.path.sun_path))
+            die(text);
+        strcpy(server->address.path.sun_path, text);
+        return;
+    }
+    if (port == NULL)
+        die(text);
+    *port = '\0';
+    server->address.v4.sin_family = AF_INET;
+    server->address.v4.sin_port = htons((uint16_t)atoi(port + 1));
+    if (inet_pton(AF_INET, text, &server->address.v4.sin_addr) != 1)
+        die(text);
+}
+
+static void read_server(char *text, struct server *server)
+{
+    char *process = strchr(text, ',');
+    char *thread = process != NULL ? strchr(process + 1, ',') : NULL;
+
+    errno = EINVAL;
+    if (process == NULL)
+        die(text);
+    *process = '\0';
+    read_address(text, server);
+    server->process = atoi(process + 1);
+    server->thread = thread != NULL ? atoi(thread + 1) : 0;
+}
+
+static void open_connection(const struct server *server, struct connection *connection)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
+    const int family = server->address.any.sa_family;
+    const int yes = 1;
+
+    connection->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection->fd < 0 ||
+        connect(connection->fd, &server->address.any, sizeof(server->address)) < 0)
+        die("connect");
+    if (family == AF_INET &&
+        setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) < 0)
+        die("TCP_NODELAY");
+    if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
+        die("epoll_ctl");
+}
+
+static void open_connections(struct server *server)
+{
+    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (server->epoll_fd < 0)
+        die("epoll_create1");
+    server->connections = allocate(connections * sizeof(struct connection));
+    for (unsigned i = 0; i < connections; i++)
+        open_connection(server, &server->connections[i]);
+}
+
+/* ---- What is counted ---- */
 
 /* It is exact for a thread that does not run just now. */
 static uint64_t thread_ns(const struct server *server)
@@ -141,50 +208,95 @@ static struct usage usage_of(const struct server *server)
 
 /* ---- Load ---- */
 
-static void volley(const struct server *server)
+/* What finds no room is sent when the next answer has come: there are some on their way then. */
+static void send_wanted(struct connection *connection)
 {
-    char answer[SIZE_MAX_BYTES];
+    ssize_t count;
 
-    for (unsigned i = 0; i < connections; i++) {
-        if (send(server->fds[i], message, size, MSG_NOSIGNAL) != (ssize_t)size)
-            die("send");
-    }
-    for (unsigned i = 0; i < connections; i++) {
-        if (recv(server->fds[i], answer, size, MSG_WAITALL) != (ssize_t)size)
-            die("recv");
-        if (memcmp(answer, message, size) != 0)
-            die("another answer than the message");
-    }
-    message[0]++;
+    if (connection->sent == connection->wanted)
+        return;
+    count = send(connection->fd, stream + connection->sent % PERIOD,
+                 connection->wanted - connection->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count >= 0)
+        connection->sent += (uint64_t)count;
+    else if (errno != EAGAIN)
+        die("send");
 }
 
-/* Returns how many messages were answered. */
-static uint64_t load(const struct server *server, uint64_t duration_ns)
+static void ask(struct connection *connection, uint64_t count, uint64_t now_ns)
+{
+    for (uint64_t i = 0; i < count; i++)
+        connection->begun_ns[connection->asked++ % depth] = now_ns;
+    connection->wanted += count * size;
+    send_wanted(connection);
+}
+
+/* Take what has come. Returns how many messages are answered by it. */
+static uint64_t receive(struct connection *connection)
+{
+    const ssize_t count = recv(connection->fd, answer, sizeof(answer), MSG_DONTWAIT);
+    const uint64_t before = connection->answered;
+    uint64_t now_ns;
+
+    if (count < 0 && errno == EAGAIN)
+        return 0;
+    if (count <= 0)
+        die(count == 0 ? "a server closed a connection" : "recv");
+    if (memcmp(answer, stream + connection->received % PERIOD, (size_t)count) != 0)
+        die("another answer than the message");
+    connection->received += (uint64_t)count;
+    now_ns = clock_ns(CLOCK_MONOTONIC);
+    while ((connection->answered + 1) * size <= connection->received)
+        histogram_record(latency, now_ns - connection->begun_ns[connection->answered++ % depth]);
+    return connection->answered - before;
+}
+
+/*
+ * Exchange messages until the time is over and so many are answered; without `ask_on` only those
+ * in flight. Returns how many were answered.
+ */
+static uint64_t load(const struct server *server, uint64_t duration_ns, uint64_t least, bool ask_on)
 {
     const uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + duration_ns;
+    struct epoll_event events[EVENTS_MAX];
     uint64_t messages = 0;
 
-    do {
-        volley(server);
-        messages += connections;
-    } while (clock_ns(CLOCK_MONOTONIC) < until_ns);
+    while (messages < least || (ask_on && clock_ns(CLOCK_MONOTONIC) < until_ns)) {
+        const int count = epoll_wait(server->epoll_fd, events, EVENTS_MAX, 10000);
+
+        if (count <= 0)
+            die(count == 0 ? "no answer within 10 s" : "epoll_wait");
+        for (int i = 0; i < count; i++) {
+            struct connection *connection = events[i].data.ptr;
+            const uint64_t answered = receive(connection);
+
+            messages += answered;
+            ask(connection, ask_on ? answered : 0, clock_ns(CLOCK_MONOTONIC));
+        }
+    }
     return messages;
 }
 
-static void measure(unsigned round, unsigned number, uint64_t settle_ns, uint64_t slice_ns)
+static void measure(unsigned round, unsigned number)
 {
+    const uint64_t in_flight = (uint64_t)connections * depth;
     const struct server *server = &servers[number];
     struct usage before;
     struct usage after;
     uint64_t messages;
 
-    (void)load(server, settle_ns);
+    for (unsigned i = 0; i < connections; i++)
+        ask(&server->connections[i], depth, clock_ns(CLOCK_MONOTONIC));
+    (void)load(server, settle_ns, in_flight, true);
+    histogram_clear(latency);
     before = usage_of(server);
-    messages = load(server, slice_ns);
+    messages = load(server, slice_ns, in_flight, true);
     after = usage_of(server);
-    printf("%u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", round, number, messages,
-           after.time_ns - before.time_ns, after.cpu_ns - before.cpu_ns,
-           after.thread_ns - before.thread_ns);
+    (void)load(server, 0, in_flight, false); /* How late the last ones are counts as well. */
+    printf("%u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", round,
+           number, messages, after.time_ns - before.time_ns, after.cpu_ns - before.cpu_ns,
+           after.thread_ns - before.thread_ns, histogram_percentile(latency, 50),
+           histogram_percentile(latency, 99));
 }
 
 /* All servers, in an order by lot. */
@@ -201,38 +313,53 @@ static void shuffle(unsigned order[])
     }
 }
 
+static void make_stream(void)
+{
+    const size_t length = PERIOD + (depth * size > RECV_MAX ? depth * size : RECV_MAX);
+
+    stream = allocate(length);
+    for (size_t i = 0; i < length; i++)
+        stream[i] = (char)(i % PERIOD);
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t settle_ns;
-    uint64_t slice_ns;
-    unsigned rounds;
+    uint64_t duration_ns;
+    uint64_t until_ns;
 
-    if (argc < 7 || argc - 6 > SERVERS_MAX) {
-        fprintf(stderr,
-                "slices CONNECTIONS SIZE ROUNDS SETTLE_MS SLICE_MS ADDR:PORT,PID[,TID] ...\n");
+    if (argc < 8 || argc - 7 > SERVERS_MAX) {
+        fprintf(stderr, "slices CONNECTIONS SIZE DEPTH SECONDS SETTLE_MS SLICE_MS "
+                        "ADDRESS,PID[,TID] ...\n");
         return 2;
     }
     connections = (unsigned)strtoul(argv[1], NULL, 10);
     size = strtoul(argv[2], NULL, 10);
-    rounds = (unsigned)strtoul(argv[3], NULL, 10);
-    settle_ns = strtoul(argv[4], NULL, 10) * MILLISECOND;
-    slice_ns = strtoul(argv[5], NULL, 10) * MILLISECOND;
-    if (connections == 0 || connections > CONNECTIONS_MAX || size == 0 || size > SIZE_MAX_BYTES) {
-        fprintf(stderr, "slices: 1 to %d connections, of 1 to %d bytes\n", CONNECTIONS_MAX,
-                SIZE_MAX_BYTES);
+    depth = (unsigned)strtoul(argv[3], NULL, 10);
+    duration_ns = strtoul(argv[4], NULL, 10) * SECOND;
+    settle_ns = strtoul(argv[5], NULL, 10) * MILLISECOND;
+    slice_ns = strtoul(argv[6], NULL, 10) * MILLISECOND;
+    if (connections == 0 || connections > CONNECTIONS_MAX || size == 0 || size > SIZE_MAX_BYTES ||
+        depth == 0 || depth > DEPTH_MAX) {
+        fprintf(stderr, "slices: 1 to %d connections, of 1 to %d bytes, 1 to %d in flight\n",
+                CONNECTIONS_MAX, SIZE_MAX_BYTES, DEPTH_MAX);
         return 2;
     }
-    server_count = (unsigned)(argc - 6);
+    make_stream();
+    latency = histogram_create();
+    if (latency == NULL)
+        die("memory");
+    server_count = (unsigned)(argc - 7);
     for (unsigned i = 0; i < server_count; i++) {
-        read_server(argv[6 + i], &servers[i]);
+        read_server(argv[7 + i], &servers[i]);
         open_connections(&servers[i]);
     }
-    for (unsigned round = 0; round < rounds; round++) {
+    until_ns = clock_ns(CLOCK_MONOTONIC) + duration_ns;
+    for (unsigned round = 0; round < ROUNDS_MIN || clock_ns(CLOCK_MONOTONIC) < until_ns; round++) {
         unsigned order[SERVERS_MAX];
 
         shuffle(order);
         for (unsigned i = 0; i < server_count; i++)
-            measure(round, order[i], settle_ns, slice_ns);
+            measure(round, order[i]);
     }
     return 0;
 }

@@ -23,6 +23,7 @@ def fits(case):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     compare.add_options(parser, [1, 10, 100], [64], [1, 16])
+    parser.set_defaults(samples=True)
     measure.add_options(parser, 5, 1, ["torc", "mmsg", "ring", "libuv"], programs.UDP, "udp")
     config = parser.parse_args()
     compare.run(config, "udp", "UDP echo", compare.Bases("mmsg", "libuv", "mmsg"), fits)

@@ -16,7 +16,7 @@
 #include <uv.h>
 
 enum {
-    BUFFER_SIZE = 16 * 1024,
+    BUFFER_SIZE = 64 * 1024,
     LISTEN_BACKLOG = 4096,
     LIFETIME_SEC = 3600,
 };

@@ -16,7 +16,7 @@
 #include "listen.h"
 
 enum {
-    BUFFER_SIZE = 16 * 1024,
+    BUFFER_SIZE = 64 * 1024,
     SQ_ENTRIES = 1024,
     CQ_ENTRIES = 16 * 1024
 };

@@ -300,7 +300,7 @@ static int parse_mode(const struct cli_option *option, const char *text)
 
 int command_echo(int argc, char **argv)
 {
-    struct echo_options options = {.buffer_size = 16384};
+    struct echo_options options = {.buffer_size = 65536};
     const struct cli_option known[] = {
         {"listen", "ADDR:PORT",
          "where to listen (default 127.0.0.1:7000); port 0: any free one;\n"
@@ -310,7 +310,7 @@ int command_echo(int argc, char **argv)
         cli_option_driver(&options.runtime),
         cli_option_forbid(&options.runtime),
         cli_option_busy_poll(&options.runtime),
-        {"buffer", "BYTES", "memory per connection for what it sends (default 16k)", cli_parse_size,
+        {"buffer", "BYTES", "memory per connection for what it sends (default 64k)", cli_parse_size,
          &options.buffer_size, "a size from 1 to 16m", 1, 16 << 20},
         {"mode", "NAME",
          "recv: into memory per connection (default); stream: buffered streams,\n"

@@ -109,6 +109,7 @@ NO_UNIT_TEST = {
     "src/driver/sim/syscall.c": "what tests in tests/api/ call on the rung sim",
     "src/driver/sim/watch_set.c": "tests/api/watch_test.c on the rung sim",
     "src/driver/thread.c": "pool_test.c, and sim_context_test.c",
+    "src/io/at_once.c": "tests/api/large_test.c, and stream_out_test.c",
     "src/io/sim.c": "tests/api/sim_test.c",
     "src/io/sim_host.c": "tests/api/sim_test.c",
     "src/driver/sim/disk_attribute.c": "sim_disk_call_test.c, against the kernel",

@@ -103,10 +103,17 @@ TORC_API bool torc_accept_error_is_transient(int error);
  */
 TORC_CHECK int torc_connect(int fd, const struct torc_address *address);
 
-/* Receive up to `length` bytes. Suspends. The count, 0 at the end of the stream, or an error. */
+/*
+ * Receive up to `length` bytes. Suspends, unless the last receive of the shard was from this socket
+ * and filled 64 KiB or more. The count, 0 at the end of the stream, or an error.
+ */
 TORC_CHECK ssize_t torc_recv(int fd, void *buffer, size_t length, int flags);
 
-/* Send up to `length` bytes. Suspends. The count, which may be short, or an error. */
+/*
+ * Send up to `length` bytes. Suspends, unless it is 64 KiB or more and the socket has room; but
+ * whoever moves 512 KiB so in a row lets others run. The count, which may be short, or an error.
+ * With MSG_WAITALL all is sent, and the count is short only where a cancel or an error ended that.
+ */
 TORC_CHECK ssize_t torc_send(int fd, const void *buffer, size_t length, int flags);
 
 /*

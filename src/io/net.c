@@ -3,6 +3,7 @@
  * net.c - sockets.
  */
 #include "fiber/sanitizer.h"
+#include "io/at_once.h"
 #include "io/control.h"
 #include "io/transfer.h"
 #include <errno.h>
@@ -125,7 +126,7 @@ int torc_connect(int fd, const struct torc_address *address)
     return torc__await(&op, sqe);
 }
 
-ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
+static int recv_by_op(int fd, void *buffer, size_t length, int flags)
 {
     struct torc_op op;
     int result;
@@ -138,13 +139,37 @@ ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
         io_uring_prep_recv(sqe, fd, buffer, torc__clamp(length), flags);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    torc__note_more(torc__shard, fd, length,
+                    (size_t)result == length && (op._flags & IORING_CQE_F_SOCK_NONEMPTY));
+    return result;
+}
+
+/* As much as the buffer holds, of what was left by the last time. */
+static int recv_large(int fd, void *buffer, size_t length)
+{
+    const int result = torc__recv_at_once(fd, buffer, length);
+
+    if (result == -EAGAIN)
+        return recv_by_op(fd, buffer, length, 0);
+    torc__note_more(torc__shard, fd, length, (size_t)result == length);
+    return result;
+}
+
+ssize_t torc_recv(int fd, void *buffer, size_t length, int flags)
+{
+    int result;
+
+    if (unlikely(torc__has_more(torc__shard_of_fiber(), fd)) && flags == 0)
+        result = recv_large(fd, buffer, torc__clamp(length));
+    else
+        result = recv_by_op(fd, buffer, length, flags);
     /* With MSG_TRUNC it is the length of the datagram, for which there may have been no room. */
     torc__sanitizer_kernel_wrote(buffer,
                                  result > 0 && (size_t)result > length ? (ssize_t)length : result);
     return result;
 }
 
-ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
+static int send_by_op(int fd, const void *buffer, size_t length, int flags)
 {
     struct torc_op op;
     int result;
@@ -158,6 +183,28 @@ ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
     return result;
+}
+
+/* What goes at once, and then the rest if all is to be waited for. */
+static ssize_t send_large(int fd, const void *buffer, size_t length, int flags)
+{
+    struct iovec piece = {(void *)(uintptr_t)buffer, length};
+    const ssize_t first = torc__send_at_once(fd, &piece, 1, length, flags);
+    ssize_t rest;
+
+    if (first == -EAGAIN)
+        return send_by_op(fd, buffer, length, flags);
+    if (first < 0 || (size_t)first == length || !(flags & MSG_WAITALL))
+        return first;
+    rest = send_by_op(fd, (const char *)buffer + first, length - (size_t)first, flags);
+    return rest < 0 ? first : first + rest; /* Of an error the next call hears. */
+}
+
+ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
+{
+    if (unlikely(length >= AT_ONCE_LEAST))
+        return send_large(fd, buffer, length, flags);
+    return send_by_op(fd, buffer, length, flags);
 }
 
 ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)

@@ -59,8 +59,6 @@ struct torc__streams {
     unsigned blocks_not_needed; /* the fewest that were free since `trim` was started */
     struct torc_timer trim;
     unsigned colour;
-    uint64_t sent_switches; /* the shard's count of switches when who runs began to send ... */
-    size_t sent_at_once;    /* ... so much without waiting */
     struct torc__chunk *chunks;
     struct torc__chunk_slab *slabs;
 };

@@ -8,7 +8,7 @@
  * the block is full, and when they flush; and before somebody waits for input by a fiber of the
  * stream's own, the pump.
  */
-#include "io/control.h"
+#include "io/at_once.h"
 #include "io/stream.h"
 #include <errno.h>
 #include <string.h>
@@ -20,10 +20,6 @@
 
 /* From here on a copy costs more than waiting for the send. */
 #define LARGE 2048u
-/* From here on it pays to send while the bytes are in the cache, by a call of its own. */
-#define AT_ONCE 8192u
-/* Who has sent so much without ever waiting lets others run. */
-#define AT_ONCE_MAX (256u * 1024u)
 
 /* ---- What was collected ---- */
 
@@ -130,41 +126,6 @@ static int wait_for_send(struct torc_stream *stream, struct torc__shard *shard)
 
 /* ---- Sending by the fiber ---- */
 
-/*
- * Who never has to wait would keep the shard to himself. But not after each piece: the block that
- * was sent is often free then, and hot for what is received next.
- */
-static void note_sent_at_once(struct torc__shard *shard, size_t count)
-{
-    struct torc__streams *streams = shard->streams;
-
-    if (streams->sent_switches != shard->switches) {
-        streams->sent_switches = shard->switches;
-        streams->sent_at_once = 0;
-    }
-    streams->sent_at_once += count;
-    if (streams->sent_at_once >= AT_ONCE_MAX)
-        (void)torc_yield(); /* There is no reason yet; who sends on looks for one. */
-}
-
-/* Send what goes without waiting. The count; -EAGAIN if nothing does; or the scope's reason. */
-static ssize_t send_at_once(const struct torc_stream *stream, struct iovec pieces[2])
-{
-    struct mmsghdr message = {.msg_hdr = {.msg_iov = pieces, .msg_iovlen = 2}};
-    struct torc__control request = {
-        .kind = CONTROL_SEND, .fd = stream->_fd, .data = &message, .length = 1};
-    struct torc__shard *shard = torc__shard;
-    int result = torc__reason(shard);
-
-    if (result != 0)
-        return torc__refuse(shard, result);
-    result = torc__control(&request);
-    if (result < 0)
-        return result;
-    note_sent_at_once(shard, message.msg_len);
-    return message.msg_len;
-}
-
 static ssize_t send_on_socket(const struct torc_stream *stream, struct iovec pieces[2])
 {
     const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
@@ -175,8 +136,9 @@ static ssize_t send_on_socket(const struct torc_stream *stream, struct iovec pie
         return is_one
                    ? torc_send_zc(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL)
                    : torc_sendmsg_zc(stream->_fd, &message, MSG_WAITALL);
-    if (pieces[1].iov_len >= AT_ONCE) {
-        const ssize_t count = send_at_once(stream, pieces);
+    if (pieces[1].iov_len >= AT_ONCE_LEAST) {
+        const size_t length = pieces[0].iov_len + pieces[1].iov_len;
+        const ssize_t count = torc__send_at_once(stream->_fd, pieces, 2, length, 0);
 
         if (count != -EAGAIN)
             return count;

@@ -430,6 +430,7 @@ int torc__shard_start(const struct torc__shard_options *options, struct torc__sh
     shard->runtime = options->runtime;
     shard->pool = options->pool;
     shard->index = options->index;
+    shard->at_once.more_fd = -1;
     shard->random = options->index * UINT64_C(0x9e3779b97f4a7c15); /* Shards choose differently. */
     shard->mailbox = options->mailbox;
     shard->ready_last = &shard->ready_first;

@@ -65,7 +65,12 @@ struct torc__shard {
     uint64_t receive_buffers;         /* that exist */
     uint64_t receive_buffers_free;    /* of these, those in the kernel's hands */
     uint64_t receive_buffers_starved; /* times none was free */
-    struct torc_resolver *resolver;   /* of names, once one was needed, and how to end it */
+    struct {
+        uint64_t switches; /* how many there were when who runs began ... */
+        size_t bytes;      /* ... to move so many without waiting */
+        int more_fd;       /* see io/at_once.h; -1: none */
+    } at_once;
+    struct torc_resolver *resolver; /* of names, once one was needed, and how to end it */
     void (*destroy_resolver)(struct torc_resolver *resolver);
 
     struct torc__thread_call *call; /* what a fiber wants done on the thread's stack */

@@ -10,11 +10,14 @@
  *
  * When accepting has ended, for whatever reason, all shards are stopped; then it is the turn of the
  * connections. A shard leaves when those of all others have ended as well. What shards share is
- * under a mutex, and used at the beginning and at the end only: connections are a shard's own.
+ * under a mutex, and used at the beginning and at the end only: connections are a shard's own. But
+ * one acceptor looks at what the others are and have, and is told when a connection of theirs ends.
  */
 #include "shard/shard.h"
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <torc/fs.h>
 #include <torc/io.h>
@@ -29,8 +32,8 @@
 #define ACCEPT_PAUSE (10 * TORC_MILLISECOND)
 #define ENDS_AT_ONCE 64u /* connections that are told of the end, then others run */
 
+/* On the stack of its fiber, whose page is there in any case. */
 struct connection {
-    struct torc__serving *serving;
     struct connection *next;  /* in the list of the shard, while it is in one ... */
     struct connection **link; /* ... where this points to it; else NULL */
     struct torc_stream stream;
@@ -44,14 +47,17 @@ struct torc__serving {
     struct torc_token *stop; /* of `accepting` */
     struct torc_event stopped;
     struct connection *first;
-    unsigned count; /* of connections */
+    atomic_uint count;                /* of connections */
+    struct torc__serving *acceptor;   /* who waits for their ends: this one, or that of all */
+    struct torc_shared_event has_end; /* for the acceptor: a connection has ended */
+    uint64_t tell_ns;                 /* when to tell of exhaustion again, at the earliest */
     struct torc_listener listener;
     struct torc_signals signals;
     bool has_joined;
     bool is_first;
     bool has_listener;
-    bool is_open; /* for connections */
-    int result;   /* of accepting */
+    atomic_bool is_open; /* for connections */
+    int result;          /* of accepting */
 };
 
 /* ---- Connections ---- */
@@ -75,18 +81,29 @@ static void unlink_connection(struct connection *connection)
     connection->link = NULL;
 }
 
+/* `arg` is the descriptor; the scope that the fiber was started in tells whose it is. */
 static int serve_connection(void *arg)
 {
-    struct connection *connection = arg;
-    struct torc__serving *serving = connection->serving;
+    struct torc__serving *serving =
+        container_of(torc__shard->running->home, struct torc__serving, connections);
+    struct connection connection;
 
     torc_fiber_set_name("connection");
-    serving->server->serve(&connection->stream, serving->server->arg);
-    unlink_connection(connection);
-    (void)torc_stream_close(&connection->stream);
-    free(connection);
-    serving->count--;
+    torc_stream_open(&connection.stream, (int)(intptr_t)arg);
+    link_connection(serving, &connection);
+    serving->server->serve(&connection.stream, serving->server->arg);
+    unlink_connection(&connection);
+    (void)torc_stream_close(&connection.stream);
+    atomic_fetch_sub(&serving->count, 1);
+    torc_shared_event_set(&serving->acceptor->has_end); /* Whoever is woken runs after this one. */
     return 0;
+}
+
+static bool is_full(const struct torc__serving *serving)
+{
+    const unsigned most = serving->server->connections_max;
+
+    return most > 0 && atomic_load(&serving->count) >= most;
 }
 
 /*
@@ -95,26 +112,13 @@ static int serve_connection(void *arg)
  */
 static int start_connection(struct torc__serving *serving, int fd)
 {
-    const unsigned most = serving->server->connections_max;
-    struct connection *connection;
-    int result;
+    int result = -EBUSY;
 
-    if (most > 0 && serving->count >= most)
-        return -EBUSY;
-    connection = malloc(sizeof(*connection));
-    result = connection != NULL ? 0 : -ENOMEM;
-    if (result == 0) {
-        connection->serving = serving;
-        torc_stream_open(&connection->stream, fd);
-        result = torc_scope_spawn(&serving->connections, serve_connection, connection);
-    }
-    if (result < 0) {
-        free(connection); /* A stream that did nothing needs no closing. */
-        return result;
-    }
-    link_connection(serving, connection);
-    serving->count++;
-    return 0;
+    if (!is_full(serving))
+        result = torc_scope_spawn(&serving->connections, serve_connection, (void *)(intptr_t)fd);
+    if (result == 0)
+        atomic_fetch_add(&serving->count, 1);
+    return result;
 }
 
 struct handover {
@@ -137,6 +141,27 @@ static int take_over(void *arg)
     return result;
 }
 
+/* Of the shards that serve and have room, one that has the fewest fibers; else this one. */
+static unsigned choose_shard(const struct torc_server *server)
+{
+    const unsigned first = torc__random(torc__shard, server->_room); /* So that equals share. */
+    unsigned best = torc_shard_index();
+    unsigned least = UINT_MAX;
+
+    for (unsigned i = 0; i < server->_room; i++) {
+        const unsigned shard = (first + i) % server->_room;
+        const unsigned load = torc_shard_load(shard);
+        const struct torc__serving *serving =
+            __atomic_load_n(&server->_shards[shard], __ATOMIC_ACQUIRE);
+
+        if (load < least && serving != NULL && serving->is_open && !is_full(serving)) {
+            least = load;
+            best = shard;
+        }
+    }
+    return best;
+}
+
 /* Returns 0, or why it cannot be served now; then the caller still has it. */
 static int place_connection(struct torc__serving *serving, int fd)
 {
@@ -144,32 +169,45 @@ static int place_connection(struct torc__serving *serving, int fd)
     struct handover handover = {server, fd};
     int result = -ESHUTDOWN;
 
-    if (server->one_acceptor && torc_shard_count() > 1)
-        result = torc_shard_ask(torc_shard_least_loaded(), take_over, &handover);
-    if (result == -ESHUTDOWN) /* It does not serve yet, or no more. */
+    if (server->one_acceptor)
+        result = torc_shard_ask(choose_shard(server), take_over, &handover);
+    if (result == -ESHUTDOWN) /* It has just stopped to serve. */
         result = start_connection(serving, fd);
     return result;
 }
 
-/* No more can be served now: give others time to end. 0, or the reason that ends this one. */
-static int wait_for_others(const struct torc_server *server, int error)
+/*
+ * No more can be served now: wait until a connection has ended. What others of the program use up
+ * they may give back without a word, so then look again after a pause. 0, or the reason that ends
+ * this fiber.
+ */
+static int wait_for_room(struct torc__serving *serving, int error)
 {
-    if (error != -EBUSY && server->exhausted != NULL)
-        server->exhausted(error, server->arg);
-    return torc_sleep(ACCEPT_PAUSE);
+    const struct torc_server *server = serving->server;
+    struct torc_scope pause;
+
+    torc_scope_open(&pause, 0);
+    if (error != -EBUSY) {
+        torc_scope_set_timeout(&pause, ACCEPT_PAUSE);
+        if (server->exhausted != NULL && torc_now() >= serving->tell_ns) {
+            serving->tell_ns = torc_deadline(ACCEPT_PAUSE);
+            server->exhausted(error, server->arg);
+        }
+    }
+    (void)torc_shared_event_wait(&serving->has_end);
+    torc_shared_event_clear(&serving->has_end);
+    (void)torc_scope_close(&pause);
+    return torc_cancelled();
 }
 
 /* Where there is no room for it, it and those behind it wait. */
 static void admit(struct torc__serving *serving, int fd)
 {
-    const struct torc_server *server = serving->server;
     int result;
 
-    if (server->address.any.sa_family != AF_UNIX && !server->delay)
-        (void)torc_tcp_set_nodelay(fd, true);
     do {
         result = place_connection(serving, fd);
-    } while ((result == -ENOMEM || result == -EBUSY) && wait_for_others(server, result) == 0);
+    } while ((result == -ENOMEM || result == -EBUSY) && wait_for_room(serving, result) == 0);
     if (result < 0)
         (void)torc_close(fd);
 }
@@ -177,6 +215,7 @@ static void admit(struct torc__serving *serving, int fd)
 /* Let all connections come to the end of their input. In a shield. */
 static void end_input(struct torc__serving *serving)
 {
+    (void)torc_yield(); /* To those that have not begun. */
     for (unsigned count = 1; serving->first != NULL; count++) {
         struct connection *connection = serving->first;
         const int fd = torc_stream_fd(&connection->stream);
@@ -204,7 +243,7 @@ static int accept_all(void *arg)
         if (result >= 0)
             admit(serving, result);
         else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
-            result = wait_for_others(serving->server, result);
+            result = wait_for_room(serving, result);
     }
     serving->result = result;
     torc_event_set(&serving->stopped);
@@ -246,8 +285,13 @@ static int open_listener(struct torc__serving *serving)
     options.no_reuse_port = !is_shared;
     if (result == 0)
         result = torc_listener_open(&serving->listener, &server->address, &options);
-    if (result < 0 || !serving->is_first)
+    if (result < 0)
         return result;
+    /* Connections have it from their listener. */
+    if (server->address.any.sa_family != AF_UNIX && !server->delay)
+        (void)torc_tcp_set_nodelay(torc_listener_fd(&serving->listener), true);
+    if (!serving->is_first)
+        return 0;
     result = torc_local_address(torc_listener_fd(&serving->listener), &server->address);
     if (result < 0)
         (void)torc_listener_close(&serving->listener);
@@ -273,6 +317,7 @@ static int begin(struct torc_server *server)
     server->_room = torc_shard_count();
     server->_shards = calloc(server->_room, sizeof(*server->_shards));
     server->one_acceptor |= server->address.any.sa_family == AF_UNIX; /* No two share a path. */
+    server->one_acceptor &= server->_room > 1;
     return server->_shards != NULL ? 0 : -ENOMEM;
 }
 
@@ -288,10 +333,13 @@ static int join_locked(struct torc__serving *serving)
     if (result < 0)
         return result;
     TORC_REQUIRE(server->_shards[torc_shard_index()] == NULL, "a shard serves a server twice");
-    server->_shards[torc_shard_index()] = serving;
-    server->_count++;
+    if (is_first)
+        server->_acceptor = serving;
+    serving->acceptor = server->one_acceptor ? server->_acceptor : serving;
     serving->has_joined = true;
     serving->is_first = is_first;
+    server->_count++;
+    __atomic_store_n(&server->_shards[torc_shard_index()], serving, __ATOMIC_RELEASE);
     if (is_first || !server->one_acceptor) {
         result = open_listener(serving);
         serving->has_listener = result == 0;
@@ -334,7 +382,7 @@ static void leave(const struct torc__serving *serving)
     torc_scope_open(&shield, TORC_SHIELD);
     if (torc_shared_mutex_lock(&server->_mutex) == 0) {
         if (serving->has_joined) {
-            server->_shards[torc_shard_index()] = NULL;
+            __atomic_store_n(&server->_shards[torc_shard_index()], NULL, __ATOMIC_RELEASE);
             server->_count--;
         }
         if (server->_count == 0) {

@@ -26,7 +26,8 @@
  * end of their input, as if their peers had ended it: what was received before is still read, and
  * can be answered. Those that have not ended when `grace_ns` have passed find the reason -ETIME at
  * their waits. All calls return when the last connection of all shards has ended, so that until
- * then every shard does for the others what it always does. A second signal kills.
+ * then every shard does for the others what it always does. A second signal kills. A signal that is
+ * ignored when the server begins stays so: a shell has SIGINT ignored by what runs in background.
  */
 #ifndef TORC_SERVE_H
 #define TORC_SERVE_H

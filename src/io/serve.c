@@ -298,11 +298,29 @@ static int open_listener(struct torc__serving *serving)
     return result;
 }
 
+/* By convention a program leaves a signal alone that was ignored when it was started. */
+static bool is_ignored(int number)
+{
+    struct sigaction present;
+
+    return sigaction(number, NULL, &present) == 0 && !(present.sa_flags & SA_SIGINFO) &&
+           present.sa_handler == SIG_IGN;
+}
+
 static int open_signals(struct torc__serving *serving)
 {
-    static const int numbers[] = {SIGINT, SIGTERM};
-    int result = torc_signals_open(&serving->signals, numbers, ARRAY_LENGTH(numbers));
+    static const int all[] = {SIGINT, SIGTERM};
+    int numbers[ARRAY_LENGTH(all)];
+    unsigned count = 0;
+    int result;
 
+    for (unsigned i = 0; i < ARRAY_LENGTH(all); i++) {
+        if (!is_ignored(all[i]))
+            numbers[count++] = all[i];
+    }
+    if (count == 0)
+        return 0;
+    result = torc_signals_open(&serving->signals, numbers, count);
     if (result < 0)
         return result;
     result = torc_scope_spawn_daemon(&serving->accepting, stop_at_signal, serving);

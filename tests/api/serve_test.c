@@ -311,6 +311,45 @@ FIBER_TEST(a_signal_stops_it_and_the_next_one_does_what_it_always_does)
     stop_by_signal(SIGTERM);
 }
 
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+
+    EXPECT_INT(sigaction(number, NULL, &action), ==, 0);
+    return !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
+}
+
+FIBER_TEST(a_signal_that_is_ignored_stays_so)
+{
+    struct rig rig = {.server = {.serve = echo}};
+    int fd;
+
+    signal(SIGINT, SIG_IGN); /* As a shell does for what it starts in the background. */
+    signal(SIGTERM, SIG_DFL);
+    begin(&rig, NULL);
+    EXPECT(is_ignored(SIGINT));
+    EXPECT(!is_default(SIGTERM));
+    EXPECT_INT(raise(SIGINT), ==, 0);
+    fd = client_dial(&rig.address);
+    client_say(fd, "still there");
+    torc_server_stop(&rig.server);
+    client_expect_end(fd);
+    end(&rig, 0);
+}
+
+FIBER_TEST(where_both_signals_are_ignored_none_is_watched)
+{
+    struct rig rig = {.server = {.serve = echo}};
+
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    begin(&rig, NULL);
+    EXPECT(is_ignored(SIGINT));
+    EXPECT(is_ignored(SIGTERM));
+    torc_server_stop(&rig.server);
+    end(&rig, 0);
+}
+
 FIBER_TEST(signals_are_left_alone_if_that_is_asked_for)
 {
     struct rig rig = {.server = {.serve = echo, .no_signals = true}};

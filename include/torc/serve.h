@@ -60,7 +60,11 @@ struct torc_server {
     torc_serve_fn *serve;
     void *arg; /* of all functions */
 
-    /* Called once, by the fiber of the first shard that listens, before it accepts; may be NULL. */
+    /*
+     * Called once, before it accepts, by the fiber of the first shard that listens; or, if `shards`
+     * says how many are going to serve, of the last of them. May be NULL.
+     */
+    unsigned shards;
     void (*listening)(const struct torc_address *address, void *arg);
 
     /*

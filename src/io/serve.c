@@ -55,6 +55,7 @@ struct torc__serving {
     struct torc_signals signals;
     bool has_joined;
     bool is_first;
+    bool is_last; /* before the address is told */
     bool has_listener;
     atomic_bool is_open; /* for connections */
     int result;          /* of accepting */
@@ -364,6 +365,7 @@ static int join_locked(struct torc__serving *serving)
     }
     if (result == 0 && is_first && !server->no_signals)
         result = open_signals(serving);
+    serving->is_last = server->_count == (server->shards > 0 ? server->shards : 1);
     return result;
 }
 
@@ -461,7 +463,7 @@ int torc_serve(struct torc_server *server)
     torc_scope_open(&serving.accepting, 0);
     torc_scope_open(&serving.connections, TORC_SHIELD | TORC_SUPERVISE);
     result = join(&serving);
-    if (result == 0 && serving.is_first && server->listening != NULL)
+    if (result == 0 && serving.is_last && server->listening != NULL)
         server->listening(&server->address, server->arg);
     if (result == 0)
         result = accept_until_stopped(&serving);

@@ -142,6 +142,46 @@ TEST(every_shard_serves_what_it_accepts)
     run_many(&many, 0);
 }
 
+static int let_others_come(void *arg)
+{
+    struct many *many = arg;
+
+    for (unsigned i = 0; i < 10; i++)
+        harness_pass_kernel();
+    EXPECT(!torc_shared_event_is_set(&many->up));
+    torc_shared_event_set(&many->late);
+    EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
+    visit_all(many);
+    torc_event_set(&many->gone);
+    return 0;
+}
+
+static int come_one_by_one(void *arg)
+{
+    struct many *many = arg;
+    int result;
+
+    if (torc_shard_index() == 0)
+        harness_spawn(NULL, let_others_come, many);
+    else
+        EXPECT_INT(torc_shared_event_wait(&many->late), ==, 0);
+    result = torc_serve(&many->server);
+    return torc_shard_index() == 0 && result == 0 ? torc_event_wait(&many->gone) : result;
+}
+
+TEST(the_address_is_told_when_as_many_shards_serve_as_was_said)
+{
+    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
+
+    NEEDS_THREADS();
+    for (unsigned i = 0; i < 2; i++) {
+        struct many many = {.server = {.serve = count, .shards = SHARDS, .one_acceptor = i == 1}};
+
+        prepare(&many);
+        EXPECT_INT(harness_run_result(&options, come_one_by_one, &many), ==, 0);
+    }
+}
+
 TEST(one_shard_accepts_for_all)
 {
     struct many many = {.server = {.serve = count, .one_acceptor = true}, .client = visit_all};

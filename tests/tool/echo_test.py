@@ -85,6 +85,16 @@ class Echo(tool.TestCase):
             self.assertRegex(out, r"bytes +100 ")
             self.assertRegex(out, r"errors +0\n")
 
+    def test_a_signal_that_was_ignored_when_it_was_started_does_not_end_it(self):
+        def ignore():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+        with tool.Echo(preexec=ignore) as echo, echo.connect() as connection:
+            echo.process.send_signal(signal.SIGINT)
+            connection.sendall(b"hello")
+            self.assertEqual(tool.receive(connection, 5), b"hello")
+            self.assertEqual(echo.stop()[0], 0)
+
     def test_duration_ends_it_by_itself(self):
         result = tool.torc("echo", "--listen", "127.0.0.1:0", "--duration", "50ms")
         self.assertEqual((result.returncode, result.stderr), (0, ""))

@@ -69,8 +69,8 @@ struct torc_server {
 
     /*
      * Called where no descriptor (-EMFILE, -ENFILE), memory or fiber (-ENOMEM, -ENOBUFS) is left
-     * for the next connection, to be logged or counted: by a fiber of the shard that accepts, every
-     * 10 ms at most as long as that is so. May be NULL.
+     * for the next connection, to be logged or counted: by a fiber of the shard that is to accept
+     * or to serve it, every 10 ms at most as long as that is so. May be NULL.
      */
     void (*exhausted)(int error, void *arg);
 

@@ -10,8 +10,11 @@
  *
  * When accepting has ended, for whatever reason, all shards are stopped; then it is the turn of the
  * connections. A shard leaves when those of all others have ended as well. What shards share is
- * under a mutex, and used at the beginning and at the end only: connections are a shard's own. But
- * one acceptor looks at what the others are and have, and is told when a connection of theirs ends.
+ * under a mutex, and used at the beginning and at the end only: connections are a shard's own.
+ *
+ * One acceptor of all chooses by what it sees of the others, and sends them descriptors through
+ * channels, where their own fibers that accept receive them. So it waits for none of them, and
+ * what it has sent counts for the shard until that has begun it. It is told when there may be room.
  */
 #include "shard/shard.h"
 #include <errno.h>
@@ -26,11 +29,13 @@
 #include <torc/scope.h>
 #include <torc/serve.h>
 #include <torc/shard.h>
+#include <torc/shared.h>
 #include <torc/signal.h>
 #include <torc/sync.h>
 
 #define ACCEPT_PAUSE (10 * TORC_MILLISECOND)
 #define ENDS_AT_ONCE 64u /* connections that are told of the end, then others run */
+#define SENT_MAX     64u /* connections that a shard has not begun */
 
 /* On the stack of its fiber, whose page is there in any case. */
 struct connection {
@@ -47,18 +52,19 @@ struct torc__serving {
     struct torc_token *stop; /* of `accepting` */
     struct torc_event stopped;
     struct connection *first;
-    atomic_uint count;                /* of connections */
-    struct torc__serving *acceptor;   /* who waits for their ends: this one, or that of all */
-    struct torc_shared_event has_end; /* for the acceptor: a connection has ended */
-    uint64_t tell_ns;                 /* when to tell of exhaustion again, at the earliest */
+    atomic_uint count;                  /* of connections */
+    atomic_uint sent;                   /* to this shard, and not yet among them */
+    struct torc_shared_channel *handed; /* through which they are sent; NULL: it accepts itself */
+    struct torc__serving *acceptor;     /* this one, or that of all */
+    struct torc_shared_event has_room;  /* or may have; for who accepts */
+    uint64_t tell_ns;                   /* when to tell of exhaustion again, at the earliest */
     struct torc_listener listener;
     struct torc_signals signals;
     bool has_joined;
     bool is_first;
     bool is_last; /* before the address is told */
     bool has_listener;
-    atomic_bool is_open; /* for connections */
-    int result;          /* of accepting */
+    int result; /* of accepting */
 };
 
 /* ---- Connections ---- */
@@ -82,6 +88,14 @@ static void unlink_connection(struct connection *connection)
     connection->link = NULL;
 }
 
+/* Whoever is woken runs after the caller's fiber has ended, if that is what it does next. */
+static void tell_room(struct torc__serving *serving)
+{
+    torc_shared_event_set(&serving->has_room);
+    if (serving->acceptor != serving)
+        torc_shared_event_set(&serving->acceptor->has_room);
+}
+
 /* `arg` is the descriptor; the scope that the fiber was started in tells whose it is. */
 static int serve_connection(void *arg)
 {
@@ -96,68 +110,59 @@ static int serve_connection(void *arg)
     unlink_connection(&connection);
     (void)torc_stream_close(&connection.stream);
     atomic_fetch_sub(&serving->count, 1);
-    torc_shared_event_set(&serving->acceptor->has_end); /* Whoever is woken runs after this one. */
+    tell_room(serving);
     return 0;
 }
 
-static bool is_full(const struct torc__serving *serving)
+static bool is_full(const struct torc__serving *serving, unsigned count)
 {
     const unsigned most = serving->server->connections_max;
 
-    return most > 0 && atomic_load(&serving->count) >= most;
+    return most > 0 && count >= most;
 }
 
-/*
- * On the shard that is to serve it, also in its loop. On failure the caller still has it; -EBUSY:
- * there are as many as there may be.
- */
+/* On failure the caller still has it; -EBUSY: there are as many as there may be. */
 static int start_connection(struct torc__serving *serving, int fd)
 {
+    struct torc__shard *shard = torc__shard;
     int result = -EBUSY;
 
-    if (!is_full(serving))
+    if (!is_full(serving, atomic_load(&serving->count)))
         result = torc_scope_spawn(&serving->connections, serve_connection, (void *)(intptr_t)fd);
-    if (result == 0)
-        atomic_fetch_add(&serving->count, 1);
-    return result;
+    if (result < 0)
+        return result;
+    atomic_fetch_add(&serving->count, 1);
+    torc__mailbox_set_load(shard->mailbox, shard->fibers.alive); /* Not only after the round. */
+    return 0;
 }
 
-struct handover {
-    struct torc_server *server;
-    int fd;
-};
+/* ---- One acceptor ---- */
 
-/* In the loop of the shard that takes the connection over. */
-static int take_over(void *arg)
+/*
+ * Of the shards that serve and have room, one that has the fewest fibers; else the own one. Nobody
+ * but the caller adds to the connections that a shard has or was sent.
+ */
+static struct torc__serving *choose(struct torc__serving *own)
 {
-    const struct handover *handover = arg;
-    struct torc__serving *serving = handover->server->_shards[torc_shard_index()];
-    struct torc__shard *shard = torc__shard;
-    int result;
-
-    if (serving == NULL || !serving->is_open)
-        return -ESHUTDOWN;
-    result = start_connection(serving, handover->fd);
-    torc__mailbox_set_load(shard->mailbox, shard->fibers.alive); /* For the next one. */
-    return result;
-}
-
-/* Of the shards that serve and have room, one that has the fewest fibers; else this one. */
-static unsigned choose_shard(const struct torc_server *server)
-{
+    const struct torc_server *server = own->server;
     const unsigned first = torc__random(torc__shard, server->_room); /* So that equals share. */
-    unsigned best = torc_shard_index();
+    struct torc__serving *best = own;
     unsigned least = UINT_MAX;
 
     for (unsigned i = 0; i < server->_room; i++) {
         const unsigned shard = (first + i) % server->_room;
-        const unsigned load = torc_shard_load(shard);
-        const struct torc__serving *serving =
-            __atomic_load_n(&server->_shards[shard], __ATOMIC_ACQUIRE);
+        struct torc__serving *serving = __atomic_load_n(&server->_shards[shard], __ATOMIC_ACQUIRE);
+        unsigned sent;
+        unsigned load;
 
-        if (load < least && serving != NULL && serving->is_open && !is_full(serving)) {
+        if (serving == NULL)
+            continue;
+        sent = atomic_load(&serving->sent); /* First: it becomes less when the count is more. */
+        load = torc_shard_load(shard) + sent;
+        if (load < least && sent < SENT_MAX &&
+            !is_full(serving, atomic_load(&serving->count) + sent)) {
             least = load;
-            best = shard;
+            best = serving;
         }
     }
     return best;
@@ -166,16 +171,19 @@ static unsigned choose_shard(const struct torc_server *server)
 /* Returns 0, or why it cannot be served now; then the caller still has it. */
 static int place_connection(struct torc__serving *serving, int fd)
 {
-    struct torc_server *server = serving->server;
-    struct handover handover = {server, fd};
-    int result = -ESHUTDOWN;
+    struct torc__serving *best =
+        serving->server->one_acceptor && serving->handed == NULL ? choose(serving) : serving;
 
-    if (server->one_acceptor)
-        result = torc_shard_ask(choose_shard(server), take_over, &handover);
-    if (result == -ESHUTDOWN) /* It has just stopped to serve. */
-        result = start_connection(serving, fd);
-    return result;
+    if (best != serving) {
+        atomic_fetch_add(&best->sent, 1);
+        if (torc_shared_channel_try_send(best->handed, &fd) == 0)
+            return 0;
+        atomic_fetch_sub(&best->sent, 1); /* It has just stopped to serve. */
+    }
+    return start_connection(serving, fd);
 }
+
+/* ---- Admission ---- */
 
 /*
  * No more can be served now: wait until a connection has ended. What others of the program use up
@@ -195,8 +203,8 @@ static int wait_for_room(struct torc__serving *serving, int error)
             server->exhausted(error, server->arg);
         }
     }
-    (void)torc_shared_event_wait(&serving->has_end);
-    torc_shared_event_clear(&serving->has_end);
+    (void)torc_shared_event_wait(&serving->has_room);
+    torc_shared_event_clear(&serving->has_room);
     (void)torc_scope_close(&pause);
     return torc_cancelled();
 }
@@ -231,6 +239,25 @@ static void end_input(struct torc__serving *serving)
 
 /* ---- Accepting ---- */
 
+/* From the listener, or from the shard that has one. */
+static int next_connection(struct torc__serving *serving)
+{
+    int fd;
+    int result;
+
+    if (serving->handed == NULL)
+        return torc_listener_accept(&serving->listener, NULL);
+    result = torc_shared_channel_receive(serving->handed, &fd);
+    return result < 0 ? result : fd;
+}
+
+/* What was sent is a connection, or none, by now. */
+static void settle(struct torc__serving *serving)
+{
+    atomic_fetch_sub(&serving->sent, 1);
+    tell_room(serving);
+}
+
 /* A fiber. It ends for a reason, or because nothing can be accepted any more. */
 static int accept_all(void *arg)
 {
@@ -238,14 +265,17 @@ static int accept_all(void *arg)
     int result;
 
     torc_fiber_set_name("accept");
-    result = serving->has_listener ? 0 : torc_sleep(TORC_FOREVER);
-    while (result >= 0 || torc_accept_error_is_transient(result)) {
-        result = torc_listener_accept(&serving->listener, NULL);
-        if (result >= 0)
+    do {
+        result = next_connection(serving);
+        if (result >= 0) {
             admit(serving, result);
-        else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
+            if (serving->handed != NULL)
+                settle(serving);
+        } else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM ||
+                   result == -ENOBUFS) {
             result = wait_for_room(serving, result);
-    }
+        }
+    } while (result >= 0 || torc_accept_error_is_transient(result));
     serving->result = result;
     torc_event_set(&serving->stopped);
     return 0;
@@ -355,11 +385,15 @@ static int join_locked(struct torc__serving *serving)
     if (is_first)
         server->_acceptor = serving;
     serving->acceptor = server->one_acceptor ? server->_acceptor : serving;
+    if (serving->acceptor != serving)
+        result = torc_shared_channel_create(SENT_MAX, sizeof(int), &serving->handed);
+    if (result < 0)
+        return result;
     serving->has_joined = true;
     serving->is_first = is_first;
     server->_count++;
     __atomic_store_n(&server->_shards[torc_shard_index()], serving, __ATOMIC_RELEASE);
-    if (is_first || !server->one_acceptor) {
+    if (serving->acceptor == serving) {
         result = open_listener(serving);
         serving->has_listener = result == 0;
     }
@@ -424,10 +458,23 @@ static int accept_until_stopped(struct torc__serving *serving)
 
     if (result < 0)
         return result;
-    serving->is_open = true;
     (void)torc_event_wait(&serving->stopped); /* In a shield: nothing else ends it. */
-    serving->is_open = false;
     return serving->result;
+}
+
+/* Nobody sends any more; what was sent before is served all the same. */
+static void take_rest(struct torc__serving *serving)
+{
+    int result;
+    int fd;
+
+    torc_shared_channel_close(serving->handed);
+    while ((result = torc_shared_channel_try_receive(serving->handed, &fd)) != -EPIPE) {
+        if (result < 0)
+            (void)torc_yield(); /* The acceptor is just sending it. */
+        else if (start_connection(serving, fd) < 0)
+            (void)torc_close(fd);
+    }
 }
 
 /* From a shard that was stopped to all others, and to the path of a Unix socket. */
@@ -437,6 +484,8 @@ static void stop_accepting(struct torc__serving *serving)
 
     torc_scope_cancel(&serving->accepting);
     torc_server_stop(serving->server);
+    if (serving->handed != NULL)
+        take_rest(serving);
     if (!serving->has_listener)
         return;
     if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
@@ -471,6 +520,7 @@ int torc_serve(struct torc_server *server)
     end_connections(&serving);
     leave(&serving);
     (void)torc_scope_close(&serving.accepting);
+    torc_shared_channel_release(serving.handed);
     torc_token_release(serving.stop);
     return result == -ECANCELED || result == -ETIME ? torc_cancelled() : result;
 }

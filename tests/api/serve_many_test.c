@@ -6,6 +6,7 @@
 #include "harness/net.h"
 #include "harness/run.h"
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,8 +24,10 @@ struct many {
     unsigned serving;                  /* shards that serve, from 0 on; 0: all */
     void (*client)(struct many *many); /* on shard 0, once the server is up */
     struct torc_event gone;            /* the client has */
+    bool first_accepts;                /* and the others come later */
     struct torc_address address;
     atomic_uint served[SHARDS];
+    atomic_uint hogging; /* 1: it does; 2: it need not any more */
     atomic_uint returned;
     atomic_uint refused; /* who could not listen */
 };
@@ -68,6 +71,8 @@ static int serve_many(void *arg)
 
     if (torc_shard_index() == 0 && many->client != NULL)
         harness_spawn(NULL, be_client, many);
+    if (torc_shard_index() != 0 && many->first_accepts)
+        EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
     result = torc_serve(&many->server);
     atomic_fetch_add(&many->returned, 1);
     atomic_fetch_add(&many->refused, result == -EADDRINUSE);
@@ -271,6 +276,85 @@ TEST(one_shard_accepts_as_long_as_any_has_room)
 
         run_many(&many, 0);
     }
+}
+
+/* A fiber that keeps its shard. */
+static int hog(void *arg)
+{
+    struct many *many = arg;
+
+    harness_pass_kernel(); /* Who started it learns that. */
+    atomic_store(&many->hogging, 1);
+    while (atomic_load(&many->hogging) == 1)
+        sched_yield();
+    return 0;
+}
+
+/* Shard 1 has some of them waiting for it, with which it has as many as the others. */
+static void visit_beside_hog(struct many *many)
+{
+    int fds[12];
+
+    EXPECT_INT(torc_shard_spawn(1, hog, many), ==, 0);
+    while (atomic_load(&many->hogging) == 0)
+        EXPECT_INT(torc_yield(), ==, 0);
+    for (unsigned i = 0; i < 12; i++)
+        fds[i] = client_dial(&many->address);
+    while (atomic_load(&many->served[0]) + atomic_load(&many->served[2]) < 6)
+        EXPECT_INT(torc_yield(), ==, 0);
+    EXPECT_UINT(many->served[1], ==, 0);
+    atomic_store(&many->hogging, 2);
+    for (unsigned i = 0; i < 12; i++)
+        client_say(fds[i], "hello");
+    EXPECT_UINT(many->served[1], >, 0);
+    torc_server_stop(&many->server);
+    for (unsigned i = 0; i < 12; i++)
+        client_expect_end(fds[i]);
+}
+
+TEST(one_shard_accepts_though_another_does_not_turn)
+{
+    struct many many = {.server = {.serve = count, .one_acceptor = true},
+                        .client = visit_beside_hog,
+                        .first_accepts = true};
+
+    NEEDS_THREADS();
+    run_many(&many, 0);
+}
+
+/* The server is stopped while shard 1 has not taken its connections, and they their bytes. */
+static void stop_beside_hog(struct many *many)
+{
+    int fds[12];
+
+    EXPECT_INT(torc_shard_spawn(1, hog, many), ==, 0);
+    while (atomic_load(&many->hogging) == 0)
+        EXPECT_INT(torc_yield(), ==, 0);
+    for (unsigned i = 0; i < 12; i++) {
+        fds[i] = client_dial(&many->address);
+        EXPECT_INT(torc_send_all(fds[i], "hello", 5, NULL), ==, 0);
+    }
+    for (unsigned i = 0; i < 100; i++) /* One may take a turn, and then somebody has it. */
+        harness_pass_kernel();
+    torc_server_stop(&many->server);
+    atomic_store(&many->hogging, 2);
+    for (unsigned i = 0; i < 12; i++) {
+        char answer[5];
+
+        EXPECT_INT(torc_recv_all(fds[i], answer, 5, NULL), ==, 0);
+        client_expect_end(fds[i]);
+    }
+}
+
+TEST(what_was_accepted_for_a_shard_is_served_also_if_the_server_is_stopped_before)
+{
+    struct many many = {
+        .server = {.serve = count, .one_acceptor = true, .grace_ns = TORC_FOREVER / 2},
+        .client = stop_beside_hog,
+        .first_accepts = true};
+
+    NEEDS_THREADS();
+    run_many(&many, 0);
 }
 
 TEST(a_unix_socket_is_served_by_all_shards)

@@ -8,6 +8,10 @@
  * queue that is full already in one go, so that the backlog is the limit of what may be kept. No
  * connection is lost but by closing the listener.
  *
+ * The kernel notes how many descriptors there may be (RLIMIT_NOFILE) when a multishot accept
+ * begins. A limit that is raised later takes effect after the next -EMFILE; one that is lowered
+ * when accepting pauses, for an error or a full queue.
+ *
  *     struct torc_listener listener;
  *
  *     result = torc_listener_open(&listener, &address, NULL);

@@ -26,7 +26,8 @@
  * end of their input, as if their peers had ended it: what was received before is still read, and
  * can be answered. Those that have not ended when `grace_ns` have passed find the reason -ETIME at
  * their waits. All calls return when the last connection of all shards has ended, so that until
- * then every shard does for the others what it always does. A second signal kills.
+ * then every shard does for the others what it always does. A second signal kills. A signal that is
+ * ignored when the server begins stays so: a shell has SIGINT ignored by what runs in background.
  */
 #ifndef TORC_SERVE_H
 #define TORC_SERVE_H
@@ -59,21 +60,26 @@ struct torc_server {
     torc_serve_fn *serve;
     void *arg; /* of all functions */
 
-    /* Called once, by the fiber of the first shard that listens, before it accepts; may be NULL. */
+    /*
+     * Called once, before it accepts, by the fiber of the first shard that listens; or, if `shards`
+     * says how many are going to serve, of the last of them. May be NULL.
+     */
+    unsigned shards;
     void (*listening)(const struct torc_address *address, void *arg);
 
     /*
      * Called where no descriptor (-EMFILE, -ENFILE), memory or fiber (-ENOMEM, -ENOBUFS) is left
-     * for the next connection, to be logged or counted: by a fiber of the shard that accepts, again
-     * every 10 ms as long as that is so. May be NULL.
+     * for the next connection, to be logged or counted: by a fiber of the shard that is to accept
+     * or to serve it, every 10 ms at most as long as that is so. May be NULL.
      */
     void (*exhausted)(int error, void *arg);
 
     struct torc_listen_options listen; /* no_reuse_port is not heeded */
     uint64_t grace_ns;                 /* 0: connections are cancelled when the server is stopped */
     unsigned connections_max;          /* of each shard; more are queued. 0: no limit */
-    bool one_acceptor; /* the first shard that comes accepts, and hands each connection to the
-                          shard that has the fewest fibers */
+    bool one_acceptor; /* the first shard that comes accepts, and hands each connection to that one
+                          of those that serve, and have not connections_max, with the fewest
+                          fibers */
     bool no_signals;   /* leave SIGINT and SIGTERM alone */
     bool delay;        /* leave Nagle's algorithm on; default: TCP_NODELAY */
 
@@ -81,6 +87,7 @@ struct torc_server {
     struct torc_shared_mutex _mutex; /* of what follows */
     struct torc_shared_event _ended; /* the connections of all shards have */
     struct torc__serving **_shards;  /* by their numbers; NULL: does not serve */
+    struct torc__serving *_acceptor; /* of the first shard; of all if there is one acceptor */
     unsigned _room;                  /* of _shards */
     unsigned _count;                 /* shards whose connections have not ended */
     bool _stopped;
@@ -90,12 +97,13 @@ struct torc_server {
  * Serve on this shard until the server is stopped. Suspends. Called once on each shard that is to
  * serve, usually by main; aborts if it is called there again meanwhile. Returns 0, also if it was
  * stopped before this call; else the reason of the scope around it; else what made it impossible
- * here, upon which all others are stopped. Allocates, and for each connection.
+ * here, upon which all others are stopped. Allocates at the beginning, but not for connections.
  *
- * Where no descriptor, memory or fiber is left for one more connection, those that are queued wait
- * until others have ended: in the kernel, and up to TORC_LISTENER_QUEUE_MAX accepted. Sockets share
- * the port, but not with another process that has it already: -EADDRINUSE. Other errors of
- * torc_listener_open(), and of torc_signals_open().
+ * Where there is no room for one more connection those that are queued wait: in the kernel, and up
+ * to TORC_LISTENER_QUEUE_MAX accepted. At connections_max they wait for the end of another. Where
+ * no descriptor, memory or fiber is left, others of the program or the machine may have it: so that
+ * is looked at again every 10 ms, too. Sockets share the port, but not with another process that
+ * has it already: -EADDRINUSE. Other errors of torc_listener_open(), and of torc_signals_open().
  */
 TORC_CHECK int torc_serve(struct torc_server *server);
 

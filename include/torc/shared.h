@@ -104,7 +104,10 @@ struct torc_shared_event {
 /* Set the event and wake all who wait. Also in a loop callback; idempotent. */
 TORC_API void torc_shared_event_set(struct torc_shared_event *event);
 
-/* Make the event not set again. Also in a loop callback. */
+/*
+ * Make the event not set again. Also in a loop callback. Who clears it, then looks whether there is
+ * something to do, and only then waits, sleeps through nothing that is done before a set.
+ */
 TORC_API void torc_shared_event_clear(struct torc_shared_event *event);
 
 /* Whether the event is set. Also in a loop callback. */

@@ -256,7 +256,9 @@ void torc_shared_event_set(struct torc_shared_event *event)
 
 void torc_shared_event_clear(struct torc_shared_event *event)
 {
+    torc__shared_lock(&event->_waiters); /* So that who looks next sees what came before a set. */
     atomic_store_explicit(torc__atomic(&event->_set), 0, memory_order_relaxed);
+    torc__shared_unlock(&event->_waiters);
 }
 
 bool torc_shared_event_is_set(const struct torc_shared_event *event)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * serve_test.c - a server on one shard and on several: its connections, and how it ends.
+ * serve_test.c - a server on one shard: its connections, and how it ends.
  */
-#include "harness/directory.h"
+#include "harness/client.h"
 #include "harness/net.h"
 #include "harness/run.h"
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,32 +81,6 @@ static void end(struct rig *rig, int result)
     harness_yield_until_alone();
 }
 
-static int dial(const struct torc_address *address)
-{
-    const int fd = torc_tcp_connect(address, 1, NULL);
-
-    EXPECT_INT(fd, >=, 0);
-    return fd;
-}
-
-/* The connection echoes. */
-static void say(int fd, const char *text)
-{
-    char answer[64];
-
-    EXPECT_INT(torc_send_all(fd, text, strlen(text), NULL), ==, 0);
-    EXPECT_INT(torc_recv_all(fd, answer, strlen(text), NULL), ==, 0);
-    EXPECT_MEM(answer, text, strlen(text));
-}
-
-static void expect_end(int fd)
-{
-    char byte;
-
-    EXPECT_INT(torc_recv(fd, &byte, 1, 0), ==, 0);
-    EXPECT_INT(torc_close(fd), ==, 0);
-}
-
 /* ---- One shard ---- */
 
 FIBER_TEST(connections_are_served_at_the_same_time_until_the_server_is_stopped)
@@ -117,15 +91,15 @@ FIBER_TEST(connections_are_served_at_the_same_time_until_the_server_is_stopped)
     begin(&rig, NULL);
     EXPECT_UINT(torc_address_port(&rig.address), !=, 0);
     for (int i = 0; i < 5; i++)
-        fds[i] = dial(&rig.address);
+        fds[i] = client_dial(&rig.address);
     for (int i = 4; i >= 0; i--)
-        say(fds[i], "hello");
+        client_say(fds[i], "hello");
     EXPECT_INT(torc_shutdown(fds[0], SHUT_WR), ==, 0);
-    expect_end(fds[0]); /* It is closed when serve returns. */
+    client_expect_end(fds[0]); /* It is closed when serve returns. */
     torc_server_stop(&rig.server);
     torc_server_stop(&rig.server);
     for (int i = 1; i < 5; i++)
-        expect_end(fds[i]);
+        client_expect_end(fds[i]);
     end(&rig, 0);
     EXPECT_INT(torc_tcp_connect(&rig.address, 1, NULL), ==, -ECONNREFUSED);
 }
@@ -153,11 +127,11 @@ FIBER_TEST(a_reason_of_the_scope_around_it_stops_it_and_is_returned)
 
     torc_scope_open(&scope, 0);
     begin(&rig, &scope);
-    fd = dial(&rig.address);
+    fd = client_dial(&rig.address);
     harness_spawn(NULL, cancel_soon, &scope);
     (void)torc_sleep(TORC_FOREVER);
     EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
-    expect_end(fd);
+    client_expect_end(fd);
     end(&rig, -ECANCELED);
 }
 
@@ -205,13 +179,13 @@ FIBER_TEST(in_the_grace_connections_come_to_the_end_of_their_input_and_can_answe
     int fd;
 
     begin(&rig, NULL);
-    fd = dial(&rig.address);
+    fd = client_dial(&rig.address);
     EXPECT_INT(torc_send_all(fd, "hello", 5, NULL), ==, 0);
     EXPECT_INT(torc_event_wait(&rig.served), ==, 0);
     torc_server_stop(&rig.server);
     EXPECT_INT(torc_recv_all(fd, answer, 4, NULL), ==, 0);
     EXPECT_MEM(answer, "ello", 4);
-    expect_end(fd);
+    client_expect_end(fd);
     end(&rig, 0);
     EXPECT_INT(rig.reason, ==, 0);
 }
@@ -231,10 +205,10 @@ static void wait_to_be_cut_off(uint64_t grace_ns, int reason)
     int fd;
 
     begin(&rig, NULL);
-    fd = dial(&rig.address);
+    fd = client_dial(&rig.address);
     EXPECT_INT(torc_event_wait(&rig.served), ==, 0);
     torc_server_stop(&rig.server);
-    expect_end(fd);
+    client_expect_end(fd);
     end(&rig, 0);
     EXPECT_INT(rig.reason, ==, reason);
 }
@@ -256,12 +230,12 @@ FIBER_TEST(many_connections_end_together)
 
     begin(&rig, NULL);
     for (int i = 0; i < 200; i++)
-        fds[i] = dial(&rig.address);
+        fds[i] = client_dial(&rig.address);
     for (int i = 0; i < 200; i++)
-        say(fds[i], "x");
+        client_say(fds[i], "x");
     torc_server_stop(&rig.server);
     for (int i = 0; i < 200; i++)
-        expect_end(fds[i]);
+        client_expect_end(fds[i]);
     end(&rig, 0);
 }
 
@@ -281,7 +255,7 @@ FIBER_TEST(a_descriptor_that_was_taken_out_of_the_stream_is_left_alone)
     int fd;
 
     begin(&rig, NULL);
-    fd = dial(&rig.address);
+    fd = client_dial(&rig.address);
     EXPECT_INT(torc_event_wait(&rig.served), ==, 0);
     torc_server_stop(&rig.server);
     harness_pass_kernel();
@@ -318,13 +292,13 @@ static void stop_by_signal(int number)
     signal(number, SIG_DFL); /* Check's main program had set a handler. */
     begin(&rig, NULL);
     EXPECT(!is_default(number));
-    fd = dial(&rig.address);
+    fd = client_dial(&rig.address);
     EXPECT_INT(torc_event_wait(&rig.served), ==, 0);
     EXPECT_INT(raise(number), ==, 0);
     while (!is_default(number)) /* Now the connection is in its grace. */
         EXPECT_INT(torc_yield(), ==, 0);
     torc_event_set(&rig.released);
-    expect_end(fd);
+    client_expect_end(fd);
     end(&rig, 0);
     EXPECT_INT(rig.reason, ==, 0);
 }
@@ -335,6 +309,45 @@ FIBER_TEST(a_signal_stops_it_and_the_next_one_does_what_it_always_does)
         SKIP("the simulated kernel allocates in the handler, and TSan sees that it is one");
     stop_by_signal(SIGINT);
     stop_by_signal(SIGTERM);
+}
+
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+
+    EXPECT_INT(sigaction(number, NULL, &action), ==, 0);
+    return !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
+}
+
+FIBER_TEST(a_signal_that_is_ignored_stays_so)
+{
+    struct rig rig = {.server = {.serve = echo}};
+    int fd;
+
+    signal(SIGINT, SIG_IGN); /* As a shell does for what it starts in the background. */
+    signal(SIGTERM, SIG_DFL);
+    begin(&rig, NULL);
+    EXPECT(is_ignored(SIGINT));
+    EXPECT(!is_default(SIGTERM));
+    EXPECT_INT(raise(SIGINT), ==, 0);
+    fd = client_dial(&rig.address);
+    client_say(fd, "still there");
+    torc_server_stop(&rig.server);
+    client_expect_end(fd);
+    end(&rig, 0);
+}
+
+FIBER_TEST(where_both_signals_are_ignored_none_is_watched)
+{
+    struct rig rig = {.server = {.serve = echo}};
+
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    begin(&rig, NULL);
+    EXPECT(is_ignored(SIGINT));
+    EXPECT(is_ignored(SIGTERM));
+    torc_server_stop(&rig.server);
+    end(&rig, 0);
 }
 
 FIBER_TEST(signals_are_left_alone_if_that_is_asked_for)
@@ -350,7 +363,20 @@ FIBER_TEST(signals_are_left_alone_if_that_is_asked_for)
 
 /* ---- Limits ---- */
 
-FIBER_TEST(without_a_descriptor_connections_wait_until_others_have_ended)
+static void give_back(int spares[], unsigned count)
+{
+    while (count > 0)
+        close(spares[--count]);
+}
+
+static void raise_limit(int spares[], unsigned count)
+{
+    (void)spares;
+    (void)count;
+    (void)harness_raise_fd_limit();
+}
+
+static void run_out_of_descriptors(void (*help)(int spares[], unsigned count))
 {
     struct rig rig = {.server = {.serve = echo, .exhausted = note_error}};
     int spares[64];
@@ -358,26 +384,69 @@ FIBER_TEST(without_a_descriptor_connections_wait_until_others_have_ended)
     int first;
     int late;
 
-    if (harness_is_valgrind())
-        SKIP("the limit of descriptors is valgrind's own, and the kernel's rings know another");
     late = torc_socket(AF_INET, SOCK_STREAM, 0);
     harness_leave_fds(32); /* First: an accept knows the limit that there was when it began. */
     begin(&rig, NULL);
-    first = dial(&rig.address);
-    say(first, "first");
+    first = client_dial(&rig.address);
+    client_say(first, "first");
     while (count < 64 && (spares[count] = dup(first)) >= 0)
         count++;
     EXPECT_UINT(count, <, 64);
     EXPECT_INT(torc_connect(late, &rig.address), ==, 0); /* Into the kernel's queue. */
     EXPECT_INT(torc_event_wait(&rig.exhausted), ==, 0);
     EXPECT_INT(rig.error, ==, -EMFILE);
-    while (count > 0)
-        close(spares[--count]);
-    say(late, "late");
+    help(spares, count);
+    client_say(late, "late");
+    if (help == raise_limit)
+        give_back(spares, count);
     torc_server_stop(&rig.server);
-    expect_end(first);
-    expect_end(late);
+    client_expect_end(first);
+    client_expect_end(late);
     end(&rig, 0);
+}
+
+FIBER_TEST(without_a_descriptor_connections_wait_until_there_is_one)
+{
+    if (harness_is_valgrind())
+        SKIP("the limit of descriptors is valgrind's own, and the kernel's rings know another");
+    run_out_of_descriptors(give_back);
+}
+
+FIBER_TEST(the_limit_of_descriptors_may_be_raised_while_connections_wait)
+{
+    if (harness_is_valgrind())
+        SKIP("the limit of descriptors is valgrind's own, and the kernel's rings know another");
+    run_out_of_descriptors(raise_limit);
+}
+
+static void note_delay(struct torc_stream *stream, void *arg)
+{
+    struct rig *rig = arg;
+    socklen_t length = sizeof(rig->reason);
+
+    EXPECT_INT(getsockopt(torc_stream_fd(stream), IPPROTO_TCP, TCP_NODELAY, &rig->reason, &length),
+               ==, 0);
+}
+
+FIBER_TEST(connections_do_without_the_algorithm_of_nagle_unless_delay_is_asked_for)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct rig rig = {.server = {.serve = note_delay, .delay = i == 1}};
+
+        begin(&rig, NULL);
+        client_expect_end(client_dial(&rig.address));
+        EXPECT_INT(rig.reason, ==, i == 0);
+        torc_server_stop(&rig.server);
+        end(&rig, 0);
+    }
+}
+
+static struct torc_stats stats(void)
+{
+    struct torc_stats stats;
+
+    torc_stats(&stats);
+    return stats;
 }
 
 /* The client, the server, what accepts, and one connection. */
@@ -389,15 +458,17 @@ static int leave_room_for_one(void *arg)
 
     (void)arg;
     begin(&rig, NULL);
-    first = dial(&rig.address);
-    say(first, "first");
-    late = dial(&rig.address);
+    first = client_dial(&rig.address);
+    client_say(first, "first");
+    late = client_dial(&rig.address);
     EXPECT_INT(torc_event_wait(&rig.exhausted), ==, 0);
     EXPECT_INT(rig.error, ==, -ENOMEM);
     EXPECT_INT(torc_close(first), ==, 0);
-    say(late, "late");
+    client_say(late, "late");
+    if (harness_is_simulated()) /* Elsewhere that may take longer than the pause. */
+        EXPECT_UINT(stats().timers_fired, ==, 0);
     torc_server_stop(&rig.server);
-    expect_end(late);
+    client_expect_end(late);
     end(&rig, 0);
     return 0;
 }
@@ -424,14 +495,52 @@ FIBER_TEST(no_more_connections_are_served_at_once_than_is_asked_for)
 
     begin(&rig, NULL);
     for (unsigned i = 0; i < 6; i++)
-        fds[i] = dial(&rig.address);
+        fds[i] = client_dial(&rig.address);
     for (unsigned i = 0; i < 6; i++) {
-        say(fds[i], "hello");
+        client_say(fds[i], "hello");
         EXPECT_INT(torc_shutdown(fds[i], SHUT_WR), ==, 0);
-        expect_end(fds[i]);
+        client_expect_end(fds[i]);
     }
     EXPECT_INT(rig.error, ==, 0); /* That is not what it is for. */
     torc_server_stop(&rig.server);
+    end(&rig, 0);
+}
+
+FIBER_TEST(at_the_limit_of_connections_no_timer_runs)
+{
+    struct rig rig = {.server = {.serve = echo, .connections_max = 1}};
+    int first;
+    int late;
+
+    begin(&rig, NULL);
+    first = client_dial(&rig.address);
+    late = client_dial(&rig.address);
+    client_say(first, "first");
+    for (unsigned i = 0; i < 10; i++)
+        harness_pass_kernel();
+    EXPECT_UINT(stats().timers, ==, 0);
+    EXPECT_INT(torc_close(first), ==, 0);
+    client_say(late, "late");
+    torc_server_stop(&rig.server);
+    client_expect_end(late);
+    end(&rig, 0);
+}
+
+FIBER_TEST(a_server_at_its_limit_of_connections_is_stopped)
+{
+    struct rig rig = {.server = {.serve = echo, .connections_max = 1}};
+    int first;
+    int late;
+
+    begin(&rig, NULL);
+    first = client_dial(&rig.address);
+    late = client_dial(&rig.address);
+    client_say(first, "first");
+    harness_pass_kernel();
+    torc_server_stop(&rig.server);
+    client_expect_end(first);
+    (void)torc_close(
+        late); /* It is closed, too, with a reset if the kernel had not handed it out. */
     end(&rig, 0);
 }
 
@@ -459,11 +568,10 @@ FIBER_TEST(a_unix_socket_is_served_and_its_path_removed)
     (void)snprintf(path, sizeof(path), "%s/socket", folder);
     rig.server.address = harness_address(path);
     begin(&rig, NULL);
-    fd = torc_unix_connect(&rig.address, SOCK_STREAM);
-    EXPECT_INT(fd, >=, 0);
-    say(fd, "hello");
+    fd = client_dial(&rig.address);
+    client_say(fd, "hello");
     torc_server_stop(&rig.server);
-    expect_end(fd);
+    client_expect_end(fd);
     end(&rig, 0);
     EXPECT_INT(rmdir(folder), ==, 0); /* It is empty. */
 }
@@ -483,289 +591,4 @@ FIBER_TEST_WITH_THREADS(a_thread_may_stop_a_server)
     thread = harness_thread(stop_from_thread, &rig.server);
     end(&rig, 0);
     harness_join(thread);
-}
-
-/* ---- Several shards ---- */
-
-#define SHARDS      3u
-#define CLIENTS_MAX 500u
-
-struct many {
-    struct torc_server server;
-    struct torc_shared_event up;
-    struct torc_shared_event released;
-    struct torc_shared_event late;
-    void (*client)(struct many *many); /* on shard 0, once the server is up */
-    struct torc_event gone;            /* the client has */
-    struct torc_address address;
-    atomic_uint served[SHARDS];
-    atomic_uint returned;
-    atomic_uint refused; /* who could not listen */
-};
-
-static void note_many(const struct torc_address *address, void *arg)
-{
-    struct many *many = arg;
-
-    many->address = *address;
-    torc_shared_event_set(&many->up);
-}
-
-/* Whether this shard has another fiber than main: the one that accepts. */
-static int has_begun(void *arg)
-{
-    (void)arg;
-    return harness_fibers() > 1;
-}
-
-/* The client of shard 0, whose end its main function waits for. All shards serve when it begins. */
-static int be_client(void *arg)
-{
-    struct many *many = arg;
-
-    EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
-    for (unsigned i = 1; i < SHARDS;) {
-        const int result = torc_shard_ask(i, has_begun, NULL);
-
-        EXPECT_INT(result, >=, 0);
-        i += result > 0;
-    }
-    many->client(many);
-    torc_event_set(&many->gone);
-    return 0;
-}
-
-static int serve_many(void *arg)
-{
-    struct many *many = arg;
-    int result;
-
-    if (torc_shard_index() == 0 && many->client != NULL)
-        harness_spawn(NULL, be_client, many);
-    result = torc_serve(&many->server);
-    atomic_fetch_add(&many->returned, 1);
-    atomic_fetch_add(&many->refused, result == -EADDRINUSE);
-    if (torc_shard_index() == 0 && many->client != NULL && torc_cancelled() == 0)
-        EXPECT_INT(torc_event_wait(&many->gone), ==, 0);
-    return result;
-}
-
-static void run_many(struct many *many, int result)
-{
-    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
-
-    many->server.arg = many;
-    many->server.listening = note_many;
-    if (many->server.address.length == 0)
-        many->server.address = harness_address("127.0.0.1:0");
-    EXPECT_INT(harness_run_result(&options, serve_many, many), ==, result);
-    EXPECT_UINT(many->returned, ==, SHARDS);
-}
-
-/* Count the connection for its shard, and serve it to the end of its input. */
-static void count(struct torc_stream *stream, void *arg)
-{
-    struct many *many = arg;
-
-    atomic_fetch_add(&many->served[torc_shard_index()], 1);
-    (void)torc_stream_copy(stream, stream, NULL);
-}
-
-static unsigned shards_that_served(const struct many *many)
-{
-    unsigned shards = 0;
-
-    for (unsigned i = 0; i < SHARDS; i++)
-        shards += atomic_load(&many->served[i]) > 0;
-    return shards;
-}
-
-/* Dial until each shard has served somebody. Returns how many are open. */
-static unsigned dial_all(struct many *many, int fds[CLIENTS_MAX])
-{
-    unsigned used = 0;
-
-    while (shards_that_served(many) < SHARDS) {
-        EXPECT_UINT(used, <, CLIENTS_MAX);
-        fds[used] = many->address.any.sa_family == AF_UNIX
-                        ? torc_unix_connect(&many->address, SOCK_STREAM)
-                        : dial(&many->address);
-        EXPECT_INT(fds[used], >=, 0);
-        say(fds[used++], "hello");
-    }
-    return used;
-}
-
-static void visit_all(struct many *many)
-{
-    int fds[CLIENTS_MAX];
-    unsigned used = dial_all(many, fds);
-
-    torc_server_stop(&many->server);
-    while (used > 0)
-        expect_end(fds[--used]);
-}
-
-TEST(every_shard_serves_what_it_accepts)
-{
-    struct many many = {.server = {.serve = count}, .client = visit_all};
-
-    NEEDS_THREADS();
-    run_many(&many, 0);
-}
-
-TEST(one_shard_accepts_for_all)
-{
-    struct many many = {.server = {.serve = count, .one_acceptor = true}, .client = visit_all};
-
-    NEEDS_THREADS();
-    run_many(&many, 0);
-}
-
-TEST(a_unix_socket_is_served_by_all_shards)
-{
-    struct many many = {.server = {.serve = count, .address = harness_address("@torc-serve-test")},
-                        .client = visit_all};
-
-    NEEDS_THREADS();
-    (void)snprintf(many.server.address.local.sun_path + 1, 32, "torc-serve-%ld", (long)getpid());
-    many.server.address.length = sizeof(struct sockaddr_un);
-    run_many(&many, 0);
-}
-
-TEST(what_one_shard_cannot_do_stops_all)
-{
-    struct torc_address address;
-    int listener;
-
-    NEEDS_THREADS();
-    listener = harness_listener(&address);
-    for (unsigned i = 0; i < harness_scaled(20); i++) {
-        struct many many = {.server = {.serve = count, .address = address}};
-
-        run_many(&many, -EADDRINUSE);
-        EXPECT_UINT(many.refused, ==, 1); /* The others did not try. */
-    }
-    close(listener);
-}
-
-static void raise_when_up(struct many *many)
-{
-    (void)many;
-    EXPECT_INT(raise(SIGTERM), ==, 0);
-}
-
-TEST(a_signal_stops_all_shards_wherever_they_are)
-{
-    NEEDS_THREADS();
-    if (UNDER_TSAN && harness_is_simulated())
-        SKIP("the simulated kernel allocates in the handler, and TSan sees that it is one");
-    for (unsigned i = 0; i < harness_scaled(50); i++) {
-        struct many many = {.server = {.serve = count, .one_acceptor = i % 2},
-                            .client = raise_when_up};
-
-        signal(SIGTERM, SIG_DFL);
-        run_many(&many, 0);
-    }
-}
-
-static void hold(struct torc_stream *stream, void *arg)
-{
-    struct many *many = arg;
-
-    count(stream, arg);
-    EXPECT_INT(torc_shared_event_wait(&many->released), ==, 0);
-}
-
-static int nothing(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
-/* No shard has anything left to read, but all go on serving those that have not ended. */
-static void hold_all(struct many *many)
-{
-    int fds[CLIENTS_MAX];
-    unsigned used = dial_all(many, fds);
-
-    torc_server_stop(&many->server);
-    for (unsigned i = 0; i < harness_scaled(200); i++) {
-        EXPECT_INT(torc_shard_ask(i % SHARDS, nothing, NULL), ==, 0);
-        EXPECT_UINT(many->returned, ==, 0);
-    }
-    torc_shared_event_set(&many->released);
-    while (used > 0)
-        expect_end(fds[--used]);
-}
-
-TEST(all_shards_go_on_until_the_last_connection_has_ended)
-{
-    struct many many = {.server = {.serve = hold, .grace_ns = TORC_FOREVER / 2},
-                        .client = hold_all};
-
-    NEEDS_THREADS();
-    run_many(&many, 0);
-}
-
-static int hold_one(void *arg)
-{
-    struct many *many = arg;
-    int fd;
-
-    EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
-    fd = dial(&many->address);
-    while (atomic_load(&many->served[0]) == 0)
-        EXPECT_INT(torc_yield(), ==, 0);
-    torc_server_stop(&many->server);
-    torc_shared_event_set(&many->late);
-    for (unsigned i = 0; i < harness_scaled(200); i++) {
-        EXPECT_INT(torc_shard_ask(1 + i % 2, nothing, NULL), ==, 0);
-        EXPECT_UINT(many->returned, ==, 0);
-    }
-    torc_shared_event_set(&many->released);
-    expect_end(fd);
-    torc_event_set(&many->gone);
-    return 0;
-}
-
-/* A connection, which is held; then the server is stopped, and two shards come too late. */
-static int come_late(void *arg)
-{
-    struct many *many = arg;
-
-    if (torc_shard_index() != 0)
-        EXPECT_INT(torc_shared_event_wait(&many->late), ==, 0);
-    else
-        harness_spawn(NULL, hold_one, many);
-    EXPECT_INT(torc_serve(&many->server), ==, 0);
-    atomic_fetch_add(&many->returned, 1);
-    return torc_shard_index() == 0 ? torc_event_wait(&many->gone) : 0;
-}
-
-TEST(who_comes_after_the_end_goes_on_as_long_as_the_others)
-{
-    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
-    struct many many = {.server = {.serve = hold, .grace_ns = TORC_FOREVER / 2}};
-
-    NEEDS_THREADS();
-    many.server.arg = &many;
-    many.server.listening = note_many;
-    many.server.address = harness_address("127.0.0.1:0");
-    EXPECT_INT(harness_run_result(&options, come_late, &many), ==, 0);
-    EXPECT_UINT(many.returned, ==, SHARDS);
-}
-
-static void stop_all(struct many *many)
-{
-    (void)many;
-    torc_stop();
-}
-
-TEST(stopping_the_runtime_stops_the_server)
-{
-    struct many many = {.server = {.serve = count}, .client = stop_all};
-
-    NEEDS_THREADS();
-    run_many(&many, 0);
 }

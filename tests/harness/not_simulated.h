@@ -43,6 +43,8 @@ static const struct {
     {"a_listener_that_was_not_closed_when_all_fibers_have_ended_is_named", THREADS},
     {"a_thread_learns_that_its_call_was_cut_off", THREADS},
     {"a_thread_may_stop_a_server", THREADS},
+    {"one_shard_accepts_though_another_does_not_turn", SPINS},
+    {"what_was_accepted_for_a_shard_is_served_also_if_the_server_is_stopped_before", SPINS},
     {"rule_09_no_connection_is_lost_or_leaked_when_accepting_is_cancelled_at_random", THREADS},
     {"rule_09_the_peer_gets_exactly_what_cancelled_sends_report", THREADS},
     {"rule_09_no_byte_is_lost_between_unix_sockets_either", THREADS},

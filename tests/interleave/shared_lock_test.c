@@ -31,6 +31,7 @@ static struct world {
     bool first_done; /* with the mutex, as is who has it now when the last one gets it */
     bool second_inside;
     atomic_uint freed;
+    atomic_uint done;
 } * world;
 
 static void set_up(void)
@@ -131,6 +132,21 @@ static void wait_for_event(void)
     INTERLEAVE_EXPECT(torc_shared_event_wait(&world->event) == 0);
 }
 
+/* What is looked at after the event was made not set. */
+static void clear_look_and_wait(void)
+{
+    torc_shared_event_clear(&world->event);
+    if (!atomic_load(&world->done))
+        INTERLEAVE_EXPECT(torc_shared_event_wait(&world->event) == 0);
+    INTERLEAVE_EXPECT(atomic_load(&world->done));
+}
+
+static void do_and_set(void)
+{
+    atomic_store_explicit(&world->done, 1, memory_order_relaxed);
+    torc_shared_event_set(&world->event);
+}
+
 static void set_event(void)
 {
     torc_shared_event_set(&world->event);
@@ -168,6 +184,8 @@ static const struct interleave_model units = {
     set_up, {take_two_or_give_up, take_one, take_two, cancel_now}, become, all_units_are_there, 0};
 static const struct interleave_model event = {
     set_up, {wait_for_event, wait_for_event, set_event}, become, NULL, 0};
+static const struct interleave_model cleared = {
+    set_up, {clear_look_and_wait, do_and_set}, become, NULL, 0};
 
 TEST(one_at_a_time_holds_a_shared_mutex_and_all_get_it)
 {
@@ -192,6 +210,11 @@ TEST(shared_units_are_neither_lost_nor_waited_for_in_vain)
 TEST(nobody_sleeps_through_a_shared_event)
 {
     interleave_holds(&event);
+}
+
+TEST(who_clears_a_shared_event_before_it_looks_does_not_sleep_through_what_was_done)
+{
+    interleave_holds(&cleared);
 }
 
 /* ---- Planted bugs are found ---- */

@@ -10,6 +10,9 @@ import time
 SLOW = bool(os.environ.get("TORC_TEST_SLOW"))  # Under sanitizers and valgrind.
 LIMIT = 200 if SLOW else 60  # Seconds after which something hangs.
 
+# Tests in the background of a shell are started with it ignored; servers under test are not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def wait_until(condition, what):
     """Look again and again, since not everything that happens elsewhere can be waited for."""

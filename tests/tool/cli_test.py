@@ -20,7 +20,6 @@ WRONG = """
     echo --listen nonsense
     echo --listen 127.0.0.1
     echo --listen 127.0.0.1:65536
-    echo --listen /a/path --shards 2
     echo --shards 0
     echo --shards 1025
     echo --shards 1.5

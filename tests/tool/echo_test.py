@@ -34,18 +34,22 @@ class Echo(tool.TestCase):
         self.assertEqual(report["resets"] + report["errors"] + report["accept_failures"], 0)
 
     def test_a_unix_socket_serves_too_and_its_name_goes_away(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "echo")
-            server = subprocess.Popen([tool.TORC, "echo", "--listen", path], text=True,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-            try:
-                self.assertEqual(server.stdout.readline(), f"listening on {path}\n")
-                load = tool.torc("bench", "unix", path, "--connections", 3, "--duration", "50ms",
-                                 "--warmup", 0, "--json")
-            finally:
-                server.terminate()
-                server.communicate(timeout=tool.LIMIT)
-            self.assertEqual(os.listdir(folder), [])
+        for shards in (1, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                self.serve_unix(os.path.join(folder, "echo"), shards)
+                self.assertEqual(os.listdir(folder), [])
+
+    def serve_unix(self, path, shards):
+        command = [tool.TORC, "echo", "--listen", path, "--shards", str(shards)]
+        server = subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(server.stdout.readline(), f"listening on {path}\n")
+            load = tool.torc("bench", "unix", path, "--connections", 3, "--duration", "50ms",
+                             "--warmup", 0, "--json")
+        finally:
+            server.terminate()
+            server.communicate(timeout=tool.LIMIT)
         self.assertEqual((server.returncode, load.returncode, load.stderr), (0, 0, ""))
         self.assertGreater(json.loads(load.stdout)["messages"], 0)
 
@@ -80,6 +84,16 @@ class Echo(tool.TestCase):
             self.assertRegex(out, r"messages +20\n")
             self.assertRegex(out, r"bytes +100 ")
             self.assertRegex(out, r"errors +0\n")
+
+    def test_a_signal_that_was_ignored_when_it_was_started_does_not_end_it(self):
+        def ignore():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+        with tool.Echo(preexec=ignore) as echo, echo.connect() as connection:
+            echo.process.send_signal(signal.SIGINT)
+            connection.sendall(b"hello")
+            self.assertEqual(tool.receive(connection, 5), b"hello")
+            self.assertEqual(echo.stop()[0], 0)
 
     def test_duration_ends_it_by_itself(self):
         result = tool.torc("echo", "--listen", "127.0.0.1:0", "--duration", "50ms")

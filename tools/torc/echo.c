@@ -2,9 +2,8 @@
 /*
  * echo.c - torc echo: a server on TCP or a Unix socket that sends back what it receives.
  *
- * Every shard has a listening socket of its own on the same port, among which the kernel spreads
- * the connections, and a fiber for each connection it accepted. Nothing is shared between shards
- * but counters that each shard writes for itself.
+ * torc_serve() accepts, and has a fiber for each connection. Nothing is shared between shards but
+ * counters that each shard writes for itself.
  */
 #include "echo.h"
 #include "cli.h"
@@ -15,14 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* The buffer is not on the stack: a large frame there is touched page by page when entered. */
-struct connection {
-    struct echo_shard *shard;
-    int fd;
-    char buffer[]; /* no bytes of it for streams, which have the shard's */
-};
 
 static void count_message(struct echo_shard *shard, ssize_t size)
 {
@@ -31,180 +22,102 @@ static void count_message(struct echo_shard *shard, ssize_t size)
 }
 
 /* Send back what comes until the peer ends the stream. Returns 0 or the error. */
-static int echo_by_recv(struct connection *connection)
+static int echo_by_recv(struct echo_shard *shard, int fd, char *buffer, size_t size)
 {
-    const size_t buffer_size = (size_t)connection->shard->echo->options->buffer_size;
-
     for (;;) {
-        const ssize_t count = torc_recv(connection->fd, connection->buffer, buffer_size, 0);
+        const ssize_t count = torc_recv(fd, buffer, size, 0);
         if (count <= 0)
             return (int)count;
-        const int error = torc_send_all(connection->fd, connection->buffer, (size_t)count, NULL);
+        const int error = torc_send_all(fd, buffer, (size_t)count, NULL);
         if (error < 0)
             return error;
-        count_message(connection->shard, count);
+        count_message(shard, count);
     }
 }
 
 /* The same, from the memory that the stream received in. */
-static int echo_by_stream(struct connection *connection)
+static int echo_by_stream(struct echo_shard *shard, struct torc_stream *stream)
 {
-    struct torc_stream stream;
-    int error = 0;
+    const void *data;
+    ssize_t count;
 
-    torc_stream_open(&stream, connection->fd);
-    connection->fd = -1; /* The stream closes it. */
-    while (error == 0) {
-        const void *data;
-        const ssize_t count = torc_stream_peek(&stream, &data);
-
-        if (count <= 0) {
-            error = (int)count;
-            break;
-        }
-        error = torc_stream_write(&stream, data, (size_t)count, NULL);
-        torc_stream_consume(&stream, (size_t)count);
-        if (error == 0)
-            count_message(connection->shard, count);
+    while ((count = torc_stream_peek(stream, &data)) > 0) {
+        const int error = torc_stream_write(stream, data, (size_t)count, NULL);
+        torc_stream_consume(stream, (size_t)count);
+        if (error < 0)
+            return error;
+        count_message(shard, count);
     }
-    const int closed = torc_stream_close(&stream);
-    return error < 0 ? error : closed;
+    return count < 0 ? (int)count : torc_stream_flush(stream);
 }
 
-/* The fiber of one connection. How a peer behaves is no failure of the server, so it returns 0. */
-static int serve(void *arg)
+static int echo_back(struct echo_shard *shard, struct torc_stream *stream)
 {
-    struct connection *connection = arg;
-    struct echo_shard *shard = connection->shard;
+    const struct echo_options *options = shard->echo->options;
 
-    torc_fiber_set_name("connection");
+    if (options->by_stream)
+        return echo_by_stream(shard, stream);
+
+    /* The buffer is not on the stack: a large frame there is touched page by page when entered. */
+    const size_t size = (size_t)options->buffer_size;
+    char *buffer = malloc(size);
     const int error =
-        shard->echo->options->by_stream ? echo_by_stream(connection) : echo_by_recv(connection);
+        buffer == NULL ? -ENOMEM : echo_by_recv(shard, torc_stream_fd(stream), buffer, size);
+    free(buffer);
+    return error;
+}
+
+static struct echo_shard *own_shard(struct echo *echo)
+{
+    return &echo->shards[torc_shard_index()];
+}
+
+/* The fiber of one connection. */
+static void serve(struct torc_stream *stream, void *arg)
+{
+    struct echo_shard *shard = own_shard(arg);
+
+    counter_add(&shard->connections, 1);
+    counter_add(&shard->open, 1);
+    const int error = echo_back(shard, stream);
     if (error == -ECONNRESET || error == -EPIPE || error == -ETIMEDOUT) {
         counter_add(&shard->resets, 1);
     } else if (error < 0 && error != -ECANCELED) {
         counter_add(&shard->errors, 1);
     }
-    if (connection->fd >= 0)
-        torc_close(connection->fd);
     counter_add(&shard->open, (uint64_t)-1);
-    free(connection);
-    return 0;
 }
 
-/* Hand an accepted descriptor to a fiber of its own; without memory the connection is dropped. */
-static void start_connection(struct echo_shard *shard, struct torc_scope *scope, int fd)
+/* Complain, at most once a second, that something is missing for the next connection. */
+static void cannot_accept(int error, void *arg)
 {
-    const struct echo_options *options = shard->echo->options;
-    struct connection *connection =
-        malloc(sizeof(*connection) + (options->by_stream ? 0 : (size_t)options->buffer_size));
+    struct echo_shard *shard = own_shard(arg);
 
-    counter_add(&shard->connections, 1);
-    if (connection != NULL) {
-        connection->shard = shard;
-        connection->fd = fd;
-        if (options->listen.any.sa_family != AF_UNIX)
-            (void)torc_tcp_set_nodelay(fd, true);
-        if (torc_scope_spawn(scope, serve, connection) == 0) {
-            counter_add(&shard->open, 1);
-            return;
-        }
-    }
-    free(connection);
-    torc_close(fd);
-    counter_add(&shard->errors, 1);
-}
-
-/* Complain about a failed accept, at most once a second, and give connections time to end. */
-static int wait_after_failure(struct echo_shard *shard, int error, uint64_t *last_ns)
-{
     counter_add(&shard->accept_failures, 1);
-    if (*last_ns == 0 || torc_now() - *last_ns >= TORC_SECOND) {
-        *last_ns = torc_now();
+    if (shard->complaint_ns == 0 || torc_now() - shard->complaint_ns >= TORC_SECOND) {
+        shard->complaint_ns = torc_now();
         cli_failed("torc echo", "cannot accept: %s (%llu connections are open, see ulimit -n)",
                    torc_strerror(error), (unsigned long long)counter_get(&shard->open));
     }
-    return torc_sleep(10 * TORC_MILLISECOND);
 }
 
-/* Accept until the shard is stopped. Returns 0, or what made it impossible. */
-static int accept_all(struct echo_shard *shard, struct torc_scope *scope,
-                      struct torc_listener *listener)
+static void cannot_listen(struct echo *echo, int error)
 {
-    uint64_t last_complaint_ns = 0;
-    int result = 0;
+    char text[TORC_ADDRESS_TEXT_SIZE];
 
-    while (result == 0) {
-        const int fd = torc_listener_accept(listener, NULL);
-        if (fd >= 0) {
-            start_connection(shard, scope, fd);
-        } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
-            result = wait_after_failure(shard, fd, &last_complaint_ns);
-        } else if (!torc_accept_error_is_transient(fd)) {
-            result = fd;
-        }
-    }
-    return result == -ECANCELED ? 0 : result;
+    torc_address_format(&echo->server.address, text, sizeof(text));
+    if (!atomic_exchange(&echo->complained, true))
+        cli_failed("torc echo", "cannot listen on %s: %s", text, torc_strerror(error));
 }
 
-/*
- * The first shard binds, and so chooses the port if it was 0. It does that alone at first: sockets
- * that share a port do not notice that a server of somebody else's shares it too.
- */
-static int listen_first(struct echo *echo, struct torc_address *address)
+/* All shards listen. */
+static void listening(const struct torc_address *address, void *arg)
 {
-    const struct torc_listen_options alone = {.no_reuse_port = true};
-    int fd = torc_tcp_listen(address, &alone);
+    struct echo *echo = arg;
 
-    if (fd < 0 || echo->shard_count == 1)
-        return fd;
-    const int error = torc_local_address(fd, address);
-    torc_close(fd);
-    return error < 0 ? error : torc_tcp_listen(address, NULL);
-}
-
-/* The other shards join at the port of the first, for which they look now and then. */
-static int listen_other(struct echo *echo, struct torc_address *address)
-{
-    int port;
-
-    while ((port = atomic_load(&echo->port)) == 0) {
-        const int reason = torc_sleep(TORC_MILLISECOND);
-        if (reason < 0)
-            return reason;
-    }
-    /* The port is at the same place in an IPv4 and an IPv6 address. */
-    address->v4.sin_port = htons((uint16_t)port);
-    return torc_tcp_listen(address, NULL);
-}
-
-/* Open the listening socket of this shard; the last of them says that the server is ready. */
-static int open_listener(struct echo *echo)
-{
-    const bool first = torc_shard_index() == 0;
-    struct torc_address address = echo->options->listen;
-    const int fd = first ? listen_first(echo, &address) : listen_other(echo, &address);
-
-    if (fd < 0) {
-        char text[TORC_ADDRESS_TEXT_SIZE];
-
-        torc_address_format(&address, text, sizeof(text));
-        if (fd != -ECANCELED && !atomic_exchange(&echo->complained, true))
-            cli_failed("torc echo", "cannot listen on %s: %s", text, torc_strerror(fd));
-        return fd;
-    }
-    const int error = torc_local_address(fd, &address);
-    if (error < 0) {
-        torc_close(fd);
-        return error;
-    }
-    if (first)
-        atomic_store(&echo->port, torc_address_port(&address));
-    if (atomic_fetch_add(&echo->listening, 1) + 1 == echo->shard_count) {
-        echo->begin_ns = torc_now();
-        echo_report_address(echo, &address);
-    }
-    return fd;
+    echo->begin_ns = torc_now();
+    atomic_store(&echo->listens, true);
+    echo_report_address(echo, address);
 }
 
 static int stop_later(void *arg)
@@ -221,47 +134,27 @@ static int stop_later(void *arg)
 /* The fibers that only the first shard has. */
 static int start_helpers(struct echo *echo)
 {
-    int error = signals_start(&echo->signals);
+    int error = 0;
 
-    if (error == 0 && echo->options->duration_ns > 0)
+    if (echo->options->duration_ns > 0)
         error = torc_spawn(stop_later, echo);
     if (error == 0 && echo->options->live)
         error = torc_spawn(echo_live, echo);
     return error;
 }
 
-/* A Unix socket leaves its name in the file system; an abstract one has none there. */
-static void remove_socket(const struct torc_address *address)
-{
-    if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
-        (void)unlink(address->local.sun_path);
-}
-
 /* What runs on every shard. */
 static int echo_main(void *arg)
 {
     struct echo *echo = arg;
-    struct echo_shard *shard = &echo->shards[torc_shard_index()];
-    struct torc_listener listener;
-    struct torc_scope scope;
+    struct echo_shard *shard = own_shard(echo);
+    int result = torc_shard_index() == 0 ? start_helpers(echo) : 0;
 
-    torc_fiber_set_name("accept");
-    if (torc_shard_index() == 0) {
-        const int error = start_helpers(echo);
-        if (error < 0)
-            return error;
-    }
-    const int fd = open_listener(echo);
-    if (fd < 0)
-        return fd;
-
-    torc_scope_open(&scope, TORC_SUPERVISE);
-    torc_listener_adopt(&listener, fd);
-    const int result = accept_all(shard, &scope, &listener);
-    torc_scope_cancel(&scope);
-    (void)torc_scope_close(&scope); /* Tells of the cancel, which is no news. */
-    torc_listener_close(&listener);
-    remove_socket(&echo->options->listen);
+    if (result < 0)
+        return result;
+    result = torc_serve(&echo->server);
+    if (result < 0 && result != -ECANCELED && !atomic_load(&echo->listens))
+        cannot_listen(echo, result);
     torc_stats(&shard->stats);
     shard->end_ns = torc_now();
     return result;
@@ -272,8 +165,14 @@ static int run(const struct echo_options *options)
     struct echo echo = {
         .options = options,
         .shard_count = options->runtime.shards > 0 ? (unsigned)options->runtime.shards : 1,
+        .server = {.address = options->listen,
+                   .serve = serve,
+                   .arg = &echo,
+                   .listening = listening,
+                   .exhausted = cannot_accept},
     };
 
+    echo.server.shards = echo.shard_count;
     echo.shards =
         aligned_alloc(_Alignof(struct echo_shard), echo.shard_count * sizeof(struct echo_shard));
     if (echo.shards == NULL)
@@ -282,7 +181,7 @@ static int run(const struct echo_options *options)
         echo.shards[i] = (struct echo_shard){.echo = &echo};
 
     const int error = torc_run(echo_main, &echo, &options->runtime);
-    if (atomic_load(&echo.listening) == echo.shard_count)
+    if (atomic_load(&echo.listens))
         echo_report(&echo);
     if (error < 0 && !atomic_load(&echo.complained))
         cli_failed("torc echo", "%s (torc doctor tells what torc needs)", torc_strerror(error));
@@ -304,7 +203,7 @@ int command_echo(int argc, char **argv)
     const struct cli_option known[] = {
         {"listen", "ADDR:PORT",
          "where to listen (default 127.0.0.1:7000); port 0: any free one;\n"
-         "with one shard also the path of a Unix socket",
+         "also the path of a Unix socket",
          cli_parse_address, &options.listen, "an address such as 127.0.0.1:7000 or [::1]:0", 0, 0},
         cli_option_shards(&options.runtime),
         cli_option_driver(&options.runtime),
@@ -345,9 +244,6 @@ int command_echo(int argc, char **argv)
         return cli_wrong(command.name, "what is '%s'? (see torc echo --help)", argv[operand]);
     if (options.listen.length == 0 && torc_address_parse("127.0.0.1:7000", &options.listen) < 0)
         return cli_failed(command.name, "cannot read the default address");
-    if (options.listen.any.sa_family == AF_UNIX && options.runtime.shards != 0 &&
-        options.runtime.shards != 1)
-        return cli_wrong(command.name, "a Unix socket cannot be shared among several --shards");
     cli_raise_file_limit();
     return run(&options);
 }

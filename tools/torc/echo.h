@@ -5,8 +5,6 @@
 #ifndef TORC_TOOL_ECHO_H
 #define TORC_TOOL_ECHO_H
 
-#include "signals.h"
-
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,6 +32,7 @@ struct echo_shard {
     _Atomic uint64_t errors;                    /* connections that ended for another reason */
     _Atomic uint64_t accept_failures;           /* mostly that no descriptor was free */
     struct echo *echo;
+    uint64_t complaint_ns;   /* when it last complained; 0: never */
     struct torc_stats stats; /* as the shard ended */
     uint64_t end_ns;
 };
@@ -42,11 +41,10 @@ struct echo {
     const struct echo_options *options;
     struct echo_shard *shards;
     unsigned shard_count;
-    struct signals signals;
-    _Atomic int port;           /* which the first shard has bound; 0: not yet */
-    _Atomic unsigned listening; /* shards that are ready */
-    _Atomic bool complained;    /* has said why it cannot listen */
-    uint64_t begin_ns;          /* when the last shard was ready */
+    struct torc_server server;
+    _Atomic bool listens;    /* all shards have been ready */
+    _Atomic bool complained; /* has said why it cannot listen */
+    uint64_t begin_ns;       /* when the last shard was ready */
 };
 
 /* Say on standard output where the server listens. */

@@ -10,10 +10,14 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <torc/torc.h>
 
 static const char text[] = "abcdefgh";
 #define SIZE sizeof(text)
+
+#define OP_FTRUNCATE 55 /* Linux 6.9, which <liburing.h> may be older than */
 
 static void run_calmly(torc_fiber_fn *scenario)
 {
@@ -121,6 +125,108 @@ static int disturb_files(void *arg)
 TEST(a_file_is_opened_and_used_although_it_is_disturbed)
 {
     run_calmly(disturb_files);
+}
+
+static int disturb_moves(void *arg)
+{
+    const int fd = torc_open("file", O_RDWR | O_CREAT, 0600);
+
+    (void)arg;
+    EXPECT_DISTURBED(IORING_OP_FALLOCATE, torc_fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 4096), 0);
+    fail(IORING_OP_FALLOCATE, -EINTR, 1);
+    EXPECT_INT(torc_fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), ==, -EINTR);
+    fail(IORING_OP_FALLOCATE, -EINTR, 1);
+    EXPECT_INT(torc_fallocate(fd, FALLOC_FL_INSERT_RANGE, 0, 4096), ==, -EINTR);
+    return torc_close(fd);
+}
+
+TEST(a_file_whose_data_are_moved_is_not_changed_twice_since_it_was_disturbed)
+{
+    run_calmly(disturb_moves);
+}
+
+static int disturb_states(void *arg)
+{
+    const int fd = torc_open("file", O_RDWR | O_CREAT, 0600);
+    struct statx status;
+    char value[SIZE];
+
+    (void)arg;
+    EXPECT_DISTURBED(IORING_OP_STATX, torc_statx(AT_FDCWD, "file", 0, STATX_SIZE, &status), 0);
+    EXPECT_DISTURBED(IORING_OP_STATX, torc_fstatx(fd, STATX_SIZE, &status), 0);
+    EXPECT_DISTURBED(IORING_OP_FSYNC, torc_fsync(fd), 0);
+    EXPECT_DISTURBED(IORING_OP_FSYNC, torc_fdatasync(fd), 0);
+    EXPECT_DISTURBED(IORING_OP_SYNC_FILE_RANGE, torc_sync_file_range(fd, 0, 4096, 0), 0);
+    EXPECT_DISTURBED(IORING_OP_FADVISE, torc_fadvise(fd, 0, 4096, POSIX_FADV_NORMAL), 0);
+    EXPECT_DISTURBED(OP_FTRUNCATE, torc_ftruncate(fd, 4096), 0);
+    EXPECT_DISTURBED(IORING_OP_FSETXATTR, torc_fsetxattr(fd, "user.a", text, SIZE, 0), 0);
+    EXPECT_DISTURBED(IORING_OP_SETXATTR, torc_setxattr("file", "user.a", text, SIZE, 0), 0);
+    EXPECT_DISTURBED(IORING_OP_FGETXATTR, torc_fgetxattr(fd, "user.a", value, SIZE), SIZE);
+    EXPECT_DISTURBED(IORING_OP_GETXATTR, torc_getxattr("file", "user.a", value, SIZE), SIZE);
+    EXPECT_MEM(value, text, SIZE);
+    fail(IORING_OP_FSETXATTR, -EINTR, 1);
+    EXPECT_INT(torc_fsetxattr(fd, "user.b", text, SIZE, XATTR_CREATE), ==, -EINTR);
+    return torc_close(fd);
+}
+
+TEST(what_a_file_is_asked_and_given_is_exact_although_it_is_disturbed)
+{
+    unsetenv("TORC_FORBID"); /* Some are newer than the oldest kernel. */
+    run_calmly(disturb_states);
+}
+
+static int disturb_names(void *arg)
+{
+    (void)arg;
+    fail(IORING_OP_MKDIRAT, -EINTR, 1);
+    EXPECT_INT(torc_mkdir("directory", 0700), ==, -EINTR);
+    fail(IORING_OP_SYMLINKAT, -EINTR, 1);
+    EXPECT_INT(torc_symlink("file", "link"), ==, -EINTR);
+    fail(IORING_OP_LINKAT, -EINTR, 1);
+    EXPECT_INT(torc_link("file", "other"), ==, -EINTR);
+    fail(IORING_OP_RENAMEAT, -EINTR, 1);
+    EXPECT_INT(torc_rename("file", "other"), ==, -EINTR);
+    fail(IORING_OP_UNLINKAT, -EINTR, 1);
+    EXPECT_INT(torc_unlink("file"), ==, -EINTR);
+    return 0;
+}
+
+TEST(who_changes_a_name_and_is_disturbed_is_told)
+{
+    unsetenv("TORC_FORBID");
+    run_calmly(disturb_names);
+}
+
+/* The next attempt is disturbed, and the one after it gives `error`: it had come through. */
+static void come_through(int opcode, int error)
+{
+    fail(opcode, -EINTR, 1);
+    fail(opcode, error, 1);
+}
+
+static int disturb_whole(void *arg)
+{
+    char data[SIZE];
+    struct statx status;
+
+    (void)arg;
+    EXPECT_DISTURBED(IORING_OP_MKDIRAT, torc_mkdir_all("a/b/c", 0700), 0);
+    fail(IORING_OP_OPENAT, -EINTR, 2);
+    EXPECT_DISTURBED(IORING_OP_RENAMEAT, torc_save_file("a/file", text, SIZE, 0600), 0);
+    EXPECT_INT(torc_read_file("a/file", data, SIZE), ==, SIZE);
+    EXPECT_MEM(data, text, SIZE);
+    come_through(IORING_OP_RENAMEAT, -ENOENT);
+    EXPECT_INT(torc_save_file("a/file", text, SIZE, 0600), ==, 0);
+    EXPECT_DISTURBED(IORING_OP_UNLINKAT, torc_remove_all(AT_FDCWD, "a"), 0);
+    EXPECT_INT(torc_statx(AT_FDCWD, "a", 0, STATX_TYPE, &status), ==, -ENOENT);
+    come_through(IORING_OP_UNLINKAT, -ENOENT);
+    return torc_remove_all(AT_FDCWD, "gone");
+}
+
+TEST(files_are_saved_and_trees_made_and_removed_although_they_are_disturbed)
+{
+    unsetenv("TORC_FORBID");
+    run_calmly(disturb_whole);
 }
 
 static int disturb_blocks(void *arg)

@@ -103,8 +103,8 @@ TORC_CHECK int torc_sync_file_range(int fd, off_t offset, off_t length, unsigned
  * fallocate(2). Suspends.
  *
  * -EINTR      only with FALLOC_FL_COLLAPSE_RANGE and FALLOC_FL_INSERT_RANGE, which are not begun
- *             again, since the data might move twice: local file systems have done nothing, SMB
- *             may have done a part.
+ *             again, since the data might move twice: where a server has the file (SMB), a part may
+ *             have been done.
  */
 TORC_CHECK int torc_fallocate(int fd, int mode, off_t offset, off_t length);
 

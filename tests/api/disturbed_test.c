@@ -454,6 +454,178 @@ TEST(a_stream_that_finds_no_memory_tells_it_and_can_be_read_again)
     run_calmly(starve_pipe);
 }
 
+/* The text, once, and then nothing (-EAGAIN) or the end (0). */
+static void expect_text(int fd, int then)
+{
+    char data[SIZE];
+
+    EXPECT_INT(torc_recv_all(fd, data, SIZE, NULL), ==, 0);
+    EXPECT_MEM(data, text, SIZE);
+    EXPECT_INT(torc_recv(fd, data, SIZE, MSG_DONTWAIT), ==, then);
+}
+
+static int starve_output(void *arg)
+{
+    static const int errors[] = {-ENOMEM, -ENOBUFS};
+    struct torc_stream output;
+    struct torc_stats before;
+    struct torc_stats after;
+    struct torc_scope scope;
+    int fds[2];
+
+    (void)arg;
+    EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+    torc_stream_open(&output, fds[0]);
+    for (unsigned i = 0; i < 2; i++) {
+        fail(IORING_OP_SEND, errors[i], UINT64_MAX);
+        torc_stats(&before);
+        torc_scope_open(&scope, 0);
+        torc_scope_set_timeout(&scope, TORC_SECOND);
+        EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==, 0);
+        EXPECT_INT(torc_stream_flush(&output), ==, -ETIME); /* It waits, */
+        EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+        torc_stats(&after);
+        EXPECT_UINT(after.ops - before.ops, >, 10);   /* and tries again, */
+        EXPECT_UINT(after.ops - before.ops, <, 1000); /* but not all the time, */
+        torc_sim_fail_none(torc_sim_host_self());
+        expect_text(fds[1], -EAGAIN); /* and sends it once. */
+    }
+    EXPECT_INT(torc_stream_close(&output), ==, 0);
+    return torc_close(fds[1]);
+}
+
+TEST(what_was_collected_leaves_although_there_was_no_memory_for_a_while)
+{
+    run_calmly(starve_output);
+}
+
+static int starve_large_output(void *arg)
+{
+    static char large[4096];
+    static char data[sizeof(large)];
+    struct torc_stream output;
+    int fds[2];
+
+    (void)arg;
+    memset(large, 'x', sizeof(large));
+    EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+    torc_stream_open(&output, fds[0]);
+    fail(IORING_OP_SEND, -ENOBUFS, 3);
+    EXPECT_INT(torc_stream_write(&output, large, sizeof(large), NULL), ==, 0);
+    EXPECT_INT(torc_recv_all(fds[1], data, sizeof(data), NULL), ==, 0);
+    EXPECT_MEM(data, large, sizeof(large));
+    fail(IORING_OP_SENDMSG, -ENOMEM, 3);
+    EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==,
+               0); /* It is sent with the other. */
+    EXPECT_INT(torc_stream_write(&output, large, sizeof(large), NULL), ==, 0);
+    EXPECT_INT(torc_recv_all(fds[1], data, SIZE, NULL), ==, 0);
+    EXPECT_MEM(data, text, SIZE);
+    EXPECT_INT(torc_recv_all(fds[1], data, sizeof(data), NULL), ==, 0);
+    EXPECT_MEM(data, large, sizeof(large));
+    EXPECT_INT(torc_stream_close(&output), ==, 0);
+    return torc_close(fds[1]);
+}
+
+TEST(what_is_written_at_once_leaves_although_there_was_no_memory_for_a_while)
+{
+    run_calmly(starve_large_output);
+}
+
+static int starve_end(void *arg)
+{
+    struct torc_stream streams[3];
+    struct torc_scope scope;
+    int fds[3][2];
+
+    (void)arg;
+    for (unsigned i = 0; i < 3; i++) {
+        EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds[i]), ==, 0);
+        torc_stream_open(&streams[i], fds[i][0]);
+        EXPECT_INT(torc_stream_write(&streams[i], text, SIZE, NULL), ==, 0);
+    }
+    fail(IORING_OP_SEND, -ENOMEM, 3 * 3);
+    EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_cancel(&scope);
+    EXPECT_INT(torc_stream_close(&streams[1]), ==, -ECANCELED); /* This one does not wait. */
+    EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    EXPECT_INT(torc_stream_close(&streams[0]), ==, 0);
+    EXPECT_INT(torc_stream_close(&streams[2]), ==, 0);
+    expect_text(fds[0][1], 0);
+    expect_text(fds[2][1], 0);
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT_INT(torc_close(fds[i][1]), ==, 0);
+    return 0;
+}
+
+static int starve_one_after_another(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < 5; i++) {
+        struct torc_stream output;
+        struct torc_scope scope;
+        int fds[2];
+
+        EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+        torc_stream_open(&output, fds[0]);
+        fail(IORING_OP_SEND, -ENOMEM, 1);
+        EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==, 0);
+        EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
+        torc_scope_open(&scope, 0);
+        if (i < 4)
+            torc_scope_cancel(&scope);
+        EXPECT_INT(torc_stream_close(&output), ==, i < 4 ? -ECANCELED : 0);
+        EXPECT_INT(torc_scope_close(&scope), ==, i < 4 ? -ECANCELED : 0);
+        if (i == 4)
+            expect_text(fds[1], 0);
+        EXPECT_INT(torc_close(fds[1]), ==, 0);
+    }
+    return 0;
+}
+
+TEST(a_stream_starves_soon_after_another_that_was_closed_meanwhile)
+{
+    run_calmly(starve_one_after_another);
+}
+
+TEST(a_stream_whose_output_finds_no_memory_is_closed_when_it_has_left_or_the_scope_ends)
+{
+    run_calmly(starve_end);
+}
+
+static ssize_t write_scarcely(void *context, const struct iovec *vector, int count)
+{
+    unsigned *left = context;
+
+    (void)count;
+    if (*left > 0) {
+        --*left;
+        return -ENOMEM;
+    }
+    EXPECT_UINT(vector[0].iov_len, ==, SIZE);
+    EXPECT_MEM(vector[0].iov_base, text, SIZE);
+    return SIZE;
+}
+
+static int starve_transport(void *arg)
+{
+    static const struct torc_transport transport = {.writev = write_scarcely};
+    struct torc_stream output;
+    unsigned left = 2;
+
+    (void)arg;
+    torc_stream_open_transport(&output, &transport, &left);
+    EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==, 0);
+    EXPECT_INT(torc_stream_flush(&output), ==, 0);
+    EXPECT_UINT(left, ==, 0);
+    return torc_stream_close(&output);
+}
+
+TEST(a_transport_without_memory_is_asked_again)
+{
+    run_calmly(starve_transport);
+}
+
 /* ---- What ends all the same ---- */
 
 static int disturb_datagrams_for_ever(void *arg)

@@ -205,7 +205,7 @@ class Doctor(tool.TestCase):
         advice = json.loads(result.stdout)["advice"]
         self.assertTrue(any("256 descriptors" in a["what"] and a["how"] for a in advice), advice)
 
-    def test_where_no_memory_is_left_to_try_a_feature_it_does_not_say_that_the_kernel_lacks_it(self):
+    def test_where_no_memory_is_left_to_try_a_feature_the_kernel_is_not_said_to_lack_it(self):
         if os.geteuid() != 0:
             self.skipTest("only root can become a user without other processes")
         has = {f["name"]: f["available"]

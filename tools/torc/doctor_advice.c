@@ -74,10 +74,7 @@ static void advise_on_rings(struct advisor *advisor, const struct doctor_facts *
     advisor->advice[0].problem = facts->report.error != 0;
 }
 
-/*
- * What only a newer kernel has. Features that were forbidden are somebody's wish, and of some it may
- * not be known.
- */
+/* What only a newer kernel has, and what is not known. Those forbidden are somebody's wish. */
 static void advise_on_features(struct advisor *advisor, const struct doctor_facts *facts)
 {
     const char *newest = "";

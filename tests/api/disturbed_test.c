@@ -3,7 +3,8 @@
  * disturbed_test.c - operations that end with -EINTR though nobody cancelled them, and errors that
  * pass. A simulated kernel makes them happen when they are wanted; it is the same on every driver.
  */
-#include "harness/harness.h"
+#include "harness/deny.h"
+#include "harness/run.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
@@ -11,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <torc/torc.h>
+#include <unistd.h>
 
 static const char text[] = "abcdefgh";
 #define SIZE sizeof(text)
@@ -195,6 +198,20 @@ TEST(who_changes_a_name_and_is_disturbed_is_told)
 {
     unsetenv("TORC_FORBID");
     run_calmly(disturb_names);
+}
+
+/* On a real kernel, which gives nothing else. */
+FIBER_TEST_WITH_THREADS(system_calls_on_files_begin_again_unless_they_may_not_be_made_twice)
+{
+    struct torc_scope scope;
+
+    if (!harness_deny(SYS_fchmod, EINTR) || !harness_deny(SYS_removexattr, EINTR))
+        SKIP("seccomp filters are not to be had here");
+    EXPECT_INT(torc_removexattr("/", "user.a"), ==, -EINTR);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 5 * TORC_MILLISECOND);
+    EXPECT_INT(torc_fchmod(STDIN_FILENO, 0600), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
 }
 
 /* The next attempt is disturbed, and the one after it gives `error`: it had come through. */

@@ -35,7 +35,11 @@ struct statx;
 
 /* ---- Opening ---- */
 
-/* open(2), close-on-exec. Suspends. Returns the descriptor, which is the caller's; or an error. */
+/*
+ * open(2), close-on-exec. Suspends. Returns the descriptor, which is the caller's; or an error.
+ *
+ * -EINTR      only with O_EXCL, where a server has the files (FUSE, SMB): it may be there by now.
+ */
 TORC_CHECK int torc_open(const char *path, int flags, mode_t mode);
 
 /* openat(2), close-on-exec. Suspends. */
@@ -95,7 +99,13 @@ TORC_CHECK int torc_fdatasync(int fd);
 /* sync_file_range(2), which promises no durability. Suspends. */
 TORC_CHECK int torc_sync_file_range(int fd, off_t offset, off_t length, unsigned flags);
 
-/* fallocate(2). Suspends. */
+/*
+ * fallocate(2). Suspends.
+ *
+ * -EINTR      only with FALLOC_FL_COLLAPSE_RANGE and FALLOC_FL_INSERT_RANGE, which are not begun
+ *             again, since the data might move twice: where a server has the file (SMB), a part may
+ *             have been done.
+ */
 TORC_CHECK int torc_fallocate(int fd, int mode, off_t offset, off_t length);
 
 /* posix_fadvise(2). Suspends. */

@@ -6,6 +6,11 @@
  * What torc/file.h says of paths, of `dirfd` and of threads holds here. The forms without `dirfd`
  * begin relative paths at the working directory. Functions with paths of their own, and those for
  * trees and whole files, use up to 24 KiB of stack.
+ *
+ * -EINTR, though nobody has cancelled anything, comes of the functions for one name that would find
+ * their own work if they began again (rename, link, symlink, unlink, mkdir, removing attributes;
+ * XATTR_CREATE), and only where a server has the files (FUSE, SMB): look whether it was done. All
+ * others begin again by themselves.
  */
 #ifndef TORC_FS_H
 #define TORC_FS_H

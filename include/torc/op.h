@@ -19,8 +19,9 @@
  * on waiting for them: an op's memory is free when the wait returns, and its result is exact. An
  * op that completed in spite of a cancel keeps its result.
  *
- * -EINTR without any cancel says that the kernel was disturbed before the operation had done
- * anything: torc's own functions then begin anew where that is safe; who prepares an op decides.
+ * -EINTR without any cancel says that the kernel was disturbed, before the operation had done
+ * anything unless it changes files or names: torc's own functions then begin anew where that is
+ * safe; who prepares an op decides.
  */
 #ifndef TORC_OP_H
 #define TORC_OP_H

@@ -225,6 +225,7 @@ struct torc_feature_report {
     const char *gives; /* what it is good for, one line */
     bool available;    /* the kernel has it */
     bool used;
+    bool unknown;       /* it could not be asked, as no ring is to be had, or no memory for one */
     const char *reason; /* why not, if not used; else "" */
 };
 

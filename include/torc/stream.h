@@ -21,7 +21,8 @@
  *
  * Output of less than some KiB is collected, and leaves, all of a round in one send, when the shard
  * turns to the kernel. Larger pieces are sent from the caller's memory, together with what was
- * collected before.
+ * collected before. Where the kernel has no memory for a send (-ENOMEM, -ENOBUFS; also of a
+ * transport), it is tried again after a while: who writes, flushes or closes waits meanwhile.
  *
  * One fiber may read and another write a stream at the same time, but not two of the same kind.
  * A wait that the scope ends loses nothing: received bytes stay in the stream. While a stream is

@@ -19,12 +19,16 @@ TORC_BEGIN_C
 /*
  * Begin to record on all shards: on this one at once, on the others from their next round on. From
  * a fiber, as all functions here, which suspend and are not refused in a cancelled scope. Each
- * keeps the newest `events`, which is rounded up to a power of two; 0 = 65,536; 1,024 to 4,194,304,
- * of 32 bytes each. An older trace is dropped.
+ * keeps the newest `events`, which is rounded up to a power of two; 0 = 65,536; 1,024 to 4,194,304.
+ * An older trace is dropped.
+ *
+ * The memory is taken whole, here and not as it fills: 32 bytes per event and some 12 KiB, for each
+ * shard, so 2 MiB each for 65,536 events, 128 MiB for the most. It is shared memory, which counts
+ * as the process's and its cgroup's until torc_trace_drop().
  *
  * -EBUSY      a trace is being recorded, perhaps for `torc trace`, or a shard has not yet heard
  *             that the last one has ended.
- * -ENOMEM     no memory.
+ * -ENOMEM     there is not so much memory; nothing is recorded then.
  * -EOPNOTSUPP     torc_options.no_observer.
  */
 TORC_CHECK int torc_trace_start(uint32_t events);

@@ -309,8 +309,14 @@ static const char *why_unused(const struct torc__driver *driver, unsigned featur
     return "this kernel does not have it";
 }
 
-static void report_features(const struct torc__driver *driver, unsigned available, unsigned forbid,
-                            struct torc_driver_report *report)
+/* What the kernel offers, forbidden or not, and of what that is not known. */
+struct offer {
+    unsigned available;
+    unsigned unknown;
+};
+
+static void report_features(const struct torc__driver *driver, const struct offer *offer,
+                            unsigned forbid, struct torc_driver_report *report)
 {
     for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
         const unsigned feature = 1U << i;
@@ -319,7 +325,8 @@ static void report_features(const struct torc__driver *driver, unsigned availabl
         line->name = feature_texts[i].name;
         line->since = feature_texts[i].since;
         line->gives = feature_texts[i].gives;
-        line->available = available & feature;
+        line->available = offer->available & feature;
+        line->unknown = offer->unknown & feature;
         line->used = driver != NULL && (driver->features & feature) &&
                      !(feature == TORC_FEATURE_COOP_TASKRUN &&
                        (driver->features & TORC_FEATURE_DEFER_TASKRUN));
@@ -329,25 +336,38 @@ static void report_features(const struct torc__driver *driver, unsigned availabl
     }
 }
 
-/* All that the kernel offers, forbidden or not. */
-static unsigned available_features(const struct torc__driver_options *chosen)
+static struct offer offer_of(struct torc__driver *driver)
 {
-    const struct torc__driver_options everything = {
-        .entries = chosen->entries, .completion_entries = chosen->completion_entries};
-    struct torc__driver *driver;
-    unsigned features;
+    const struct torc__uring *uring = container_of(driver, struct torc__uring, base);
 
+    return (struct offer){.available = uring->offered, .unknown = uring->unknown};
+}
+
+/*
+ * A ring from which nothing was withheld tells it, be it one that is made for this: a small one,
+ * since the memory that may be locked is the same that other rings are in.
+ */
+static struct offer find_offer(struct torc__driver *chosen)
+{
+    const struct torc__driver_options everything = {.entries = 4, .completion_entries = 8};
+    struct torc__driver *driver;
+    struct offer offer;
+
+    if (chosen != NULL && chosen->ops == &torc__uring_ops && chosen->forbid == 0 &&
+        !container_of(chosen, struct torc__uring, base)->sqpoll)
+        return offer_of(chosen);
     if (create_one(&torc__uring_ops, &everything, NULL, &driver) < 0)
-        return 0;
-    features = container_of(driver, struct torc__uring, base)->offered;
+        return (struct offer){.unknown = TORC_FEATURE_ALL};
+    offer = offer_of(driver);
     torc__driver_destroy(driver);
-    return features;
+    return offer;
 }
 
 int torc__driver_report(const struct torc_options *options, struct torc_driver_report *ret_report)
 {
     struct torc__driver_options chosen;
     struct choice choice;
+    struct offer offer;
     bool entered;
     int result;
 
@@ -370,7 +390,8 @@ int torc__driver_report(const struct torc_options *options, struct torc_driver_r
         torc__uring_report_options(container_of(choice.driver, struct torc__uring, base),
                                    ret_report);
     ret_report->self_test = torc__selftest_summary();
-    report_features(choice.driver, available_features(&chosen), chosen.forbid, ret_report);
+    offer = find_offer(choice.driver);
+    report_features(choice.driver, &offer, chosen.forbid, ret_report);
     torc__driver_destroy(choice.driver);
     if (entered)
         torc__driver_leave();

@@ -270,18 +270,18 @@ int torc__ring_unregister_buffers(struct torc__ring *ring, unsigned group)
     return sys_register(ring->fd, IORING_UNREGISTER_PBUF_RING, &request, 1);
 }
 
-bool torc__ring_takes_buffers(struct torc__ring *ring, bool incremental)
+int torc__ring_try_buffers(struct torc__ring *ring, bool incremental)
 {
     const unsigned group = UINT16_MAX; /* Nobody else's. */
     const size_t size = (size_t)sysconf(_SC_PAGESIZE);
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool takes;
+    int result;
 
     if (memory == MAP_FAILED)
-        return false;
-    takes = torc__ring_register_buffers(ring, memory, 1, group, incremental) == 0;
-    if (takes)
+        return -ENOMEM;
+    result = torc__ring_register_buffers(ring, memory, 1, group, incremental);
+    if (result == 0)
         (void)torc__ring_unregister_buffers(ring, group);
     munmap(memory, size);
-    return takes;
+    return result;
 }

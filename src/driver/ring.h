@@ -100,8 +100,8 @@ int torc__ring_register_buffers(struct torc__ring *ring, struct io_uring_buf_rin
                                 unsigned entries, unsigned group, bool incremental);
 int torc__ring_unregister_buffers(struct torc__ring *ring, unsigned group);
 
-/* Whether the kernel takes a ring of buffers; used up incrementally or not. */
-bool torc__ring_takes_buffers(struct torc__ring *ring, bool incremental);
+/* Try a ring of buffers; used up incrementally or not. 0, or why the kernel does not take it. */
+int torc__ring_try_buffers(struct torc__ring *ring, bool incremental);
 
 /* How many filled slots the kernel has not taken yet. */
 static inline unsigned torc__ring_queued(const struct torc__ring *ring)

@@ -52,6 +52,7 @@ struct torc__uring {
     bool sqpoll;      /* A thread of the kernel takes what is queued. */
     bool refused;     /* The kernel takes nothing at present, and the log has told. */
     unsigned offered; /* The features that the kernel has, bugs or not. */
+    unsigned unknown; /* Those that could not be tried for want of memory. */
     unsigned broken;  /* Checks of the self-test that the kernel has failed. */
     unsigned napi_poll_us;
     unsigned wait_count;  /* How many completions a wait collects; 1 without min_wait_us. */

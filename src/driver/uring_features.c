@@ -89,14 +89,21 @@ static int init_ring(struct torc__uring *uring, const struct torc__driver_option
 }
 
 /* What a ring of buffers can do, found out by registering one. */
-static unsigned probe_buffers(struct torc__ring *ring, unsigned features)
+static unsigned probe_buffers(struct torc__uring *uring, unsigned features)
 {
     const unsigned both = TORC_FEATURE_BUFFER_RING | TORC_FEATURE_BUFFER_INC;
+    int result = -EINVAL;
 
-    if ((features & TORC_FEATURE_BUFFER_INC) && torc__ring_takes_buffers(ring, true))
+    if (features & TORC_FEATURE_BUFFER_INC)
+        result = torc__ring_try_buffers(&uring->ring, true);
+    if (result == 0)
         return features;
-    if ((features & TORC_FEATURE_BUFFER_RING) && torc__ring_takes_buffers(ring, false))
+    if (features & TORC_FEATURE_BUFFER_RING)
+        result = torc__ring_try_buffers(&uring->ring, false);
+    if (result == 0)
         return features & ~(unsigned)TORC_FEATURE_BUFFER_INC;
+    if (result == -ENOMEM)
+        uring->unknown |= features & both;
     return features & ~both;
 }
 
@@ -123,7 +130,7 @@ static unsigned probe_rest(struct torc__uring *uring, unsigned features)
     /* Multishot receive has no mark of its own; SEND_ZC came in the same release. */
     if (!torc__ring_has_opcode(ring, IORING_OP_SEND_ZC))
         features &= ~(unsigned)(TORC_FEATURE_SEND_ZC | TORC_FEATURE_MULTISHOT);
-    features = probe_buffers(ring, features);
+    features = probe_buffers(uring, features);
     if ((features & TORC_FEATURE_RING_FD) && torc__ring_register_fd(ring) < 0)
         features &= ~(unsigned)TORC_FEATURE_RING_FD;
     return features;
@@ -220,6 +227,8 @@ const char *torc__uring_why_unused(const struct torc__uring *uring, unsigned fea
     if (feature == TORC_FEATURE_BUFFER_INC &&
         (torc__selftest_lost(uring->broken) & TORC_FEATURE_BUFFER_RING))
         return "needs buffer_ring, which has a bug here";
+    if (uring->unknown & feature)
+        return "no memory to find out whether this kernel has it (ulimit -l)";
     return torc__selftest_reason(uring->broken, feature);
 }
 

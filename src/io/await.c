@@ -127,6 +127,30 @@ int torc__await_for(struct torc_op *op, const struct io_uring_sqe *sqe)
     return torc__await(op, sqe);
 }
 
+int torc__perform(const struct io_uring_sqe *sqe)
+{
+    struct torc_op op;
+    struct io_uring_sqe *slot = torc__begin_for(&op, sqe->opcode);
+    uint64_t user_data;
+
+    if (slot == NULL)
+        return op._result;
+    user_data = slot->user_data;
+    *slot = *sqe;
+    slot->user_data = user_data;
+    return torc__await_for(&op, slot);
+}
+
+int torc__perform_again(const struct io_uring_sqe *sqe)
+{
+    int result;
+
+    do {
+        result = torc__perform(sqe);
+    } while (torc__is_disturbed(result));
+    return result;
+}
+
 int torc__await_for_shielded(struct torc_op *op, const struct io_uring_sqe *sqe)
 {
     if (unlikely(op->_complete == NULL))

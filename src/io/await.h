@@ -182,8 +182,9 @@ static inline int torc__await_shielded(struct torc_op *op, const struct io_uring
 /*
  * Whether an op was disturbed: it ended with -EINTR though nobody had cancelled it, since work that
  * the kernel had for the same thread looked like a signal to it (of any other op before
- * COOP_TASKRUN, 5.19; on the kernel's own threads at any time). It has done nothing then, so reads,
- * writes and their like begin again, and hear of the scope's reason meanwhile.
+ * COOP_TASKRUN, 5.19; on the kernel's own threads at any time). Reads, writes and their like have
+ * done nothing then, so they begin again, and hear of the scope's reason meanwhile. What changes
+ * files or names may have been done by another machine, or by half.
  */
 static inline bool torc__is_disturbed(ssize_t result)
 {
@@ -233,6 +234,15 @@ static inline struct io_uring_sqe *torc__begin_for(struct torc_op *op, unsigned 
 
 /* torc__await(), for torc__begin_for(). */
 int torc__await_for(struct torc_op *op, const struct io_uring_sqe *sqe);
+
+/*
+ * Carry out what `sqe` describes, which is copied: for calls on files and their names, beside whose
+ * cost that is nothing. -EINTR without a cancel tells nothing then about whether it was done.
+ */
+int torc__perform(const struct io_uring_sqe *sqe);
+
+/* The same for what may as well be done twice: it begins again when it was disturbed. */
+int torc__perform_again(const struct io_uring_sqe *sqe);
 
 /* torc__await_shielded(), for torc__begin_for_always(). */
 int torc__await_for_shielded(struct torc_op *op, const struct io_uring_sqe *sqe);

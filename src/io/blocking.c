@@ -115,12 +115,22 @@ static int make_call(void *arg)
     return 0;
 }
 
-int64_t torc__file_call(int number, const uintptr_t arguments[6])
+int64_t torc__file_call_once(int number, const uintptr_t arguments[6])
 {
     struct system_call call = {.number = number, .arguments = arguments};
     int result = torc__blocking(LANE_FILES, make_call, &call);
 
     return result < 0 ? result : call.result;
+}
+
+int64_t torc__file_call(int number, const uintptr_t arguments[6])
+{
+    int64_t result;
+
+    do {
+        result = torc__file_call_once(number, arguments);
+    } while (unlikely(result == -EINTR));
+    return result;
 }
 
 int64_t torc__file_call_shielded(int number, const uintptr_t arguments[6])

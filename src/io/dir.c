@@ -8,6 +8,7 @@
  */
 #include "base/compiler.h"
 #include "base/kernel_abi.h"
+#include "io/await.h"
 #include "io/blocking.h"
 #include <dirent.h>
 #include <errno.h>
@@ -320,14 +321,25 @@ void torc_walk_close(struct torc_walk *walk)
  */
 #define REMOVE_PASSES 100
 
+/* Remove a name, be it twice: who does not find it any more is content. */
+static int remove_name(int dirfd, const char *name, int flags)
+{
+    int result;
+
+    do {
+        result = torc_unlinkat(dirfd, name, flags);
+    } while (torc__is_disturbed(result));
+    return result;
+}
+
 static int remove_visited(const struct torc_walk_entry *entry)
 {
     int result;
 
     if (entry->visit == TORC_WALK_ENTER)
         return 0;
-    result = torc_unlinkat(entry->dirfd, entry->name,
-                           entry->visit == TORC_WALK_ENTRY ? 0 : AT_REMOVEDIR);
+    result =
+        remove_name(entry->dirfd, entry->name, entry->visit == TORC_WALK_ENTRY ? 0 : AT_REMOVEDIR);
     if (result == -ENOENT || (result == -ENOTEMPTY && entry->visit == TORC_WALK_LEAVE))
         return 0; /* Somebody else was faster; or the next pass will find what is left. */
     return result < 0 && entry->error < 0 ? entry->error : result;
@@ -355,7 +367,7 @@ static int empty_directory(int dirfd, const char *path)
 
 int torc_remove_all(int dirfd, const char *path)
 {
-    int result = torc_unlinkat(dirfd, path, 0);
+    int result = remove_name(dirfd, path, 0);
     int failure = 0;
 
     if (result != -EISDIR)
@@ -364,7 +376,7 @@ int torc_remove_all(int dirfd, const char *path)
         failure = empty_directory(dirfd, path);
         if (failure == -ENOENT)
             return 0;
-        result = torc_unlinkat(dirfd, path, AT_REMOVEDIR);
+        result = remove_name(dirfd, path, AT_REMOVEDIR);
         if (result == 0 || result == -ENOENT)
             return 0;
         if (failure < 0 || result != -ENOTEMPTY)

@@ -15,26 +15,18 @@
 
 /* ---- Opening ---- */
 
-/* Of a file system of another machine it may have come through, and O_EXCL would find that. */
-static bool may_reopen(uint64_t flags)
+/* Where it was disturbed it may have come through all the same, and O_EXCL would find that. */
+static int open_as(const struct io_uring_sqe *sqe, uint64_t flags)
 {
-    return !(flags & O_EXCL);
+    return flags & O_EXCL ? torc__perform(sqe) : torc__perform_again(sqe);
 }
 
 int torc_openat(int dirfd, const char *path, int flags, mode_t mode)
 {
-    struct torc_op op;
-    int result;
+    struct io_uring_sqe sqe = {0};
 
-    do {
-        struct io_uring_sqe *sqe = torc__begin(&op);
-
-        if (sqe == NULL)
-            return op._result;
-        io_uring_prep_openat(sqe, dirfd, path, flags | O_CLOEXEC, mode);
-        result = torc__await(&op, sqe);
-    } while (torc__is_disturbed(result) && may_reopen((unsigned)flags));
-    return result;
+    io_uring_prep_openat(&sqe, dirfd, path, flags | O_CLOEXEC, mode);
+    return open_as(&sqe, (unsigned)flags);
 }
 
 int torc_open(const char *path, int flags, mode_t mode)
@@ -45,19 +37,11 @@ int torc_open(const char *path, int flags, mode_t mode)
 int torc_openat2(int dirfd, const char *path, const struct open_how *how)
 {
     struct open_how closing = *how;
-    struct torc_op op;
-    int result;
+    struct io_uring_sqe sqe = {0};
 
     closing.flags |= O_CLOEXEC;
-    do {
-        struct io_uring_sqe *sqe = torc__begin(&op);
-
-        if (sqe == NULL)
-            return op._result;
-        io_uring_prep_openat2(sqe, dirfd, path, &closing);
-        result = torc__await(&op, sqe);
-    } while (torc__is_disturbed(result) && may_reopen(how->flags));
-    return result;
+    io_uring_prep_openat2(&sqe, dirfd, path, &closing);
+    return open_as(&sqe, how->flags);
 }
 
 /* ---- Reading and writing at an offset ---- */
@@ -158,13 +142,10 @@ off_t torc_seek(int fd, off_t offset, int whence)
 
 static int synchronise(int fd, unsigned flags)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_fsync(sqe, fd, flags);
-    return torc__await(&op, sqe);
+    io_uring_prep_fsync(&sqe, fd, flags);
+    return torc__perform_again(&sqe);
 }
 
 int torc_fsync(int fd)
@@ -185,63 +166,50 @@ static bool fits_sqe(off_t length)
 
 int torc_sync_file_range(int fd, off_t offset, off_t length, unsigned flags)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe;
+    struct io_uring_sqe sqe = {0};
 
     if (!fits_sqe(length)) {
         return (int)torc__file_call(
             SYS_sync_file_range,
             (uintptr_t[6]){(uintptr_t)fd, (uintptr_t)offset, (uintptr_t)length, flags});
     }
-    sqe = torc__begin(&op);
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_sync_file_range(sqe, fd, (unsigned)length, (uint64_t)offset, (int)flags);
-    return torc__await(&op, sqe);
+    io_uring_prep_sync_file_range(&sqe, fd, (unsigned)length, (uint64_t)offset, (int)flags);
+    return torc__perform_again(&sqe);
+}
+
+/* What moves the data behind the range would move them twice: SMB may be interrupted half-way. */
+static bool moves_data(int mode)
+{
+    return mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
 }
 
 int torc_fallocate(int fd, int mode, off_t offset, off_t length)
 {
-    struct torc_op op;
-    int result;
+    struct io_uring_sqe sqe = {0};
 
-    do {
-        struct io_uring_sqe *sqe = torc__begin(&op);
-
-        if (sqe == NULL)
-            return op._result;
-        io_uring_prep_fallocate(sqe, fd, mode, offset, length);
-        result = torc__await(&op, sqe);
-    } while (torc__is_disturbed(result));
-    return result;
+    io_uring_prep_fallocate(&sqe, fd, mode, offset, length);
+    return moves_data(mode) ? torc__perform(&sqe) : torc__perform_again(&sqe);
 }
 
 int torc_fadvise(int fd, off_t offset, off_t length, int advice)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe;
+    struct io_uring_sqe sqe = {0};
 
     if (!fits_sqe(length)) {
         return (int)torc__file_call(
             SYS_fadvise64,
             (uintptr_t[6]){(uintptr_t)fd, (uintptr_t)offset, (uintptr_t)length, (uintptr_t)advice});
     }
-    sqe = torc__begin(&op);
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_fadvise(sqe, fd, (uint64_t)offset, length, advice);
-    return torc__await(&op, sqe);
+    io_uring_prep_fadvise(&sqe, fd, (uint64_t)offset, length, advice);
+    return torc__perform_again(&sqe);
 }
 
 int torc_ftruncate(int fd, off_t length)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, KERNEL_OP_FTRUNCATE);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_rw(KERNEL_OP_FTRUNCATE, sqe, fd, NULL, 0, (uint64_t)length);
-    return torc__await_for(&op, sqe);
+    io_uring_prep_rw(KERNEL_OP_FTRUNCATE, &sqe, fd, NULL, 0, (uint64_t)length);
+    return torc__perform_again(&sqe);
 }
 
 int torc_truncate(const char *path, off_t length)
@@ -251,14 +219,11 @@ int torc_truncate(const char *path, off_t length)
 
 int torc_fstatx(int fd, unsigned mask, struct statx *ret_status)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    struct io_uring_sqe sqe = {0};
     int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_statx(sqe, fd, "", AT_EMPTY_PATH, mask, ret_status);
-    result = torc__await(&op, sqe);
+    io_uring_prep_statx(&sqe, fd, "", AT_EMPTY_PATH, mask, ret_status);
+    result = torc__perform_again(&sqe);
     torc__sanitizer_kernel_wrote(ret_status, result == 0 ? (ssize_t)sizeof(*ret_status) : 0);
     return result;
 }

@@ -16,31 +16,26 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <torc/fs.h>
 
 int torc_statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *ret_status)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
+    struct io_uring_sqe sqe = {0};
     int result;
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_statx(sqe, dirfd, path, flags, mask, ret_status);
-    result = torc__await(&op, sqe);
+    io_uring_prep_statx(&sqe, dirfd, path, flags, mask, ret_status);
+    result = torc__perform_again(&sqe);
     torc__sanitizer_kernel_wrote(ret_status, result == 0 ? (ssize_t)sizeof(*ret_status) : 0);
     return result;
 }
 
 int torc_renameat(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_RENAMEAT);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_renameat(sqe, from_dirfd, from, to_dirfd, to, flags);
-    return torc__await_for(&op, sqe);
+    io_uring_prep_renameat(&sqe, from_dirfd, from, to_dirfd, to, flags);
+    return torc__perform(&sqe);
 }
 
 int torc_rename(const char *from, const char *to)
@@ -50,13 +45,10 @@ int torc_rename(const char *from, const char *to)
 
 int torc_linkat(int from_dirfd, const char *from, int to_dirfd, const char *to, int flags)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_LINKAT);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_linkat(sqe, from_dirfd, from, to_dirfd, to, flags);
-    return torc__await_for(&op, sqe);
+    io_uring_prep_linkat(&sqe, from_dirfd, from, to_dirfd, to, flags);
+    return torc__perform(&sqe);
 }
 
 int torc_link(const char *from, const char *to)
@@ -66,13 +58,10 @@ int torc_link(const char *from, const char *to)
 
 int torc_symlinkat(const char *target, int dirfd, const char *path)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_SYMLINKAT);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_symlinkat(sqe, target, dirfd, path);
-    return torc__await_for(&op, sqe);
+    io_uring_prep_symlinkat(&sqe, target, dirfd, path);
+    return torc__perform(&sqe);
 }
 
 int torc_symlink(const char *target, const char *path)
@@ -114,19 +103,20 @@ static int resolve(void *arg)
 ssize_t torc_realpath(const char *path, char *resolved, size_t size)
 {
     struct resolution resolution = {.path = path, .resolved = resolved, .size = size};
+    int result;
 
-    return torc__blocking(LANE_FILES, resolve, &resolution);
+    do {
+        result = torc__blocking(LANE_FILES, resolve, &resolution);
+    } while (torc__is_disturbed(result));
+    return result;
 }
 
 int torc_unlinkat(int dirfd, const char *path, int flags)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_UNLINKAT);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_unlinkat(sqe, dirfd, path, flags);
-    return torc__await_for(&op, sqe);
+    io_uring_prep_unlinkat(&sqe, dirfd, path, flags);
+    return torc__perform(&sqe);
 }
 
 int torc_unlink(const char *path)
@@ -141,13 +131,10 @@ int torc_rmdir(const char *path)
 
 int torc_mkdirat(int dirfd, const char *path, mode_t mode)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_MKDIRAT);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_mkdirat(sqe, dirfd, path, mode);
-    return torc__await_for(&op, sqe);
+    io_uring_prep_mkdirat(&sqe, dirfd, path, mode);
+    return torc__perform(&sqe);
 }
 
 int torc_mkdir(const char *path, mode_t mode)
@@ -160,9 +147,12 @@ int torc_mkdir(const char *path, mode_t mode)
 /* 0 also if there is one already. */
 static int make_or_find(const char *path, mode_t mode)
 {
-    int result = torc_mkdir(path, mode);
     struct statx status = {0};
+    int result;
 
+    do {
+        result = torc_mkdir(path, mode);
+    } while (torc__is_disturbed(result));
     if (result != -EEXIST)
         return result;
     result = torc_statx(AT_FDCWD, path, 0, STATX_TYPE, &status);
@@ -254,10 +244,9 @@ static unsigned attribute_size(size_t size)
     return size < UINT32_MAX ? (unsigned)size : UINT32_MAX;
 }
 
-static ssize_t take_attribute(struct torc_op *op, const struct io_uring_sqe *sqe, void *value,
-                              size_t size)
+static ssize_t take_attribute(const struct io_uring_sqe *sqe, void *value, size_t size)
 {
-    int result = torc__await_for(op, sqe);
+    int result = torc__perform_again(sqe);
 
     torc__sanitizer_kernel_wrote(value, size > 0 ? result : 0);
     return result;
@@ -265,46 +254,40 @@ static ssize_t take_attribute(struct torc_op *op, const struct io_uring_sqe *sqe
 
 ssize_t torc_getxattr(const char *path, const char *name, void *value, size_t size)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_GETXATTR);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_getxattr(sqe, name, value, path, attribute_size(size));
-    return take_attribute(&op, sqe, value, size);
+    io_uring_prep_getxattr(&sqe, name, value, path, attribute_size(size));
+    return take_attribute(&sqe, value, size);
 }
 
 ssize_t torc_fgetxattr(int fd, const char *name, void *value, size_t size)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_FGETXATTR);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_fgetxattr(sqe, fd, name, value, attribute_size(size));
-    return take_attribute(&op, sqe, value, size);
+    io_uring_prep_fgetxattr(&sqe, fd, name, value, attribute_size(size));
+    return take_attribute(&sqe, value, size);
+}
+
+/* XATTR_CREATE would find what came through although it was disturbed. */
+static int set_attribute(const struct io_uring_sqe *sqe, int flags)
+{
+    return flags & XATTR_CREATE ? torc__perform(sqe) : torc__perform_again(sqe);
 }
 
 int torc_setxattr(const char *path, const char *name, const void *value, size_t size, int flags)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_SETXATTR);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_setxattr(sqe, name, value, path, flags, attribute_size(size));
-    return torc__await_for(&op, sqe);
+    io_uring_prep_setxattr(&sqe, name, value, path, flags, attribute_size(size));
+    return set_attribute(&sqe, flags);
 }
 
 int torc_fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
 {
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin_for(&op, IORING_OP_FSETXATTR);
+    struct io_uring_sqe sqe = {0};
 
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_fsetxattr(sqe, fd, name, value, flags, attribute_size(size));
-    return torc__await_for(&op, sqe);
+    io_uring_prep_fsetxattr(&sqe, fd, name, value, flags, attribute_size(size));
+    return set_attribute(&sqe, flags);
 }
 
 ssize_t torc_listxattr(const char *path, char *names, size_t size)
@@ -319,10 +302,12 @@ ssize_t torc_flistxattr(int fd, char *names, size_t size)
 
 int torc_removexattr(const char *path, const char *name)
 {
-    return (int)torc__file_call(SYS_removexattr, (uintptr_t[6]){(uintptr_t)path, (uintptr_t)name});
+    return (int)torc__file_call_once(SYS_removexattr,
+                                     (uintptr_t[6]){(uintptr_t)path, (uintptr_t)name});
 }
 
 int torc_fremovexattr(int fd, const char *name)
 {
-    return (int)torc__file_call(SYS_fremovexattr, (uintptr_t[6]){(uintptr_t)fd, (uintptr_t)name});
+    return (int)torc__file_call_once(SYS_fremovexattr,
+                                     (uintptr_t[6]){(uintptr_t)fd, (uintptr_t)name});
 }

@@ -7,7 +7,7 @@
  * left behind by a failure or a cancelled scope is removed, in a shield.
  */
 #include "driver/thread.h"
-#include "io/blocking.h"
+#include "io/await.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -169,6 +169,10 @@ static int begin_replacing(struct replacement *replacement, const char *path, mo
         result = name_temporary(replacement);
         if (result == 0)
             result = torc_open(replacement->temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
+        if (torc__is_disturbed(result)) {
+            (void)torc_unlink(replacement->temporary); /* It may have come to be. */
+            result = -EEXIST;
+        }
     }
     replacement->fd = result;
     return result < 0 ? result : 0;
@@ -206,6 +210,19 @@ static int synchronise_directory(struct replacement *replacement)
     return result == -EINVAL ? 0 : result;
 }
 
+/* One that was disturbed may have come through: then nothing is there to rename any more. */
+static int rename_temporary(const struct replacement *replacement)
+{
+    bool disturbed = false;
+    int result;
+
+    do {
+        result = torc_rename(replacement->temporary, replacement->path);
+        disturbed |= torc__is_disturbed(result);
+    } while (torc__is_disturbed(result));
+    return disturbed && result == -ENOENT ? 0 : result;
+}
+
 /* The data are in the temporary file, or `result` says why not. */
 static int finish_replacing(struct replacement *replacement, int result)
 {
@@ -214,7 +231,7 @@ static int finish_replacing(struct replacement *replacement, int result)
     if (result == 0)
         result = torc_fsync(replacement->fd);
     if (result == 0)
-        result = torc_rename(replacement->temporary, replacement->path);
+        result = rename_temporary(replacement);
     if (result < 0) {
         give_up_replacing(replacement);
         return result;

@@ -292,6 +292,7 @@ static void finish(struct torc__shard *shard)
             drop_buffer(streams, &streams->buffers[i]);
     }
     torc__timer_stop(&shard->timers, &streams->trim);
+    torc__timer_stop(&shard->timers, &streams->again);
     keep_blocks(streams, 0);
     while (streams->slabs != NULL) {
         struct torc__chunk_slab *next = streams->slabs->next;

@@ -42,7 +42,9 @@ struct torc__chunk {
 };
 
 struct torc__streams {
-    struct torc_stream *dirty; /* with output to be prepared before the driver's turn */
+    struct torc_stream *dirty;   /* with output to be prepared before the driver's turn */
+    struct torc_stream *starved; /* whose output found no memory, and is tried again by `again` */
+    struct torc_timer again;
     /* The ring of buffers. */
     struct torc__driver *driver;
     struct torc__buffer_ring ring;

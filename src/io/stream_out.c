@@ -8,6 +8,7 @@
  * the block is full, and when they flush; and before somebody waits for input by a fiber of the
  * stream's own, the pump.
  */
+#include "base/clock.h"
 #include "io/at_once.h"
 #include "io/stream.h"
 #include <errno.h>
@@ -16,10 +17,13 @@
 #include <torc/io.h>
 #include <torc/net.h>
 #include <torc/scope.h>
+#include <torc/time.h>
 #include <torc/zero_copy.h>
 
 /* From here on a copy costs more than waiting for the send. */
 #define LARGE 2048u
+/* So long after the kernel had no memory for a send it is tried again. */
+#define STARVED_NS (10 * TORC_MILLISECOND)
 
 /* ---- What was collected ---- */
 
@@ -45,6 +49,12 @@ static void fail_output(struct torc_stream *stream, int error)
     give_block(stream);
 }
 
+/* Nothing was lost by that, and the next time there may be some. */
+static bool is_want_of_memory(ssize_t error)
+{
+    return error == -ENOMEM || error == -ENOBUFS;
+}
+
 static void sent(struct torc_op *op, int result, uint32_t flags, int more);
 
 static void start_send(struct torc_stream *stream)
@@ -61,6 +71,34 @@ static void start_send(struct torc_stream *stream)
     torc__op_note(&stream->_send, sqe);
 }
 
+static void prepare_output(struct torc__shard *shard);
+
+static void feed_starved(struct torc_timer *timer)
+{
+    struct torc__streams *streams = container_of(timer, struct torc__streams, again);
+    struct torc_stream **link = &streams->dirty;
+
+    while (*link != NULL)
+        link = &(*link)->_next_dirty;
+    *link = streams->starved;
+    streams->starved = NULL;
+    torc__shard->before_turn = prepare_output;
+}
+
+/* What was collected is sent some time later. */
+static void send_later(struct torc_stream *stream, struct torc__shard *shard)
+{
+    struct torc__streams *streams = shard->streams;
+
+    if (streams->again._link == NULL)
+        torc__timer_start(&shard->timers, &streams->again,
+                          torc__time_add(shard->round_time_ns, STARVED_NS), feed_starved);
+    stream->_is_dirty = true;
+    torc__loan_begin(&stream->_send);
+    stream->_next_dirty = streams->starved;
+    streams->starved = stream;
+}
+
 static void sent(struct torc_op *op, int result, uint32_t flags, int more)
 {
     struct torc_stream *stream = container_of(op, struct torc_stream, _send);
@@ -73,9 +111,11 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
         has_left(stream, (size_t)result);
     else if (result == -ENOTSOCK && !stream->_no_socket)
         stream->_no_socket = true;
+    else if (is_want_of_memory(result))
+        send_later(stream, torc__shard);
     else if (!torc__is_disturbed(result) || op->_cancelling)
         fail_output(stream, result < 0 ? result : -EIO);
-    if (torc__stream_has_output(stream))
+    if (torc__stream_has_output(stream) && !stream->_is_dirty)
         start_send(stream);
     torc__wake_in(&stream->_writer);
 }
@@ -193,6 +233,10 @@ static int send_directly(struct torc_stream *stream, struct torc__shard *shard, 
         };
         ssize_t count = send_pieces(stream, pieces);
 
+        if (is_want_of_memory(count)) {
+            result = torc_sleep(STARVED_NS);
+            continue;
+        }
         if (count <= 0) {
             result = count < 0 ? (int)count : -EIO;
             break;
@@ -400,6 +444,15 @@ int torc_stream_shutdown(struct torc_stream *stream)
     return result == -ENOTSOCK ? -EOPNOTSUPP : result;
 }
 
+/* Take a stream out of a list, if it is there. */
+static void forget(struct torc_stream *stream, struct torc_stream **link)
+{
+    while (*link != NULL && *link != stream)
+        link = &(*link)->_next_dirty;
+    if (*link != NULL)
+        *link = stream->_next_dirty;
+}
+
 void torc__stream_drop_output(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
@@ -415,11 +468,8 @@ void torc__stream_drop_output(struct torc_stream *stream)
     }
     give_block(stream);
     if (stream->_is_dirty) {
-        struct torc_stream **link = &shard->streams->dirty;
-
-        while (*link != stream)
-            link = &(*link)->_next_dirty;
-        *link = stream->_next_dirty;
+        forget(stream, &shard->streams->dirty);
+        forget(stream, &shard->streams->starved);
         stream->_is_dirty = false;
         torc__loan_end(&stream->_send);
     }

@@ -104,6 +104,7 @@ static void report_guards(unsigned forbid, struct torc_feature_report *line)
 {
     const bool forbidden = forbid & TORC_FEATURE_GUARD_REGIONS;
 
+    line->unknown = false;
     line->available = torc__stacks_probe_regions();
     line->used = line->available && !forbidden;
     line->reason = line->used  ? ""

@@ -7,30 +7,6 @@
 #include <stdatomic.h>
 #include <torc/torc.h>
 
-static torc_fiber_fn *acting_body;
-
-/* One of three shards acts, and the others serve it until they are stopped. */
-static int act_or_serve(void *arg)
-{
-    int result;
-
-    if (torc_shard_index() != 0) {
-        (void)torc_sleep(TORC_FOREVER);
-        return 0;
-    }
-    result = acting_body(arg);
-    torc_stop();
-    return result;
-}
-
-static void act(torc_fiber_fn *body)
-{
-    const struct torc_options options = {.shards = 3, .no_pin = true};
-
-    acting_body = body;
-    EXPECT_INT(harness_run_result(&options, act_or_serve, NULL), ==, 0);
-}
-
 static atomic_uint visits[3];
 static atomic_uint visit_order;
 
@@ -62,7 +38,7 @@ static int visit_all(void *arg)
 TEST(every_shard_can_be_called_one_by_one_or_all_at_once)
 {
     NEEDS_THREADS();
-    act(visit_all);
+    harness_act_on(3, visit_all, NULL);
 }
 
 static int note_visit(void *arg)
@@ -94,7 +70,7 @@ static int ask_some(void *arg)
 TEST(several_shards_can_be_asked_at_once)
 {
     NEEDS_THREADS();
-    act(ask_some);
+    harness_act_on(3, ask_some, NULL);
 }
 
 struct last_word {
@@ -145,5 +121,5 @@ static int be_cancelled_at_last(void *arg)
 TEST(a_cancel_does_not_hide_that_all_shards_have_done_what_they_were_asked)
 {
     NEEDS_THREADS();
-    act(be_cancelled_at_last);
+    harness_act_on(3, be_cancelled_at_last, NULL);
 }

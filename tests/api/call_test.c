@@ -11,32 +11,6 @@
 #include <stdatomic.h>
 #include <torc/torc.h>
 
-/*
- * Most tests have several shards of which one acts, and the others serve it until they are stopped.
- */
-static torc_fiber_fn *acting_body;
-
-static int act_or_serve(void *arg)
-{
-    int result;
-
-    if (torc_shard_index() != 0) {
-        (void)torc_sleep(TORC_FOREVER);
-        return 0;
-    }
-    result = acting_body(arg);
-    torc_stop();
-    return result;
-}
-
-static void act_on(int shards, torc_fiber_fn *body, void *arg)
-{
-    const struct torc_options options = {.shards = shards, .no_pin = true};
-
-    acting_body = body;
-    EXPECT_INT(harness_run_result(&options, act_or_serve, arg), ==, 0);
-}
-
 /* ---- Results ---- */
 
 static int index_and_yield(void *arg)
@@ -76,7 +50,7 @@ static int call_everybody(void *arg)
 TEST(a_call_runs_on_the_other_shard_and_brings_its_result_back)
 {
     NEEDS_THREADS();
-    act_on(3, call_everybody, NULL);
+    harness_act_on(3, call_everybody, NULL);
 }
 
 static int call_back(void *arg)
@@ -101,7 +75,7 @@ static int call_back_and_forth(void *arg)
 TEST(shards_may_call_each_other_while_they_are_called)
 {
     NEEDS_THREADS();
-    act_on(2, call_back_and_forth, NULL);
+    harness_act_on(2, call_back_and_forth, NULL);
 }
 
 static int suspend_in_leaf(void *arg)
@@ -118,7 +92,7 @@ static int ask_to_suspend(void *arg)
 
 static void run_leaf_that_suspends(void)
 {
-    act_on(2, ask_to_suspend, NULL);
+    harness_act_on(2, ask_to_suspend, NULL);
 }
 
 TEST(a_leaf_that_suspends_aborts)
@@ -169,7 +143,7 @@ static int post_then_ask(void *arg)
 TEST(what_one_fiber_sends_to_one_shard_arrives_in_order)
 {
     NEEDS_THREADS();
-    act_on(2, post_then_ask, NULL);
+    harness_act_on(2, post_then_ask, NULL);
 }
 
 static int count_notes_in_a_fiber(void *arg)
@@ -240,7 +214,7 @@ static int cancel_running_call(void *arg)
 TEST(cancelling_a_call_cancels_what_runs_for_it_and_waits_for_that)
 {
     NEEDS_THREADS();
-    act_on(2, cancel_running_call, NULL);
+    harness_act_on(2, cancel_running_call, NULL);
 }
 
 static int call_past_deadline(void *arg)
@@ -260,7 +234,7 @@ static int call_past_deadline(void *arg)
 TEST(a_deadline_ends_a_call)
 {
     NEEDS_THREADS();
-    act_on(2, call_past_deadline, NULL);
+    harness_act_on(2, call_past_deadline, NULL);
 }
 
 static int finish_in_spite(void *arg)
@@ -299,7 +273,7 @@ static int cancel_stubborn_call(void *arg)
 TEST(the_result_of_a_call_that_ends_well_in_spite_of_a_cancel_is_kept)
 {
     NEEDS_THREADS();
-    act_on(2, cancel_stubborn_call, NULL);
+    harness_act_on(2, cancel_stubborn_call, NULL);
 }
 
 /* A shard that is kept busy, so that what is sent to it is not begun. */
@@ -360,7 +334,7 @@ static int withdraw_calls(void *arg)
 TEST(a_call_that_has_not_begun_is_withdrawn)
 {
     NEEDS_THREADS();
-    act_on(2, withdraw_calls, NULL);
+    harness_act_on(2, withdraw_calls, NULL);
 }
 
 /* Calls that race with their own cancelling, in every way the threads make it come out. */
@@ -398,7 +372,7 @@ static int race_calls_and_cancels(void *arg)
 TEST(calls_that_race_with_their_cancelling_end_once)
 {
     NEEDS_THREADS();
-    act_on(2, race_calls_and_cancels, NULL);
+    harness_act_on(2, race_calls_and_cancels, NULL);
 }
 
 /* ---- Shutdown ---- */
@@ -488,7 +462,7 @@ static int hand_over_connections(void *arg)
 TEST(a_connection_can_be_handed_to_another_shard)
 {
     NEEDS_THREADS();
-    act_on(3, hand_over_connections, NULL);
+    harness_act_on(3, hand_over_connections, NULL);
 }
 
 static struct torc_shared_event loads_end;
@@ -524,7 +498,7 @@ static int spread_load(void *arg)
 TEST(the_least_loaded_shard_is_the_one_with_the_fewest_fibers)
 {
     NEEDS_THREADS();
-    act_on(3, spread_load, NULL);
+    harness_act_on(3, spread_load, NULL);
 }
 
 /* Shard 1 ends at once; an acceptor goes on to hand out what comes. */

@@ -3,17 +3,24 @@
  * disturbed_test.c - operations that end with -EINTR though nobody cancelled them, and errors that
  * pass. A simulated kernel makes them happen when they are wanted; it is the same on every driver.
  */
-#include "harness/harness.h"
+#include "harness/deny.h"
+#include "harness/run.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <torc/torc.h>
+#include <unistd.h>
 
 static const char text[] = "abcdefgh";
 #define SIZE sizeof(text)
+
+#define OP_FTRUNCATE 55 /* Linux 6.9, which <liburing.h> may be older than */
 
 static void run_calmly(torc_fiber_fn *scenario)
 {
@@ -121,6 +128,122 @@ static int disturb_files(void *arg)
 TEST(a_file_is_opened_and_used_although_it_is_disturbed)
 {
     run_calmly(disturb_files);
+}
+
+static int disturb_moves(void *arg)
+{
+    const int fd = torc_open("file", O_RDWR | O_CREAT, 0600);
+
+    (void)arg;
+    EXPECT_DISTURBED(IORING_OP_FALLOCATE, torc_fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 4096), 0);
+    fail(IORING_OP_FALLOCATE, -EINTR, 1);
+    EXPECT_INT(torc_fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), ==, -EINTR);
+    fail(IORING_OP_FALLOCATE, -EINTR, 1);
+    EXPECT_INT(torc_fallocate(fd, FALLOC_FL_INSERT_RANGE, 0, 4096), ==, -EINTR);
+    return torc_close(fd);
+}
+
+TEST(a_file_whose_data_are_moved_is_not_changed_twice_since_it_was_disturbed)
+{
+    run_calmly(disturb_moves);
+}
+
+static int disturb_states(void *arg)
+{
+    const int fd = torc_open("file", O_RDWR | O_CREAT, 0600);
+    struct statx status;
+    char value[SIZE];
+
+    (void)arg;
+    EXPECT_DISTURBED(IORING_OP_STATX, torc_statx(AT_FDCWD, "file", 0, STATX_SIZE, &status), 0);
+    EXPECT_DISTURBED(IORING_OP_STATX, torc_fstatx(fd, STATX_SIZE, &status), 0);
+    EXPECT_DISTURBED(IORING_OP_FSYNC, torc_fsync(fd), 0);
+    EXPECT_DISTURBED(IORING_OP_FSYNC, torc_fdatasync(fd), 0);
+    EXPECT_DISTURBED(IORING_OP_SYNC_FILE_RANGE, torc_sync_file_range(fd, 0, 4096, 0), 0);
+    EXPECT_DISTURBED(IORING_OP_FADVISE, torc_fadvise(fd, 0, 4096, POSIX_FADV_NORMAL), 0);
+    EXPECT_DISTURBED(OP_FTRUNCATE, torc_ftruncate(fd, 4096), 0);
+    EXPECT_DISTURBED(IORING_OP_FSETXATTR, torc_fsetxattr(fd, "user.a", text, SIZE, 0), 0);
+    EXPECT_DISTURBED(IORING_OP_SETXATTR, torc_setxattr("file", "user.a", text, SIZE, 0), 0);
+    EXPECT_DISTURBED(IORING_OP_FGETXATTR, torc_fgetxattr(fd, "user.a", value, SIZE), SIZE);
+    EXPECT_DISTURBED(IORING_OP_GETXATTR, torc_getxattr("file", "user.a", value, SIZE), SIZE);
+    EXPECT_MEM(value, text, SIZE);
+    fail(IORING_OP_FSETXATTR, -EINTR, 1);
+    EXPECT_INT(torc_fsetxattr(fd, "user.b", text, SIZE, XATTR_CREATE), ==, -EINTR);
+    return torc_close(fd);
+}
+
+TEST(what_a_file_is_asked_and_given_is_exact_although_it_is_disturbed)
+{
+    unsetenv("TORC_FORBID"); /* Some are newer than the oldest kernel. */
+    run_calmly(disturb_states);
+}
+
+static int disturb_names(void *arg)
+{
+    (void)arg;
+    fail(IORING_OP_MKDIRAT, -EINTR, 1);
+    EXPECT_INT(torc_mkdir("directory", 0700), ==, -EINTR);
+    fail(IORING_OP_SYMLINKAT, -EINTR, 1);
+    EXPECT_INT(torc_symlink("file", "link"), ==, -EINTR);
+    fail(IORING_OP_LINKAT, -EINTR, 1);
+    EXPECT_INT(torc_link("file", "other"), ==, -EINTR);
+    fail(IORING_OP_RENAMEAT, -EINTR, 1);
+    EXPECT_INT(torc_rename("file", "other"), ==, -EINTR);
+    fail(IORING_OP_UNLINKAT, -EINTR, 1);
+    EXPECT_INT(torc_unlink("file"), ==, -EINTR);
+    return 0;
+}
+
+TEST(who_changes_a_name_and_is_disturbed_is_told)
+{
+    unsetenv("TORC_FORBID");
+    run_calmly(disturb_names);
+}
+
+/* On a real kernel, which gives nothing else. */
+FIBER_TEST_WITH_THREADS(system_calls_on_files_begin_again_unless_they_may_not_be_made_twice)
+{
+    struct torc_scope scope;
+
+    if (!harness_deny(SYS_fchmod, EINTR) || !harness_deny(SYS_removexattr, EINTR))
+        SKIP("seccomp filters are not to be had here");
+    EXPECT_INT(torc_removexattr("/", "user.a"), ==, -EINTR);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 5 * TORC_MILLISECOND);
+    EXPECT_INT(torc_fchmod(STDIN_FILENO, 0600), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+}
+
+/* The next attempt is disturbed, and the one after it gives `error`: it had come through. */
+static void come_through(int opcode, int error)
+{
+    fail(opcode, -EINTR, 1);
+    fail(opcode, error, 1);
+}
+
+static int disturb_whole(void *arg)
+{
+    char data[SIZE];
+    struct statx status;
+
+    (void)arg;
+    EXPECT_DISTURBED(IORING_OP_MKDIRAT, torc_mkdir_all("a/b/c", 0700), 0);
+    fail(IORING_OP_OPENAT, -EINTR, 2);
+    EXPECT_DISTURBED(IORING_OP_RENAMEAT, torc_save_file("a/file", text, SIZE, 0600), 0);
+    EXPECT_INT(torc_read_file("a/file", data, SIZE), ==, SIZE);
+    EXPECT_MEM(data, text, SIZE);
+    come_through(IORING_OP_RENAMEAT, -ENOENT);
+    EXPECT_INT(torc_save_file("a/file", text, SIZE, 0600), ==, 0);
+    EXPECT_DISTURBED(IORING_OP_UNLINKAT, torc_remove_all(AT_FDCWD, "a"), 0);
+    EXPECT_INT(torc_statx(AT_FDCWD, "a", 0, STATX_TYPE, &status), ==, -ENOENT);
+    come_through(IORING_OP_UNLINKAT, -ENOENT);
+    return torc_remove_all(AT_FDCWD, "gone");
+}
+
+TEST(files_are_saved_and_trees_made_and_removed_although_they_are_disturbed)
+{
+    unsetenv("TORC_FORBID");
+    run_calmly(disturb_whole);
 }
 
 static int disturb_blocks(void *arg)
@@ -346,6 +469,178 @@ static int starve_pipe(void *arg)
 TEST(a_stream_that_finds_no_memory_tells_it_and_can_be_read_again)
 {
     run_calmly(starve_pipe);
+}
+
+/* The text, once, and then nothing (-EAGAIN) or the end (0). */
+static void expect_text(int fd, int then)
+{
+    char data[SIZE];
+
+    EXPECT_INT(torc_recv_all(fd, data, SIZE, NULL), ==, 0);
+    EXPECT_MEM(data, text, SIZE);
+    EXPECT_INT(torc_recv(fd, data, SIZE, MSG_DONTWAIT), ==, then);
+}
+
+static int starve_output(void *arg)
+{
+    static const int errors[] = {-ENOMEM, -ENOBUFS};
+    struct torc_stream output;
+    struct torc_stats before;
+    struct torc_stats after;
+    struct torc_scope scope;
+    int fds[2];
+
+    (void)arg;
+    EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+    torc_stream_open(&output, fds[0]);
+    for (unsigned i = 0; i < 2; i++) {
+        fail(IORING_OP_SEND, errors[i], UINT64_MAX);
+        torc_stats(&before);
+        torc_scope_open(&scope, 0);
+        torc_scope_set_timeout(&scope, TORC_SECOND);
+        EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==, 0);
+        EXPECT_INT(torc_stream_flush(&output), ==, -ETIME); /* It waits, */
+        EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+        torc_stats(&after);
+        EXPECT_UINT(after.ops - before.ops, >, 10);   /* and tries again, */
+        EXPECT_UINT(after.ops - before.ops, <, 1000); /* but not all the time, */
+        torc_sim_fail_none(torc_sim_host_self());
+        expect_text(fds[1], -EAGAIN); /* and sends it once. */
+    }
+    EXPECT_INT(torc_stream_close(&output), ==, 0);
+    return torc_close(fds[1]);
+}
+
+TEST(what_was_collected_leaves_although_there_was_no_memory_for_a_while)
+{
+    run_calmly(starve_output);
+}
+
+static int starve_large_output(void *arg)
+{
+    static char large[4096];
+    static char data[sizeof(large)];
+    struct torc_stream output;
+    int fds[2];
+
+    (void)arg;
+    memset(large, 'x', sizeof(large));
+    EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+    torc_stream_open(&output, fds[0]);
+    fail(IORING_OP_SEND, -ENOBUFS, 3);
+    EXPECT_INT(torc_stream_write(&output, large, sizeof(large), NULL), ==, 0);
+    EXPECT_INT(torc_recv_all(fds[1], data, sizeof(data), NULL), ==, 0);
+    EXPECT_MEM(data, large, sizeof(large));
+    fail(IORING_OP_SENDMSG, -ENOMEM, 3);
+    EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==,
+               0); /* It is sent with the other. */
+    EXPECT_INT(torc_stream_write(&output, large, sizeof(large), NULL), ==, 0);
+    EXPECT_INT(torc_recv_all(fds[1], data, SIZE, NULL), ==, 0);
+    EXPECT_MEM(data, text, SIZE);
+    EXPECT_INT(torc_recv_all(fds[1], data, sizeof(data), NULL), ==, 0);
+    EXPECT_MEM(data, large, sizeof(large));
+    EXPECT_INT(torc_stream_close(&output), ==, 0);
+    return torc_close(fds[1]);
+}
+
+TEST(what_is_written_at_once_leaves_although_there_was_no_memory_for_a_while)
+{
+    run_calmly(starve_large_output);
+}
+
+static int starve_end(void *arg)
+{
+    struct torc_stream streams[3];
+    struct torc_scope scope;
+    int fds[3][2];
+
+    (void)arg;
+    for (unsigned i = 0; i < 3; i++) {
+        EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds[i]), ==, 0);
+        torc_stream_open(&streams[i], fds[i][0]);
+        EXPECT_INT(torc_stream_write(&streams[i], text, SIZE, NULL), ==, 0);
+    }
+    fail(IORING_OP_SEND, -ENOMEM, 3 * 3);
+    EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_cancel(&scope);
+    EXPECT_INT(torc_stream_close(&streams[1]), ==, -ECANCELED); /* This one does not wait. */
+    EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    EXPECT_INT(torc_stream_close(&streams[0]), ==, 0);
+    EXPECT_INT(torc_stream_close(&streams[2]), ==, 0);
+    expect_text(fds[0][1], 0);
+    expect_text(fds[2][1], 0);
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT_INT(torc_close(fds[i][1]), ==, 0);
+    return 0;
+}
+
+static int starve_one_after_another(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < 5; i++) {
+        struct torc_stream output;
+        struct torc_scope scope;
+        int fds[2];
+
+        EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+        torc_stream_open(&output, fds[0]);
+        fail(IORING_OP_SEND, -ENOMEM, 1);
+        EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==, 0);
+        EXPECT_INT(torc_sleep(TORC_MILLISECOND), ==, 0);
+        torc_scope_open(&scope, 0);
+        if (i < 4)
+            torc_scope_cancel(&scope);
+        EXPECT_INT(torc_stream_close(&output), ==, i < 4 ? -ECANCELED : 0);
+        EXPECT_INT(torc_scope_close(&scope), ==, i < 4 ? -ECANCELED : 0);
+        if (i == 4)
+            expect_text(fds[1], 0);
+        EXPECT_INT(torc_close(fds[1]), ==, 0);
+    }
+    return 0;
+}
+
+TEST(a_stream_starves_soon_after_another_that_was_closed_meanwhile)
+{
+    run_calmly(starve_one_after_another);
+}
+
+TEST(a_stream_whose_output_finds_no_memory_is_closed_when_it_has_left_or_the_scope_ends)
+{
+    run_calmly(starve_end);
+}
+
+static ssize_t write_scarcely(void *context, const struct iovec *vector, int count)
+{
+    unsigned *left = context;
+
+    (void)count;
+    if (*left > 0) {
+        --*left;
+        return -ENOMEM;
+    }
+    EXPECT_UINT(vector[0].iov_len, ==, SIZE);
+    EXPECT_MEM(vector[0].iov_base, text, SIZE);
+    return SIZE;
+}
+
+static int starve_transport(void *arg)
+{
+    static const struct torc_transport transport = {.writev = write_scarcely};
+    struct torc_stream output;
+    unsigned left = 2;
+
+    (void)arg;
+    torc_stream_open_transport(&output, &transport, &left);
+    EXPECT_INT(torc_stream_write(&output, text, SIZE, NULL), ==, 0);
+    EXPECT_INT(torc_stream_flush(&output), ==, 0);
+    EXPECT_UINT(left, ==, 0);
+    return torc_stream_close(&output);
+}
+
+TEST(a_transport_without_memory_is_asked_again)
+{
+    run_calmly(starve_transport);
 }
 
 /* ---- What ends all the same ---- */

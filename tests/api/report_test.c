@@ -2,19 +2,16 @@
 /*
  * report_test.c - what was chosen and why: drivers, features, and kernels that deny everything.
  */
+#include "harness/deny.h"
 #include "harness/net.h"
 #include "harness/run.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <torc/torc.h>
@@ -120,20 +117,10 @@ TEST(the_environment_may_name_the_driver_but_not_invent_one)
 
 static int deny_error;
 
-/* As the seccomp filters of container engines do. */
 static void deny(unsigned call)
 {
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)deny_error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
-
     EXPECT_INT(unsetenv("TORC_DRIVER"), ==, 0);
-    EXPECT_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), ==, 0);
-    EXPECT_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), ==, 0);
+    EXPECT(harness_deny(call, deny_error));
 }
 
 static void insist_on_rings(void)

@@ -37,21 +37,6 @@ static int write_pattern(void *arg)
     return torc_stream_close(stream);
 }
 
-static void read_pattern(struct torc_stream *stream)
-{
-    uint64_t offset = 0;
-    const void *data;
-    ssize_t count;
-
-    while ((count = torc_stream_peek(stream, &data)) > 0) {
-        harness_pattern_check(data, (size_t)count, offset);
-        torc_stream_consume(stream, (size_t)count);
-        offset += (uint64_t)count;
-    }
-    EXPECT_INT(count, ==, 0);
-    EXPECT_UINT(offset, ==, TOTAL);
-}
-
 /* What goes in at `out` comes out at `in`, whole and in order. */
 static void pass_pattern(int in, int out)
 {
@@ -63,7 +48,7 @@ static void pass_pattern(int in, int out)
     torc_stream_open(&writer, out);
     torc_scope_open(&scope, 0);
     harness_spawn(&scope, write_pattern, &writer);
-    read_pattern(&reader);
+    harness_expect_pattern(&reader, TOTAL);
     EXPECT_INT(torc_scope_close(&scope), ==, 0);
     EXPECT_INT(torc_stream_close(&reader), ==, 0);
 }
@@ -213,7 +198,7 @@ FIBER_TEST(files_are_written_and_read_from_their_position)
     EXPECT_INT(status.st_size, ==, TOTAL);
     EXPECT_INT(lseek(fd, 0, SEEK_SET), ==, 0);
     torc_stream_open(&stream, fd);
-    read_pattern(&stream);
+    harness_expect_pattern(&stream, TOTAL);
     harness_expect_end(&stream, 0);
     EXPECT_INT(torc_stream_close(&stream), ==, 0);
 }

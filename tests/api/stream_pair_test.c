@@ -163,20 +163,9 @@ static int write_pattern(void *arg)
     return torc_stream_shutdown(stream);
 }
 
-static int read_pattern(void *arg)
+static int read_pattern(void *stream)
 {
-    struct torc_stream *stream = arg;
-    uint64_t offset = 0;
-    const void *data;
-    ssize_t count;
-
-    while ((count = torc_stream_peek(stream, &data)) > 0) {
-        harness_pattern_check(data, (size_t)count, offset);
-        torc_stream_consume(stream, (size_t)count);
-        offset += (uint64_t)count;
-    }
-    EXPECT_INT(count, ==, 0);
-    EXPECT_UINT(offset, ==, PATTERN_TOTAL);
+    harness_expect_pattern(stream, PATTERN_TOTAL);
     return 0;
 }
 

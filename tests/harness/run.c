@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <torc/op.h>
+#include <torc/shard.h>
 #include <torc/time.h>
 
 #define YIELDS_MAX 10000000
@@ -130,6 +131,28 @@ void harness_run_with(const struct torc_options *options, torc_fiber_fn *body, v
     struct lone_main lone = {body, arg};
 
     EXPECT_INT(harness_run_result(options, lone_main, &lone), ==, 0);
+}
+
+static int act_or_serve(void *arg)
+{
+    const struct lone_main *acting = arg;
+    int result;
+
+    if (torc_shard_index() != 0) {
+        (void)torc_sleep(TORC_FOREVER);
+        return 0;
+    }
+    result = acting->body(acting->arg);
+    torc_stop();
+    return result;
+}
+
+void harness_act_on(int shards, torc_fiber_fn *body, void *arg)
+{
+    const struct torc_options options = {.shards = shards, .no_pin = true};
+    struct lone_main acting = {body, arg};
+
+    EXPECT_INT(harness_run_result(&options, act_or_serve, &acting), ==, 0);
 }
 
 static int call_plain(void *arg)

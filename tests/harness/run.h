@@ -45,6 +45,12 @@ void harness_run_with(const struct torc_options *options, torc_fiber_fn *body, v
  */
 int harness_run_result(const struct torc_options *options, torc_fiber_fn *body, void *arg);
 
+/*
+ * Run `body(arg)` on the first of several shards; the others serve it until it has ended. As with
+ * harness_run_result(), which must give 0.
+ */
+void harness_act_on(int shards, torc_fiber_fn *body, void *arg);
+
 /* harness_expect_death() of a body that is the main fiber of a shard. From no shard. */
 void harness_expect_fiber_death(void (*body)(void), int signal, const char *text);
 

@@ -77,6 +77,21 @@ void harness_expect_end(struct torc_stream *stream, int end)
     EXPECT_UINT(torc_stream_buffered(stream), ==, 0);
 }
 
+void harness_expect_pattern(struct torc_stream *stream, uint64_t total)
+{
+    uint64_t offset = 0;
+    const void *data;
+    ssize_t count;
+
+    while ((count = torc_stream_peek(stream, &data)) > 0) {
+        harness_pattern_check(data, (size_t)count, offset);
+        torc_stream_consume(stream, (size_t)count);
+        offset += (uint64_t)count;
+    }
+    EXPECT_INT(count, ==, 0);
+    EXPECT_UINT(offset, ==, total);
+}
+
 void harness_expect_sent(int peer, const char *text)
 {
     const size_t length = strlen(text);

@@ -31,6 +31,9 @@ void harness_put_text(int peer, const char *text);
 /* What the stream gives next is this text. */
 void harness_expect_input(struct torc_stream *stream, const char *text);
 
+/* What the stream gives until its end are the first `total` bytes of harness_pattern_fill(). */
+void harness_expect_pattern(struct torc_stream *stream, uint64_t total);
+
 /* The stream gives nothing but `end`, 0 or an error, and goes on to do so. */
 void harness_expect_end(struct torc_stream *stream, int end);
 

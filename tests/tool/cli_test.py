@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """cli_test.py - the command line: what is wrong gets one line and status 2, --help is complete."""
+import functools
+import itertools
 import json
 import os
+import resource
 import tempfile
 import unittest
 
@@ -67,6 +70,12 @@ WRONG = """
     demo --seconds 0
     demo --peers
 """
+
+
+def live_alone(locked):
+    """For preexec: a user without other processes, who may lock so much memory."""
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (locked, locked))
+    os.setuid(1963140287 + os.getpid())
 
 
 class CommandLine(tool.TestCase):
@@ -142,8 +151,8 @@ class Doctor(tool.TestCase):
         self.assertEqual(set(found["machine"]), {
             "cpus", "cpus_online", "cpu_quota", "transparent_hugepage", "tcp_congestion_control"})
         for feature in found["features"]:
-            self.assertEqual(set(feature), {"name", "since", "gives", "available", "used",
-                                            "reason"})
+            self.assertEqual(set(feature), {"name", "since", "gives", "available", "unknown",
+                                            "used", "reason"})
             self.assertTrue(feature["used"] or feature["reason"], feature)
 
     def test_features_can_be_forbidden_by_the_names_it_shows(self):
@@ -194,6 +203,25 @@ class Doctor(tool.TestCase):
                                      timeout=tool.LIMIT, check=False)
         advice = json.loads(result.stdout)["advice"]
         self.assertTrue(any("256 descriptors" in a["what"] and a["how"] for a in advice), advice)
+
+    def test_where_no_memory_is_left_to_try_a_feature_the_kernel_is_not_said_to_lack_it(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can become a user without other processes")
+        has = {f["name"]: f["available"]
+               for f in json.loads(tool.torc("doctor", "--json").stdout)["features"]}
+        for kibibytes, forbid in itertools.product((52, 64, 100, 200, 400), ("", "send_zc")):
+            limits = functools.partial(live_alone, kibibytes << 10)
+            environment = {"TORC_FORBID": forbid, "XDG_RUNTIME_DIR": "/nonexistent"}
+            result = tool.torc("doctor", "--json", env=environment, preexec=limits)
+            found = json.loads(result.stdout)
+            unknown = [f["name"] for f in found["features"] if f["unknown"]]
+            for feature in found["features"]:
+                self.assertTrue(feature["unknown"] or feature["available"] == has[feature["name"]],
+                                (kibibytes, forbid, feature))
+            if unknown and found["driver"]["name"] == "uring":
+                advice = [a for a in found["advice"] if "not known" in a["what"]]
+                self.assertIn(f" {len(unknown)} of the features", advice[0]["what"])
+                self.assertIn("ulimit -l", advice[0]["how"])
 
     def test_where_io_uring_is_denied_it_says_by_what_and_that_epoll_is_used(self):
         environment = {"TORC_DRIVER": ""}

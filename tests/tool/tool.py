@@ -92,6 +92,18 @@ class TestCase(unittest.TestCase):
         self.assertEqual((result.returncode, result.stdout), (status, ""), result)
         self.assertRegex(result.stderr, r"\Atorc[^\n]*: [^\n]+\n\Z")
 
+    def assert_waits_for_no_stopped_process(self, echo, *arguments):
+        """Looking at it fails while it is stopped, and then works as before."""
+        echo.process.send_signal(signal.SIGSTOP)
+        try:
+            result = torc(*arguments)
+        finally:
+            echo.process.send_signal(signal.SIGCONT)
+        self.assert_fails(result, 1)
+        self.assertIn("does not answer", result.stderr)
+        again = torc("top", echo.process.pid, "--once", "--interval", "50ms")
+        self.assertEqual(again.returncode, 0, again)
+
 
 def main():
     unittest.main(argv=sys.argv[:1] + sys.argv[2:])

@@ -207,15 +207,7 @@ class Top(tool.TestCase):
 
     def test_a_process_that_is_stopped_does_not_answer(self):
         with tool.Echo() as echo:
-            echo.process.send_signal(signal.SIGSTOP)
-            try:
-                result = tool.torc("top", echo.process.pid, "--once")
-            finally:
-                echo.process.send_signal(signal.SIGCONT)
-            self.assert_fails(result, 1)
-            self.assertIn("does not answer", result.stderr)
-            self.assertEqual(tool.torc("top", echo.process.pid, "--once", "--interval",
-                                       "50ms").returncode, 0)
+            self.assert_waits_for_no_stopped_process(echo, "top", echo.process.pid, "--once")
 
     def test_what_is_wrong_is_told_in_one_line(self):
         self.assert_fails(tool.torc("top", NO_PROCESS), 1)

@@ -207,15 +207,8 @@ class Trace(tool.TestCase):
 
     def test_what_a_stopped_process_was_asked_for_is_not_done_later(self):
         with tool.Echo() as echo:
-            echo.process.send_signal(signal.SIGSTOP)
-            try:
-                result = tool.torc("trace", echo.process.pid, "-o", self.path)
-            finally:
-                echo.process.send_signal(signal.SIGCONT)
-            self.assert_fails(result, 1)
-            self.assertIn("does not answer", result.stderr)
-            self.assertEqual(tool.torc("top", echo.process.pid, "--once", "--interval",
-                                       "50ms").returncode, 0)
+            self.assert_waits_for_no_stopped_process(echo, "trace", echo.process.pid,
+                                                     "-o", self.path)
             self.trace(echo, "--seconds", "1ms")
 
 

@@ -3,10 +3,10 @@
  * bench_run.c - a run of the load generator: connect, wait for each other, load, add up.
  */
 #include "bench.h"
+#include "cli.h"
 #include "signals.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
 
 enum {
     CONNECTS_AT_ONCE = 128, /* per shard: what any server's queue of new connections holds */
@@ -21,16 +21,6 @@ struct run {
     struct signals signals;
 };
 
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-
-    if (getrusage(RUSAGE_SELF, &usage) != 0)
-        return 0;
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 /* The fiber that looks at the CPU time as the window begins and ends, or is cut short. */
 static int watch_window(void *arg)
 {
@@ -41,12 +31,12 @@ static int watch_window(void *arg)
     int reason = torc_sleep_until(shard->begin_ns);
     if (reason < 0)
         return reason;
-    const double before = cpu_seconds();
+    const double before = cli_cpu_seconds();
     if (options->window != NULL)
         options->window(options->window_arg, false);
 
     reason = torc_sleep_until(shard->end_ns);
-    shard->bench->cpu_seconds = cpu_seconds() - before;
+    shard->bench->cpu_seconds = cli_cpu_seconds() - before;
     if (options->window != NULL)
         options->window(options->window_arg, true);
     return reason;

@@ -186,6 +186,16 @@ int cli_parse(const struct cli_command *command, int argc, char **argv, int *ret
     return -1;
 }
 
+int cli_parse_all(const struct cli_command *command, int argc, char **argv)
+{
+    int operand;
+    const int status = cli_parse(command, argc, argv, &operand);
+
+    if (status >= 0 || operand == argc)
+        return status;
+    return cli_wrong(command->name, "what is '%s'? (see %s --help)", argv[operand], command->name);
+}
+
 uint64_t cli_raise_file_limit(void)
 {
     struct rlimit limit;
@@ -196,6 +206,16 @@ uint64_t cli_raise_file_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     return limit.rlim_cur;
+}
+
+double cli_cpu_seconds(void)
+{
+    struct rusage usage;
+
+    if (getrusage(RUSAGE_SELF, &usage) != 0)
+        return 0;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 unsigned cli_cpu_count(void)

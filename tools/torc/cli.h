@@ -46,6 +46,9 @@ struct cli_command {
  */
 int cli_parse(const struct cli_command *command, int argc, char **argv, int *ret_operand);
 
+/* The same for a command that takes no operands: any is wrong. */
+int cli_parse_all(const struct cli_command *command, int argc, char **argv);
+
 /* Say what is wrong with the command line, in one line. Returns CLI_WRONG. */
 int cli_wrong(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -74,6 +77,9 @@ const char *cli_busy_poll_name(const struct torc_options *runtime);
 
 /* Let this process have as many descriptors as it may. Returns how many that are. */
 uint64_t cli_raise_file_limit(void);
+
+/* The CPU time that this process has used. */
+double cli_cpu_seconds(void);
 
 /* How many CPUs this process may use. */
 unsigned cli_cpu_count(void);

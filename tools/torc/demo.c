@@ -295,13 +295,10 @@ int command_demo(int argc, char **argv)
                  "are missing are left out.",
         .options = known,
     };
-    int operand;
-    const int status = cli_parse(&command, argc, argv, &operand);
+    const int status = cli_parse_all(&command, argc, argv);
 
     if (status >= 0)
         return status;
-    if (operand < argc)
-        return cli_wrong(command.name, "what is '%s'? (see torc demo --help)", argv[operand]);
 
     /* Signals that come between two loads wait for the next one, which ends at once then. */
     sigset_t set;

@@ -202,13 +202,10 @@ int command_doctor(int argc, char **argv)
     };
     struct doctor_advice advice[DOCTOR_ADVICE_MAX];
     struct doctor_facts facts;
-    int operand;
-    const int status = cli_parse(&command, argc, argv, &operand);
+    const int status = cli_parse_all(&command, argc, argv);
 
     if (status >= 0)
         return status;
-    if (operand < argc)
-        return cli_wrong(command.name, "what is '%s'? (see torc doctor --help)", argv[operand]);
     const int error = doctor_collect(&runtime, &facts);
     if (error < 0)
         return cli_failed(command.name, "%s", torc_strerror(error));

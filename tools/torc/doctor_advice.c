@@ -74,18 +74,29 @@ static void advise_on_rings(struct advisor *advisor, const struct doctor_facts *
     advisor->advice[0].problem = facts->report.error != 0;
 }
 
-/* What only a newer kernel has. Features that were forbidden are somebody's wish. */
+/* What only a newer kernel has, and what is not known. Those forbidden are somebody's wish. */
 static void advise_on_features(struct advisor *advisor, const struct doctor_facts *facts)
 {
     const char *newest = "";
     unsigned missing = 0;
+    unsigned unknown = 0;
     char how[80];
 
     for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
-        if (!facts->report.features[i].available) {
+        if (facts->report.features[i].unknown) {
+            unknown++;
+        } else if (!facts->report.features[i].available) {
             newest = facts->report.features[i].since;
             missing++;
         }
+    }
+    if (unknown > 0) {
+        advise(advisor,
+               "ulimit -l, or LimitMEMLOCK= in a systemd unit; rings of other programs of "
+               "this user count, too",
+               "it is not known whether this kernel has %u of the features that torc makes use of: "
+               "no locked memory is left for trying them (%s)",
+               unknown, output_bytes((double)facts->memlock).text);
     }
     if (missing == 0)
         return;

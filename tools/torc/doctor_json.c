@@ -71,10 +71,11 @@ static json_t *features_json(const struct torc_driver_report *report)
         if (feature->name == NULL)
             continue; /* Without a driver nothing is known of features. */
         json_array_append_new(
-            features, json_pack("{s:o, s:o, s:o, s:b, s:b, s:o}", "name", text_json(feature->name),
-                                "since", text_json(feature->since), "gives",
-                                text_json(feature->gives), "available", feature->available, "used",
-                                feature->used, "reason", text_json(feature->reason)));
+            features,
+            json_pack("{s:o, s:o, s:o, s:b, s:b, s:b, s:o}", "name", text_json(feature->name),
+                      "since", text_json(feature->since), "gives", text_json(feature->gives),
+                      "available", feature->available, "unknown", feature->unknown, "used",
+                      feature->used, "reason", text_json(feature->reason)));
     }
     return features;
 }

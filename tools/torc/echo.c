@@ -235,13 +235,10 @@ int command_echo(int argc, char **argv)
             "receive\nbrings. A second signal ends it at once.",
         .options = known,
     };
-    int operand;
-    const int status = cli_parse(&command, argc, argv, &operand);
+    const int status = cli_parse_all(&command, argc, argv);
 
     if (status >= 0)
         return status;
-    if (operand < argc)
-        return cli_wrong(command.name, "what is '%s'? (see torc echo --help)", argv[operand]);
     if (options.listen.length == 0 && torc_address_parse("127.0.0.1:7000", &options.listen) < 0)
         return cli_failed(command.name, "cannot read the default address");
     cli_raise_file_limit();

@@ -2,13 +2,13 @@
 /*
  * echo_report.c - what torc echo says: where it listens, how it goes, what it did.
  */
+#include "cli.h"
 #include "counter.h"
 #include "echo.h"
 #include "output.h"
 
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* The counters of all shards together. */
@@ -117,16 +117,6 @@ static double enters_per_message(const struct echo_shard *shard)
     return messages == 0 ? 0 : (double)shard->stats.enters / (double)messages;
 }
 
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-
-    if (getrusage(RUSAGE_SELF, &usage) != 0)
-        return 0;
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 static json_t *stats_json(const struct echo *echo)
 {
     json_t *shards = json_array();
@@ -154,7 +144,7 @@ static void report_json(const struct echo *echo, const struct totals *totals, do
         (json_int_t)totals->connections, "messages", (json_int_t)totals->messages, "bytes",
         (json_int_t)totals->bytes, "resets", (json_int_t)totals->resets, "errors",
         (json_int_t)totals->errors, "accept_failures", (json_int_t)totals->accept_failures,
-        "cpu_seconds", cpu_seconds());
+        "cpu_seconds", cli_cpu_seconds());
 
     if (report != NULL && echo->options->stats)
         json_object_set_new(report, "stats", stats_json(echo));
@@ -185,7 +175,7 @@ void echo_report(const struct echo *echo)
 {
     const struct totals totals = add_up(echo);
     const double seconds = (double)(echo->shards[0].end_ns - echo->begin_ns) / 1e9;
-    const double cpu = cpu_seconds();
+    const double cpu = cli_cpu_seconds();
 
     if (echo->options->json) {
         report_json(echo, &totals, seconds);

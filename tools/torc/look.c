@@ -62,7 +62,7 @@ int look_failed(const char *command, pid_t pid, int error)
     }
 }
 
-int look_open(const char *command, pid_t pid, unsigned number, struct torc_view **ret_view)
+static int open_view(const char *command, pid_t pid, unsigned number, struct torc_view **ret_view)
 {
     const int result = torc_view_open(pid, number, ret_view);
 
@@ -71,4 +71,12 @@ int look_open(const char *command, pid_t pid, unsigned number, struct torc_view 
         return cli_failed(command, "process %d runs torc, but has no runtime %u", pid, number);
     }
     return result < 0 ? look_failed(command, pid, result) : -1;
+}
+
+int look_open(const struct cli_command *command, int argc, char **argv, const uint64_t *number,
+              pid_t *ret_pid, struct torc_view **ret_view)
+{
+    const int status = look_parse(command, argc, argv, ret_pid);
+
+    return status >= 0 ? status : open_view(command->name, *ret_pid, (unsigned)*number, ret_view);
 }

@@ -16,8 +16,12 @@
  */
 int look_parse(const struct cli_command *command, int argc, char **argv, pid_t *ret_pid);
 
-/* Open its runtime. -1 and *ret_view, or the exit status, after having said why not. */
-int look_open(const char *command, pid_t pid, unsigned number, struct torc_view **ret_view);
+/*
+ * The same, and open that runtime of the process whose number its options have put in `*number`. -1
+ * and *ret_view, or the exit status.
+ */
+int look_open(const struct cli_command *command, int argc, char **argv, const uint64_t *number,
+              pid_t *ret_pid, struct torc_view **ret_view);
 
 /* Say why looking at a process has failed. Returns the exit status. */
 int look_failed(const char *command, pid_t pid, int error);

@@ -183,11 +183,8 @@ int command_top(int argc, char **argv)
     };
     struct torc_view *view;
     pid_t pid;
-    int status = look_parse(&command, argc, argv, &pid);
+    int status = look_open(&command, argc, argv, &options.number, &pid, &view);
 
-    if (status >= 0)
-        return status;
-    status = look_open(command.name, pid, (unsigned)options.number, &view);
     if (status >= 0)
         return status;
     status = run_on(view, pid, &options);

@@ -3,17 +3,14 @@
  * driver_test.c - the choice of a driver: options, environment, failures, and no trace afterwards.
  */
 #include "driver/driver.h"
+#include "harness/deny.h"
 #include "harness/harness.h"
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -111,19 +108,10 @@ static int create(void)
 }
 
 /* From now on, in this process, io_uring_setup() fails. */
-static bool deny_rings(unsigned error)
+static bool deny_rings(int error)
 {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
-
     forget_environment();
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    return harness_deny(SYS_io_uring_setup, error);
 }
 
 static void expect_nothing_used(const struct torc_driver_report *report)

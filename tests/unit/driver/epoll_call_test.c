@@ -6,7 +6,6 @@
 #include "unit/driver/epoll_rig.h"
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 
 static ssize_t read_a_byte(void *arguments)
@@ -139,31 +138,19 @@ TEST(readiness_is_told_without_waiting)
     stop(&epoll);
 }
 
-static volatile sig_atomic_t signals;
-
-static void count_signal(int number)
-{
-    (void)number;
-    signals = signals + 1;
-}
-
 TEST(readiness_is_told_though_signals_come)
 {
-    const struct itimerval often = {{0, 1000}, {0, 1000}};
-    const struct itimerval off = {{0, 0}, {0, 0}};
-    const struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
     struct torc__epoll epoll;
     int ends[2];
 
     start(&epoll);
     harness_pipe(ends);
-    EXPECT_INT(sigaction(SIGALRM, &action, NULL), ==, 0);
-    EXPECT_INT(setitimer(ITIMER_REAL, &often, NULL), ==, 0);
+    set_signals(1000);
     while (signals < 50) {
         EXPECT_INT(torc__epoll_ask(&epoll, ends[0], EPOLLIN), ==, 0);
         EXPECT(!torc__epoll_is_ready(&epoll, ends[0], EPOLLIN));
     }
-    EXPECT_INT(setitimer(ITIMER_REAL, &off, NULL), ==, 0);
+    set_signals(0);
     harness_close_pair(ends);
     stop(&epoll);
 }

@@ -11,11 +11,33 @@
 #include "harness/run.h"
 #include "unit/driver/noted.h"
 #include <errno.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <torc/time.h>
 #include <unistd.h>
 
 /* A wait that takes this long is lost. */
 #define SOON_NS (10 * NS_PER_SECOND)
+
+/* ---- Signals that interrupt system calls ---- */
+
+static volatile sig_atomic_t signals; /* that have come */
+
+static inline void count_signal(int number)
+{
+    (void)number;
+    signals = signals + 1;
+}
+
+/* From now on one comes every `interval_us`; none any more if that is 0. */
+static inline void set_signals(int interval_us)
+{
+    const struct itimerval timer = {{0, interval_us}, {0, interval_us}};
+    const struct sigaction action = {.sa_handler = count_signal};
+
+    EXPECT_INT(sigaction(SIGALRM, &action, NULL), ==, 0);
+    EXPECT_INT(setitimer(ITIMER_REAL, &timer, NULL), ==, 0);
+}
 
 /* Make a driver whose pool has `threads`, or none if that is 0. */
 static inline void start_with(struct torc__epoll *epoll, unsigned forbid, unsigned threads)

@@ -13,7 +13,6 @@
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 
@@ -366,19 +365,8 @@ TEST(a_splice_moves_between_sockets_pipes_and_files)
     stop(&epoll);
 }
 
-static volatile sig_atomic_t signals;
-
-static void count_signal(int number)
-{
-    (void)number;
-    signals = signals + 1;
-}
-
 TEST(a_splice_goes_on_though_signals_come)
 {
-    const struct itimerval often = {{0, 500}, {0, 500}};
-    const struct itimerval off = {{0, 0}, {0, 0}};
-    const struct sigaction action = {.sa_handler = count_signal};
     struct torc__epoll epoll;
     struct noted_op op;
     int fds[2];
@@ -388,15 +376,14 @@ TEST(a_splice_goes_on_though_signals_come)
     harness_unix_pair(fds);
     harness_pipe(ends);
     harness_put(ends[1], "abc", 3);
-    EXPECT_INT(sigaction(SIGALRM, &action, NULL), ==, 0);
-    EXPECT_INT(setitimer(ITIMER_REAL, &often, NULL), ==, 0);
+    set_signals(500);
     while (signals < 200) { /* The bytes go round and round. */
         io_uring_prep_splice(prepare(&epoll, &op), ends[0], -1, fds[0], -1, 3, 0);
         EXPECT_INT(result_of(&epoll, &op), ==, 3);
         io_uring_prep_splice(prepare(&epoll, &op), fds[1], -1, ends[1], -1, 3, 0);
         EXPECT_INT(result_of(&epoll, &op), ==, 3);
     }
-    EXPECT_INT(setitimer(ITIMER_REAL, &off, NULL), ==, 0);
+    set_signals(0);
     harness_close_pair(fds);
     harness_close_pair(ends);
     stop(&epoll);

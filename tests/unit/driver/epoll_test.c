@@ -4,7 +4,6 @@
  */
 #include "unit/driver/epoll_rig.h"
 #include <signal.h>
-#include <sys/time.h>
 
 /* The two ways to wait: to the nanosecond, and as before Linux 5.11. */
 static const unsigned ways[] = {0, TORC_FEATURE_EXT_ARG};
@@ -307,27 +306,15 @@ TEST(an_event_ends_a_wait_that_has_no_other_end)
     }
 }
 
-static volatile sig_atomic_t signals;
-
-static void count_signal(int number)
-{
-    (void)number;
-    signals = signals + 1;
-}
-
 TEST(a_wait_that_a_signal_interrupts_is_no_failure)
 {
-    const struct itimerval soon = {{0, 1000}, {0, 1000}};
-    const struct itimerval off = {{0, 0}, {0, 0}};
-    const struct sigaction action = {.sa_handler = count_signal};
     struct torc__epoll epoll;
 
     start(&epoll);
-    EXPECT_INT(sigaction(SIGALRM, &action, NULL), ==, 0);
-    EXPECT_INT(setitimer(ITIMER_REAL, &soon, NULL), ==, 0);
+    set_signals(1000);
     while (signals < 5)
         EXPECT_INT(turn(&epoll, torc__clock_now() + NS_PER_SECOND), ==, 0);
-    EXPECT_INT(setitimer(ITIMER_REAL, &off, NULL), ==, 0);
+    set_signals(0);
     stop(&epoll);
 }
 

@@ -3,18 +3,15 @@
  * process_spawn_test.c - starting a program, on a thread that is no shard.
  */
 #include "harness/children.h"
+#include "harness/deny.h"
 #include "harness/directory.h"
 #include "harness/net.h"
 #include "harness/run.h"
 #include "io/process.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
-#include <stddef.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -203,21 +200,6 @@ TEST(a_process_forked_by_another_thread_does_not_hold_up_the_start)
     harness_expect_no_children();
 }
 
-/* From here on this process and its children have the kernel of before 5.9. */
-static bool forbid_close_range(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog filter = {.len = 4, .filter = code};
-
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
-}
-
 TEST(without_close_range_nothing_leaks_into_a_child_either)
 {
     const char *const argv[] = {"ls", "/proc/self/fd", NULL};
@@ -228,7 +210,7 @@ TEST(without_close_range_nothing_leaks_into_a_child_either)
     struct torc__launch request;
     char text[64] = "";
 
-    if (!forbid_close_range())
+    if (!harness_deny(SYS_close_range, ENOSYS)) /* As before Linux 5.9. */
         SKIP("no seccomp filter may be set here");
     for (int i = 0; i < 100; i++) {
         leaky[i] = dup(STDERR_FILENO);

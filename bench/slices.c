@@ -152,11 +152,12 @@ static void open_connection(const struct server *server, struct connection *conn
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     const int family = server->address.any.sa_family;
+    const socklen_t length =
+        family == AF_UNIX ? sizeof(server->address.path) : sizeof(server->address.v4);
     const int yes = 1;
 
     connection->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connection->fd < 0 ||
-        connect(connection->fd, &server->address.any, sizeof(server->address)) < 0)
+    if (connection->fd < 0 || connect(connection->fd, &server->address.any, length) < 0)
         die("connect");
     if (family == AF_INET &&
         setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) < 0)

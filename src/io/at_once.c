@@ -9,8 +9,7 @@
 /* Who has moved so much without ever waiting lets others run. */
 #define AT_ONCE_MAX (512u * 1024u)
 
-/* 0 if the fiber may move so much more; -EAGAIN if it is others' turn; or the scope's reason. */
-static int check(struct torc__shard *shard, size_t length)
+int torc__may_go_on(struct torc__shard *shard, size_t length)
 {
     const int reason = torc__reason(shard);
 
@@ -31,7 +30,7 @@ ssize_t torc__send_at_once(int fd, struct iovec *pieces, unsigned count, size_t 
     struct mmsghdr message = {.msg_hdr = {.msg_iov = pieces, .msg_iovlen = count}};
     struct torc__control request = {
         .kind = CONTROL_SEND, .fd = fd, .a = flags, .data = &message, .length = 1};
-    int result = check(torc__shard_of_fiber(), length);
+    int result = torc__may_go_on(torc__shard_of_fiber(), length);
 
     if (result == 0)
         result = torc__control(&request);
@@ -42,7 +41,7 @@ int torc__recv_at_once(int fd, void *buffer, size_t length)
 {
     struct torc__control request = {
         .kind = CONTROL_RECV, .fd = fd, .data = buffer, .length = (uint32_t)length};
-    const int result = check(torc__shard_of_fiber(), length);
+    const int result = torc__may_go_on(torc__shard_of_fiber(), length);
 
     return result < 0 ? result : torc__control(&request);
 }

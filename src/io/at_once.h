@@ -17,6 +17,12 @@
 #define AT_ONCE_LEAST 65536u
 
 /*
+ * Whether the running fiber may move `length` bytes more without a wait: 0; -EAGAIN if others are to
+ * run first; or the scope's reason.
+ */
+int torc__may_go_on(struct torc__shard *shard, size_t length);
+
+/*
  * Send what goes without waiting of the `count` pieces, which are `length` bytes together. The
  * count; -EAGAIN if nothing goes, or if others are to run first; the scope's reason; or an error.
  */

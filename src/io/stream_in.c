@@ -13,6 +13,7 @@
  * Who waits for more holds no buffer of the ring: what is there is joined first.
  */
 #include "fiber/sanitizer.h"
+#include "io/at_once.h"
 #include "io/stream.h"
 #include <errno.h>
 #include <poll.h>
@@ -264,9 +265,16 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
 }
 
 /*
- * Where there may be more already, that is looked for at once; but others run first, or a fiber
- * that always finds something would keep the shard to itself.
+ * Where there may be more already, that is looked for at once; but now and then others run first,
+ * or a fiber that always finds something would keep the shard to itself.
  */
+static int wait_for_more(struct torc__shard *shard)
+{
+    const int result = torc__may_go_on(shard, STREAM_BLOCK);
+
+    return result == -EAGAIN ? torc_yield() : result;
+}
+
 static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 {
     int result = 0;
@@ -274,7 +282,8 @@ static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
     TORC_REQUIRE(stream->_reader == NULL, "two fibers read from one stream");
     stream->_reader = shard->running;
     if (stream->_transport == NULL)
-        result = stream->_may_have_more ? torc_yield() : torc_poll(stream->_fd, POLLIN | POLLRDHUP);
+        result = stream->_may_have_more ? wait_for_more(shard)
+                                        : torc_poll(stream->_fd, POLLIN | POLLRDHUP);
     if (result >= 0)
         result = read_into_block(stream, shard, result);
     stream->_reader = NULL;

@@ -17,8 +17,8 @@
 #define AT_ONCE_LEAST 65536u
 
 /*
- * Whether the running fiber may move `length` bytes more without a wait: 0; -EAGAIN if others are to
- * run first; or the scope's reason.
+ * Whether the running fiber may move `length` bytes more without a wait: 0; -EAGAIN if others are
+ * to run first; or the scope's reason.
  */
 int torc__may_go_on(struct torc__shard *shard, size_t length);
 

@@ -396,6 +396,8 @@ static int join_locked(struct torc__serving *serving)
     if (serving->acceptor == serving) {
         result = open_listener(serving);
         serving->has_listener = result == 0;
+    } else {
+        tell_room(serving); /* All others may be full. */
     }
     if (result == 0 && is_first && !server->no_signals)
         result = open_signals(serving);

@@ -24,9 +24,10 @@
  * SIGINT, SIGTERM, torc_server_stop() on any shard, or a reason of the scope around any of the
  * calls, stop all of them. No more connections are accepted then, and those there are come to the
  * end of their input, as if their peers had ended it: what was received before is still read, and
- * can be answered. Those that have not ended when `grace_ns` have passed find the reason -ETIME at
- * their waits. All calls return when the last connection of all shards has ended, so that until
- * then every shard does for the others what it always does. A second signal kills. A signal that is
+ * can be answered. Those that were accepted and wait to be served are among them, as far as there
+ * is room. Those that have not ended when `grace_ns` have passed find the reason -ETIME at their
+ * waits. All calls return when the last connection of all shards has ended, so that until then
+ * every shard does for the others what it always does. A second signal kills. A signal that is
  * ignored when the server begins stays so: a shell has SIGINT ignored by what runs in background.
  */
 #ifndef TORC_SERVE_H

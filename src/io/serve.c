@@ -209,14 +209,15 @@ static int wait_for_room(struct torc__serving *serving, int error)
     return torc_cancelled();
 }
 
-/* Where there is no room for it, it and those behind it wait. */
+/* Where there is no room for it, it and those behind it wait; up to a reason, or a last look. */
 static void admit(struct torc__serving *serving, int fd)
 {
-    int result;
+    int result = place_connection(serving, fd);
 
-    do {
+    for (int reason = 0; (result == -ENOMEM || result == -EBUSY) && reason == 0;) {
+        reason = wait_for_room(serving, result);
         result = place_connection(serving, fd);
-    } while ((result == -ENOMEM || result == -EBUSY) && wait_for_room(serving, result) == 0);
+    }
     if (result < 0)
         (void)torc_close(fd);
 }
@@ -396,6 +397,8 @@ static int join_locked(struct torc__serving *serving)
     if (serving->acceptor == serving) {
         result = open_listener(serving);
         serving->has_listener = result == 0;
+    } else {
+        tell_room(serving); /* All others may be full. */
     }
     if (result == 0 && is_first && !server->no_signals)
         result = open_signals(serving);
@@ -462,8 +465,22 @@ static int accept_until_stopped(struct torc__serving *serving)
     return serving->result;
 }
 
+/* What the listener has accepted is served as well, as long as there is room. */
+static void take_queued(struct torc__serving *serving)
+{
+    int result = 0;
+
+    while (result == 0 && torc_listener_queued(&serving->listener) > 0) {
+        const int fd = torc_listener_accept(&serving->listener, NULL);
+
+        result = start_connection(serving, fd);
+        if (result < 0)
+            (void)torc_close(fd);
+    }
+}
+
 /* Nobody sends any more; what was sent before is served all the same. */
-static void take_rest(struct torc__serving *serving)
+static void take_sent(struct torc__serving *serving)
 {
     int result;
     int fd;
@@ -485,9 +502,10 @@ static void stop_accepting(struct torc__serving *serving)
     torc_scope_cancel(&serving->accepting);
     torc_server_stop(serving->server);
     if (serving->handed != NULL)
-        take_rest(serving);
+        take_sent(serving);
     if (!serving->has_listener)
         return;
+    take_queued(serving);
     if (address->any.sa_family == AF_UNIX && address->local.sun_path[0] != '\0')
         (void)torc_unlink(address->local.sun_path);
     (void)torc_listener_close(&serving->listener);

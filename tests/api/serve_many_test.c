@@ -147,27 +147,33 @@ TEST(every_shard_serves_what_it_accepts)
     run_many(&many, 0);
 }
 
-static int let_others_come(void *arg)
+static void let_others_come(struct many *many)
 {
-    struct many *many = arg;
-
     for (unsigned i = 0; i < 10; i++)
         harness_pass_kernel();
     EXPECT(!torc_shared_event_is_set(&many->up));
     torc_shared_event_set(&many->late);
     EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
     visit_all(many);
+}
+
+static int be_early_client(void *arg)
+{
+    struct many *many = arg;
+
+    many->client(many);
     torc_event_set(&many->gone);
     return 0;
 }
 
+/* Shard 0 and its client, and the others when that lets them come. */
 static int come_one_by_one(void *arg)
 {
     struct many *many = arg;
     int result;
 
     if (torc_shard_index() == 0)
-        harness_spawn(NULL, let_others_come, many);
+        harness_spawn(NULL, be_early_client, many);
     else
         EXPECT_INT(torc_shared_event_wait(&many->late), ==, 0);
     result = torc_serve(&many->server);
@@ -180,7 +186,8 @@ TEST(the_address_is_told_when_as_many_shards_serve_as_was_said)
 
     NEEDS_THREADS();
     for (unsigned i = 0; i < 2; i++) {
-        struct many many = {.server = {.serve = count, .shards = SHARDS, .one_acceptor = i == 1}};
+        struct many many = {.server = {.serve = count, .shards = SHARDS, .one_acceptor = i == 1},
+                            .client = let_others_come};
 
         prepare(&many);
         EXPECT_INT(harness_run_result(&options, come_one_by_one, &many), ==, 0);
@@ -276,6 +283,36 @@ TEST(one_shard_accepts_as_long_as_any_has_room)
 
         run_many(&many, 0);
     }
+}
+
+/* All that serve are full, and none of their connections ends, when others come. */
+static void fill_first(struct many *many)
+{
+    int fds[2];
+
+    EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
+    fds[0] = client_dial(&many->address);
+    client_say(fds[0], "hello");
+    fds[1] = client_dial(&many->address);
+    for (unsigned i = 0; i < 10; i++)
+        harness_pass_kernel();
+    torc_shared_event_set(&many->late);
+    client_say(fds[1], "hello");
+    EXPECT_UINT(many->served[0], ==, 1);
+    torc_server_stop(&many->server);
+    client_expect_end(fds[0]);
+    client_expect_end(fds[1]);
+}
+
+TEST(who_comes_later_serves_what_waits_for_room)
+{
+    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
+    struct many many = {.server = {.serve = count, .one_acceptor = true, .connections_max = 1},
+                        .client = fill_first};
+
+    NEEDS_THREADS();
+    prepare(&many);
+    EXPECT_INT(harness_run_result(&options, come_one_by_one, &many), ==, 0);
 }
 
 /* A fiber that keeps its shard. */

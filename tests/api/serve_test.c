@@ -5,6 +5,7 @@
 #include "harness/client.h"
 #include "harness/net.h"
 #include "harness/run.h"
+#include "harness/stream.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -29,6 +30,8 @@ struct rig {
     unsigned served_now;
     int reason; /* that a connection found */
     int result;
+    struct torc_scope *scope; /* around it */
+    int fds[2];               /* taken out of their streams */
 };
 
 static void note_address(const struct torc_address *address, void *arg)
@@ -542,6 +545,56 @@ FIBER_TEST(a_server_at_its_limit_of_connections_is_stopped)
     (void)torc_close(
         late); /* It is closed, too, with a reset if the kernel had not handed it out. */
     end(&rig, 0);
+}
+
+/* Two wait; nothing comes between their ends, and before the second the server is stopped. */
+static void stop_when_released(struct torc_stream *stream, void *arg)
+{
+    struct rig *rig = arg;
+
+    EXPECT_INT(torc_event_wait(&rig->released), ==, 0);
+    if (++rig->served_now > 2) {
+        (void)torc_stream_copy(stream, stream, NULL);
+        return;
+    }
+    rig->fds[rig->served_now - 1] = torc_stream_detach(stream);
+    if (rig->served_now == 2)
+        torc_scope_cancel(rig->scope);
+}
+
+/* One is waited with, and one more may be in the queue, when there is room for both. */
+FIBER_TEST(what_was_accepted_is_served_if_there_is_room_when_the_server_is_stopped)
+{
+    const unsigned count = harness_has_feeds() ? 4 : 3;
+    struct torc_scope scope;
+    struct rig rig = {
+        .server = {.serve = stop_when_released, .connections_max = 2, .grace_ns = TORC_FOREVER / 2},
+        .scope = &scope};
+    int fds[4];
+
+    torc_scope_open(&scope, 0);
+    begin(&rig, &scope);
+    for (unsigned i = 0; i < count; i++) {
+        fds[i] = client_dial(&rig.address);
+        EXPECT_INT(torc_send_all(fds[i], "hello", 5, NULL), ==, 0);
+    }
+    for (unsigned i = 0; i < 10; i++)
+        harness_pass_kernel();
+    torc_event_set(&rig.released);
+    EXPECT_INT(torc_sleep(TORC_FOREVER), ==, -ECANCELED);
+    (void)torc_scope_close(&scope);
+    for (unsigned i = 2; i < count; i++) {
+        char answer[5];
+
+        EXPECT_INT(torc_recv_all(fds[i], answer, 5, NULL), ==, 0);
+        EXPECT_MEM(answer, "hello", 5);
+        client_expect_end(fds[i]);
+    }
+    end(&rig, -ECANCELED);
+    for (unsigned i = 0; i < 2; i++) {
+        EXPECT_INT(torc_close(rig.fds[i]), ==, 0);
+        EXPECT_INT(torc_close(fds[i]), ==, 0);
+    }
 }
 
 static void serve_twice(void)

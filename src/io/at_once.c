@@ -9,7 +9,7 @@
 /* Who has moved so much without ever waiting lets others run. */
 #define AT_ONCE_MAX (512u * 1024u)
 
-/* 0 if the fiber may move so much more; -EAGAIN if it is others' turn; or the scope's reason. */
+/* 0 if the fiber may move so much more; -EAGAIN if an op is to; or the scope's reason. */
 static int check(struct torc__shard *shard, size_t length)
 {
     const int reason = torc__reason(shard);
@@ -20,7 +20,7 @@ static int check(struct torc__shard *shard, size_t length)
         shard->at_once.switches = shard->switches;
         shard->at_once.bytes = 0;
     }
-    if (shard->at_once.bytes >= AT_ONCE_MAX)
+    if (shard->at_once.bytes >= AT_ONCE_MAX || !shard->driver->ops->moves_at_once)
         return -EAGAIN;
     shard->at_once.bytes += length;
     return 0;

@@ -548,6 +548,28 @@ TEST(what_is_written_at_once_leaves_although_there_was_no_memory_for_a_while)
     run_calmly(starve_large_output);
 }
 
+static int fail_large_send(void *arg)
+{
+    static char large[65536];
+    struct torc_stream output;
+    int fds[2];
+
+    (void)arg;
+    EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+    fail(IORING_OP_SEND, -EPIPE, 1);
+    EXPECT_INT(torc_send(fds[0], large, sizeof(large), 0), ==, -EPIPE);
+    torc_stream_open(&output, fds[0]);
+    fail(IORING_OP_SEND, -ECONNRESET, 1);
+    EXPECT_INT(torc_stream_write(&output, large, sizeof(large), NULL), ==, -ECONNRESET);
+    (void)torc_stream_close(&output);
+    return torc_close(fds[1]);
+}
+
+TEST(what_is_planned_for_sends_happens_to_large_ones_too)
+{
+    run_calmly(fail_large_send);
+}
+
 static int starve_end(void *arg)
 {
     struct torc_stream streams[3];

@@ -178,6 +178,25 @@ TEST(what_a_file_is_asked_and_given_is_exact_although_it_is_disturbed)
     run_calmly(disturb_states);
 }
 
+/* Not let out by close(2), but by a ring: it is no error that programs know. */
+#define KERNEL_ERESTARTSYS 512
+
+static int disturb_close(void *arg)
+{
+    int fds[2];
+
+    (void)arg;
+    EXPECT_INT(torc_pipe(fds, 0), ==, 0);
+    fail(IORING_OP_CLOSE, -KERNEL_ERESTARTSYS, 1);
+    EXPECT_INT(torc_close(fds[0]), ==, -EINTR);
+    return torc_close(fds[1]);
+}
+
+TEST(who_closes_and_is_disturbed_is_told_so_as_by_close)
+{
+    run_calmly(disturb_close);
+}
+
 static int disturb_names(void *arg)
 {
     (void)arg;
@@ -233,6 +252,8 @@ static int disturb_whole(void *arg)
     EXPECT_INT(torc_read_file("a/file", data, SIZE), ==, SIZE);
     EXPECT_MEM(data, text, SIZE);
     come_through(IORING_OP_RENAMEAT, -ENOENT);
+    EXPECT_INT(torc_save_file("a/file", text, SIZE, 0600), ==, 0);
+    fail(IORING_OP_CLOSE, -EINTR, 1);
     EXPECT_INT(torc_save_file("a/file", text, SIZE, 0600), ==, 0);
     EXPECT_DISTURBED(IORING_OP_UNLINKAT, torc_remove_all(AT_FDCWD, "a"), 0);
     EXPECT_INT(torc_statx(AT_FDCWD, "a", 0, STATX_TYPE, &status), ==, -ENOENT);

@@ -73,6 +73,8 @@ struct torc__driver_ops {
      * driver of the calling thread's shard, or NULL.
      */
     void (*wake)(struct torc__driver *driver, struct torc__driver *from);
+    /* Large pieces may be moved by control() in place of ops: not where ops are made to fail. */
+    bool moves_at_once;
     /* What never waits: socket(), bind() and their like. The result, or a negative errno. */
     int (*control)(struct torc__driver *driver, struct torc__control *request);
     /* The clock: simulated where the kernel is. */

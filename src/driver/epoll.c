@@ -528,6 +528,7 @@ const struct torc__driver_ops torc__epoll_ops = {
     .size = sizeof(struct torc__epoll),
     .init = epoll_init,
     .finish = epoll_finish,
+    .moves_at_once = true,
     .prepare = epoll_prepare,
     .cancel = epoll_cancel,
     .turn = epoll_turn,

@@ -728,6 +728,7 @@ const struct torc__driver_ops torc__uring_ops = {
     .size = sizeof(struct torc__uring),
     .init = uring_init,
     .finish = uring_finish,
+    .moves_at_once = true,
     .prepare = uring_prepare,
     .cancel = uring_cancel,
     .turn = uring_turn,

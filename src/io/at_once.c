@@ -19,7 +19,7 @@ int torc__may_go_on(struct torc__shard *shard, size_t length)
         shard->at_once.switches = shard->switches;
         shard->at_once.bytes = 0;
     }
-    if (shard->at_once.bytes >= AT_ONCE_MAX)
+    if (shard->at_once.bytes >= AT_ONCE_MAX || !shard->driver->ops->moves_at_once)
         return -EAGAIN;
     shard->at_once.bytes += length;
     return 0;

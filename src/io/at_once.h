@@ -18,7 +18,7 @@
 
 /*
  * Whether the running fiber may move `length` bytes more without a wait: 0; -EAGAIN if others are
- * to run first; or the scope's reason.
+ * to run first, or if the driver wants to see ops; or the scope's reason.
  */
 int torc__may_go_on(struct torc__shard *shard, size_t length);
 

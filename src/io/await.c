@@ -62,12 +62,17 @@ static bool is_restart(int result)
     return result <= -512 && result >= -516;
 }
 
+static void hide_restart(struct torc_op *op)
+{
+    if (unlikely(is_restart(op->_result)))
+        op->_result = -EINTR;
+}
+
 int torc__op_verdict(const struct torc__shard *shard, struct torc_op *op)
 {
     int reason = torc__reason(shard);
 
-    if (unlikely(is_restart(op->_result)))
-        op->_result = -EINTR;
+    hide_restart(op);
     /* Kernel threads that execute blocking ops see the cancel as an interruption. */
     if (op->_cancelling && (op->_result == -ECANCELED || op->_result == -EINTR))
         op->_result = reason != 0 ? reason : -ECANCELED;
@@ -87,6 +92,7 @@ int torc__await_noted(struct torc_op *op)
 int torc__await_noted_shielded(struct torc_op *op)
 {
     torc__suspend(torc__shard, &op_wait_shielded, op);
+    hide_restart(op);
     return op->_result;
 }
 

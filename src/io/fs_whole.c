@@ -239,7 +239,7 @@ static int finish_replacing(struct replacement *replacement, int result)
     /* It is replaced: no reason of the scope's may say that it is not. */
     torc_scope_open(&shield, TORC_SHIELD);
     result = torc_close(replacement->fd);
-    if (result == 0)
+    if (result == 0 || torc__is_disturbed(result)) /* It is closed all the same, and was written. */
         result = synchronise_directory(replacement);
     (void)torc_scope_close(&shield);
     return result;

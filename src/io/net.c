@@ -185,26 +185,43 @@ static int send_by_op(int fd, const void *buffer, size_t length, int flags)
     return result;
 }
 
-/* What goes at once, and then the rest if all is to be waited for. */
 static ssize_t send_large(int fd, const void *buffer, size_t length, int flags)
 {
     struct iovec piece = {(void *)(uintptr_t)buffer, length};
-    const ssize_t first = torc__send_at_once(fd, &piece, 1, length, flags);
-    ssize_t rest;
+    const ssize_t count = torc__send_at_once(fd, &piece, 1, length, flags);
 
-    if (first == -EAGAIN)
-        return send_by_op(fd, buffer, length, flags);
-    if (first < 0 || (size_t)first == length || !(flags & MSG_WAITALL))
-        return first;
-    rest = send_by_op(fd, (const char *)buffer + first, length - (size_t)first, flags);
-    return rest < 0 ? first : first + rest; /* Of an error the next call hears. */
+    return count == -EAGAIN ? send_by_op(fd, buffer, length, flags) : count;
+}
+
+/*
+ * What a first send has left, which may have gone at once; or the kernel does not go on by itself
+ * (before 5.19), nor beyond TRANSFER_MAX. Returns the count. Of an error the next call hears, if
+ * perhaps by -EPIPE.
+ */
+static size_t send_rest(int fd, const char *data, size_t length, int flags)
+{
+    size_t done = 0;
+
+    while (done < length) {
+        const int count = send_by_op(fd, data + done, length - done, flags);
+
+        if (count <= 0)
+            break;
+        done += (size_t)count;
+    }
+    return done;
 }
 
 ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
 {
-    if (unlikely(length >= AT_ONCE_LEAST))
-        return send_large(fd, buffer, length, flags);
-    return send_by_op(fd, buffer, length, flags);
+    const ssize_t first = unlikely(length >= AT_ONCE_LEAST) ? send_large(fd, buffer, length, flags)
+                                                            : send_by_op(fd, buffer, length, flags);
+    size_t rest;
+
+    if (likely((size_t)first == length) || first < 0 || !(flags & MSG_WAITALL))
+        return first;
+    rest = send_rest(fd, (const char *)buffer + first, length - (size_t)first, flags);
+    return first + (ssize_t)rest;
 }
 
 ssize_t torc_recvmsg(int fd, struct msghdr *message, int flags)

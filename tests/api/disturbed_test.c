@@ -178,6 +178,25 @@ TEST(what_a_file_is_asked_and_given_is_exact_although_it_is_disturbed)
     run_calmly(disturb_states);
 }
 
+/* Not let out by close(2), but by a ring: it is no error that programs know. */
+#define KERNEL_ERESTARTSYS 512
+
+static int disturb_close(void *arg)
+{
+    int fds[2];
+
+    (void)arg;
+    EXPECT_INT(torc_pipe(fds, 0), ==, 0);
+    fail(IORING_OP_CLOSE, -KERNEL_ERESTARTSYS, 1);
+    EXPECT_INT(torc_close(fds[0]), ==, -EINTR);
+    return torc_close(fds[1]);
+}
+
+TEST(who_closes_and_is_disturbed_is_told_so_as_by_close)
+{
+    run_calmly(disturb_close);
+}
+
 static int disturb_names(void *arg)
 {
     (void)arg;
@@ -233,6 +252,8 @@ static int disturb_whole(void *arg)
     EXPECT_INT(torc_read_file("a/file", data, SIZE), ==, SIZE);
     EXPECT_MEM(data, text, SIZE);
     come_through(IORING_OP_RENAMEAT, -ENOENT);
+    EXPECT_INT(torc_save_file("a/file", text, SIZE, 0600), ==, 0);
+    fail(IORING_OP_CLOSE, -EINTR, 1);
     EXPECT_INT(torc_save_file("a/file", text, SIZE, 0600), ==, 0);
     EXPECT_DISTURBED(IORING_OP_UNLINKAT, torc_remove_all(AT_FDCWD, "a"), 0);
     EXPECT_INT(torc_statx(AT_FDCWD, "a", 0, STATX_TYPE, &status), ==, -ENOENT);
@@ -546,6 +567,28 @@ static int starve_large_output(void *arg)
 TEST(what_is_written_at_once_leaves_although_there_was_no_memory_for_a_while)
 {
     run_calmly(starve_large_output);
+}
+
+static int fail_large_send(void *arg)
+{
+    static char large[65536];
+    struct torc_stream output;
+    int fds[2];
+
+    (void)arg;
+    EXPECT_INT(torc_unix_pair(SOCK_STREAM, fds), ==, 0);
+    fail(IORING_OP_SEND, -EPIPE, 1);
+    EXPECT_INT(torc_send(fds[0], large, sizeof(large), 0), ==, -EPIPE);
+    torc_stream_open(&output, fds[0]);
+    fail(IORING_OP_SEND, -ECONNRESET, 1);
+    EXPECT_INT(torc_stream_write(&output, large, sizeof(large), NULL), ==, -ECONNRESET);
+    (void)torc_stream_close(&output);
+    return torc_close(fds[1]);
+}
+
+TEST(what_is_planned_for_sends_happens_to_large_ones_too)
+{
+    run_calmly(fail_large_send);
 }
 
 static int starve_end(void *arg)

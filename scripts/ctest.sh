@@ -14,7 +14,8 @@ trap 'rm -f "$log"' EXIT
 status=0
 ctest --preset "$@" ${CI:+--repeat until-pass:2} | tee "$log" || status=$?
 if [ -n "${CI_SECOND_RUNS:-}" ]; then
-    sed -n 's/^ *[0-9]*\/[0-9]* Test *#[0-9]*: \([^ ]*\) .*\*\*\*.*/'"$1"': \1/p' "$log" \
+    grep -v '\*\*\*Skipped' "$log" |
+        sed -n 's/^ *[0-9]*\/[0-9]* Test *#[0-9]*: \([^ ]*\) .*\*\*\*.*/'"$1"': \1/p' \
         >>"$CI_SECOND_RUNS"
 fi
 exit $status

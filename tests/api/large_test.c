@@ -88,22 +88,9 @@ struct reader {
 /* Receive all there is to be had, and compare it. */
 static int read_all(void *arg)
 {
-    struct reader *reader = arg;
-    char *buffer = malloc(PIECE);
-    size_t done = 0;
+    const struct reader *reader = arg;
 
-    EXPECT(buffer != NULL);
-    for (;;) {
-        const ssize_t count = torc_recv(reader->fd, buffer, PIECE, 0);
-
-        if (count == 0)
-            break;
-        EXPECT_INT(count, >, 0);
-        harness_pattern_check(buffer, (size_t)count, done);
-        done += (size_t)count;
-    }
-    EXPECT_UINT(done, ==, reader->length);
-    free(buffer);
+    EXPECT_UINT(harness_receive_pattern(reader->fd, PIECE, SIZE_MAX), ==, reader->length);
     return 0;
 }
 

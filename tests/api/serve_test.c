@@ -509,16 +509,22 @@ FIBER_TEST(no_more_connections_are_served_at_once_than_is_asked_for)
     end(&rig, 0);
 }
 
+/* A server of one connection, which has it, and another that waits. */
+static void begin_full(struct rig *rig, int *ret_first, int *ret_late)
+{
+    begin(rig, NULL);
+    *ret_first = client_dial(&rig->address);
+    *ret_late = client_dial(&rig->address);
+    client_say(*ret_first, "first");
+}
+
 FIBER_TEST(at_the_limit_of_connections_no_timer_runs)
 {
     struct rig rig = {.server = {.serve = echo, .connections_max = 1}};
     int first;
     int late;
 
-    begin(&rig, NULL);
-    first = client_dial(&rig.address);
-    late = client_dial(&rig.address);
-    client_say(first, "first");
+    begin_full(&rig, &first, &late);
     for (unsigned i = 0; i < 10; i++)
         harness_pass_kernel();
     EXPECT_UINT(stats().timers, ==, 0);
@@ -535,15 +541,12 @@ FIBER_TEST(a_server_at_its_limit_of_connections_is_stopped)
     int first;
     int late;
 
-    begin(&rig, NULL);
-    first = client_dial(&rig.address);
-    late = client_dial(&rig.address);
-    client_say(first, "first");
+    begin_full(&rig, &first, &late);
     harness_pass_kernel();
     torc_server_stop(&rig.server);
     client_expect_end(first);
-    (void)torc_close(
-        late); /* It is closed, too, with a reset if the kernel had not handed it out. */
+    /* It is closed, too, with a reset if the kernel had not handed it out. */
+    (void)torc_close(late);
     end(&rig, 0);
 }
 

@@ -100,21 +100,6 @@ FIBER_TEST(several_streams_leave_in_the_same_round)
 
 /* ---- Pieces of all sizes ---- */
 
-static int check_pattern_to_the_end(void *arg)
-{
-    const int fd = *(const int *)arg;
-    char data[4096];
-    uint64_t offset = 0;
-    ssize_t count;
-
-    while ((count = torc_recv(fd, data, sizeof(data), 0)) > 0) {
-        harness_pattern_check(data, (size_t)count, offset);
-        offset += (uint64_t)count;
-    }
-    EXPECT_INT(count, ==, 0);
-    return (int)offset;
-}
-
 struct receiver {
     int fd;
     uint64_t total;
@@ -124,7 +109,7 @@ static int receive_pattern(void *arg)
 {
     struct receiver *receiver = arg;
 
-    receiver->total = (uint64_t)check_pattern_to_the_end(&receiver->fd);
+    receiver->total = harness_receive_pattern(receiver->fd, 4096, SIZE_MAX);
     return 0;
 }
 

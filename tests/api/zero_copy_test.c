@@ -22,17 +22,8 @@ struct receiver {
 static int receive(void *arg)
 {
     struct receiver *receiver = arg;
-    char *data = malloc(SIZE);
-    ssize_t count = 1;
 
-    EXPECT(data != NULL);
-    while (receiver->got < receiver->wanted && count > 0) {
-        count = torc_recv(receiver->fd, data, SIZE, 0);
-        EXPECT_INT(count, >=, 0);
-        harness_pattern_check(data, (size_t)count, receiver->got);
-        receiver->got += (size_t)count;
-    }
-    free(data);
+    receiver->got = harness_receive_pattern(receiver->fd, SIZE, receiver->wanted);
     return 0;
 }
 

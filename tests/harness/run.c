@@ -8,6 +8,7 @@
  */
 #define HARNESS_POSIX_REAL
 #include "harness/run.h"
+#include "harness/net.h"
 #include "harness/posix.h"
 #include <liburing.h>
 #include <malloc.h>
@@ -186,6 +187,23 @@ void harness_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg)
     const int result = scope == NULL ? torc_spawn(body, arg) : torc_scope_spawn(scope, body, arg);
 
     EXPECT_INT(result, ==, 0);
+}
+
+size_t harness_receive_pattern(int fd, size_t piece, size_t wanted)
+{
+    char *data = malloc(piece);
+    size_t done = 0;
+    ssize_t count = 1;
+
+    EXPECT(data != NULL);
+    while (done < wanted && count > 0) {
+        count = torc_recv(fd, data, piece, 0);
+        EXPECT_INT(count, >=, 0);
+        harness_pattern_check(data, (size_t)count, done);
+        done += (size_t)count;
+    }
+    free(data);
+    return done;
 }
 
 unsigned harness_fibers(void)

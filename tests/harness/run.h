@@ -64,6 +64,12 @@ void harness_join(pthread_t thread);
 /* Start a fiber in `scope`, or, if that is NULL, in the root scope. */
 void harness_spawn(struct torc_scope *scope, torc_fiber_fn *body, void *arg);
 
+/*
+ * Receive bytes that are those of harness_pattern_fill(), by up to `piece` of them, until there are
+ * `wanted`, or to the end. By a fiber. Returns how many came.
+ */
+size_t harness_receive_pattern(int fd, size_t piece, size_t wanted);
+
 /* How many fibers this shard has. */
 unsigned harness_fibers(void);
 

@@ -52,6 +52,7 @@ MAY_ALLOCATE = {
     "src/shard/observer.c": "once per run",
     "src/shard/trace_json.c": "what is known of fibers and operations, once per trace written",
     "src/shard/view.c": "once per process that is looked at",
+    "src/driver/epoll_buffers.c": "once per shard, when streams are first used",
     "src/driver/uring.c": "a backlog of completions, only when the kernel refuses submissions",
     "src/fiber/stack.c": "once per slab of stacks",
     "src/io/datagram_feed.c": "once per feed",

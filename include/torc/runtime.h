@@ -194,8 +194,8 @@ struct torc_stats {
     uint64_t stacks;                  /* in use or pooled */
     uint64_t stacks_used;             /* in use now */
     uint64_t receive_buffers;         /* that streams have for receiving */
-    uint64_t receive_buffers_free;    /* of these, those in the kernel's hands, to be filled */
-    uint64_t receive_buffers_starved; /* times the kernel found none free (ENOBUFS) */
+    uint64_t receive_buffers_free;    /* of these, those that are free to be filled */
+    uint64_t receive_buffers_starved; /* times none was free (ENOBUFS) */
     uint64_t timers;                  /* running now */
     uint64_t idle_ns;                 /* spent in waits, with the kernel's work in the same calls */
     uint64_t polled_ns;               /* of these, about so much was polling */

@@ -32,11 +32,12 @@ int torc__uring_open_buffers(struct torc__driver *driver, struct torc__buffer_ri
 {
     struct torc__uring *uring = container_of(driver, struct torc__uring, base);
     const unsigned features = driver->features;
+    const unsigned needed = TORC_FEATURE_BUFFER_RING | TORC_FEATURE_MULTISHOT;
     void *memory;
     int result;
 
     TORC_ASSERT((entries & (entries - 1)) == 0);
-    if (!(features & TORC_FEATURE_BUFFER_RING))
+    if ((features & needed) != needed)
         return -EOPNOTSUPP;
     if (buffers->incremental && !(features & TORC_FEATURE_BUFFER_INC))
         return -EOPNOTSUPP;

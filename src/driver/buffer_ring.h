@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * buffer_ring.h - memory lent to the kernel in advance, of which receives choose when data comes.
+ * buffer_ring.h - memory lent to the driver in advance, of which receives choose when data comes.
  *
  * A driver that has such rings opens one by its open_buffers(); then buffers are put in by
  * torc__buffer_ring_add(), and come back with the completions of ops that have
  * IOSQE_BUFFER_SELECT and the ring's group. Linux 5.19; incremental rings, whose buffers are used
- * up bit by bit, 6.12.
+ * up bit by bit, 6.12; on epoll at any time.
  */
 #ifndef DRIVER_BUFFER_RING_H
 #define DRIVER_BUFFER_RING_H

@@ -82,7 +82,8 @@ struct torc__driver_ops {
     /*
      * Make a ring of `entries` (a power of two) for buffers that receives choose from, incremental
      * if `buffers->incremental` says so; and take it back, when no op is in flight that could
-     * choose from it. 0, or -EOPNOTSUPP where there is no such thing; or another error.
+     * choose from it. 0, or -EOPNOTSUPP where there is no such thing, or no multishot receive that
+     * would choose; or another error.
      */
     int (*open_buffers)(struct torc__driver *driver, struct torc__buffer_ring *buffers,
                         unsigned entries);

@@ -75,11 +75,12 @@ void torc__epoll_enqueue(struct torc__epoll *epoll, struct torc__epoll_note *not
 
 /* ---- Telling ---- */
 
-void torc__epoll_tell_more(struct torc__epoll *epoll, struct torc_op *op, int result)
+void torc__epoll_tell_more(struct torc__epoll *epoll, struct torc_op *op, int result,
+                           uint32_t flags)
 {
     torc__observe_end(&epoll->base, op, result, 1);
     epoll->base.stats.completions++;
-    op->_complete(op, result, IORING_CQE_F_MORE, 1);
+    op->_complete(op, result, flags | IORING_CQE_F_MORE, 1);
 }
 
 void torc__epoll_tell(struct torc__epoll *epoll, struct torc_op *op, int result)
@@ -132,9 +133,9 @@ static int try_op(struct torc__epoll *epoll, struct torc_op *op)
     if (code == NULL)
         return -EINVAL;
     if (sqe->flags & IOSQE_FIXED_FILE)
-        return -EBADF; /* There are no registered files, ... */
-    if (sqe->flags & IOSQE_BUFFER_SELECT)
-        return -EINVAL; /* ... and no provided buffers. */
+        return -EBADF; /* There are no registered files. */
+    if ((sqe->flags & IOSQE_BUFFER_SELECT) && sqe->opcode != IORING_OP_RECV)
+        return -EINVAL;
     if (code->direction != 0 && !note->retried && !never_waits(sqe, code) &&
         torc__epoll_must_wait(epoll, sqe->fd, code->direction)) {
         note->fd = sqe->fd;
@@ -418,8 +419,11 @@ static void epoll_wake(struct torc__driver *driver, struct torc__driver *from)
 
 /* ---- Life ---- */
 
-/* What was known of the numbers that a request has given out is of no use any more. */
-static void forget_given(struct torc__epoll *epoll, const struct torc__control *request, int result)
+/*
+ * What was known of the numbers that a request has given out is of no use any more; of a receive it
+ * is of use whether it has taken all.
+ */
+static void learn_from(struct torc__epoll *epoll, const struct torc__control *request, int result)
 {
     const int *ends = request->data;
 
@@ -432,6 +436,10 @@ static void forget_given(struct torc__epoll *epoll, const struct torc__control *
     case CONTROL_PIPE:
         torc__epoll_forget(epoll, ends[0]);
         torc__epoll_forget(epoll, ends[1]);
+        break;
+    case CONTROL_RECV:
+        if (result > 0 && (uint32_t)result < request->length)
+            torc__epoll_note_short(epoll, request->fd);
         break;
     default:
         break;
@@ -448,7 +456,7 @@ static int epoll_control(struct torc__driver *driver, struct torc__control *requ
         torc__epoll_part(epoll, request->fd);
     result = torc__control_kernel(driver, request);
     if (result >= 0)
-        forget_given(epoll, request, result);
+        learn_from(epoll, request, result);
     errno = saved;
     return result;
 }
@@ -535,4 +543,6 @@ const struct torc__driver_ops torc__epoll_ops = {
     .wake = epoll_wake,
     .control = epoll_control,
     .now = epoll_now,
+    .open_buffers = torc__epoll_open_buffers,
+    .close_buffers = torc__epoll_close_buffers,
 };

@@ -67,6 +67,7 @@ struct torc__epoll {
     _Atomic(struct torc__job *) finished; /* by threads of the pool, newest first */
     atomic_bool sleeping;                 /* they have to wake us */
     atomic_uint working;                  /* threads that may be using this struct just now */
+    struct torc__buffer_ring *buffers;    /* see epoll_buffers.c; NULL while there is none */
     struct epoll_event events[EPOLL_EVENTS_MAX];
 };
 
@@ -123,8 +124,9 @@ void torc__epoll_set_state(struct torc__epoll_note *note, enum epoll_state state
 void torc__epoll_enqueue(struct torc__epoll *epoll, struct torc__epoll_note *note,
                          enum epoll_state state);
 
-/* Tell a completion that is not the op's last. The op stays ACTIVE. */
-void torc__epoll_tell_more(struct torc__epoll *epoll, struct torc_op *op, int result);
+/* Tell a completion that is not the op's last, with `flags` of a CQE. The op stays ACTIVE. */
+void torc__epoll_tell_more(struct torc__epoll *epoll, struct torc_op *op, int result,
+                           uint32_t flags);
 
 /* Tell the last completion of an ACTIVE op. */
 void torc__epoll_tell(struct torc__epoll *epoll, struct torc_op *op, int result);
@@ -151,6 +153,9 @@ struct torc__epoll_watch *torc__epoll_find(const struct torc__epoll *epoll, int 
 
 /* Whether an op that is about to be tried had better wait for an event. */
 bool torc__epoll_must_wait(const struct torc__epoll *epoll, int fd, uint32_t direction);
+
+/* Whether an event will tell of one of `events` of `fd`, of which likely none holds now. */
+bool torc__epoll_will_tell(const struct torc__epoll *epoll, int fd, uint32_t events);
 
 /* Make an ACTIVE op wait for its events. 0, or an error: -EPERM if `fd` cannot be waited for. */
 int torc__epoll_watch(struct torc__epoll *epoll, struct torc__epoll_note *note);
@@ -187,6 +192,17 @@ int torc__epoll_make_watches(struct torc__epoll *epoll);
 
 /* Free what the table holds. */
 void torc__epoll_free_watches(struct torc__epoll *epoll);
+
+/* ---- epoll_buffers.c ---- */
+
+/* open_buffers() and close_buffers() of this driver. */
+int torc__epoll_open_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers,
+                             unsigned entries);
+void torc__epoll_close_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers);
+
+/* Try a multishot receive that chooses from the ring of buffers. */
+int torc__epoll_recv_many(struct torc__epoll *epoll, struct torc_op *op,
+                          const struct io_uring_sqe *sqe);
 
 /* ---- epoll_time.c ---- */
 

@@ -42,6 +42,8 @@ int torc__epoll_try_poll(struct torc__epoll *epoll, struct torc_op *op, struct i
     note->events = torc__poll_events(sqe);
     if (is_multi && !(sqe->len & IORING_POLL_ADD_LEVEL) && note->edge == EDGE_NONE)
         note->edge = EDGE_WANTED;
+    if (!is_multi && !note->retried && torc__epoll_will_tell(epoll, sqe->fd, note->events))
+        return VERDICT_WATCH;
     if (!is_multi || note->retried) {
         result = note->retried && note->result != 0
                      ? note->result & (int)(note->events | POLLERR | POLLHUP)
@@ -52,7 +54,7 @@ int torc__epoll_try_poll(struct torc__epoll *epoll, struct torc_op *op, struct i
         return VERDICT_WATCH;
     if (!is_multi || result < 0)
         return result;
-    torc__epoll_tell_more(epoll, op, result);
+    torc__epoll_tell_more(epoll, op, result, 0);
     return VERDICT_WATCH;
 }
 

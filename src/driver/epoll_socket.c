@@ -102,8 +102,11 @@ int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct i
     char *buffer = (char *)(uintptr_t)sqe->addr + note->done;
     ssize_t result;
 
+    if (sqe->flags & IOSQE_BUFFER_SELECT)
+        return sqe->ioprio == IORING_RECV_MULTISHOT ? torc__epoll_recv_many(epoll, op, sqe)
+                                                    : -EINVAL;
     if (sqe->ioprio & ~KNOWN_OPTIONS)
-        return -EINVAL; /* Multishot needs provided buffers. */
+        return -EINVAL; /* Multishot needs buffers to choose from. */
     if (waits_first(note, sqe))
         return watch(note, sqe, EPOLLIN);
     torc__epoll_count_call(epoll);
@@ -216,7 +219,7 @@ static int accept_many(struct torc__epoll *epoll, struct torc_op *op, struct io_
             return watch(note, sqe, EPOLLIN);
         if (result < 0)
             return result;
-        torc__epoll_tell_more(epoll, op, result);
+        torc__epoll_tell_more(epoll, op, result, 0);
         if (note->cancelled)
             return -ECANCELED;
     }

@@ -207,7 +207,7 @@ static int repeat_timeout(struct torc__epoll *epoll, struct torc_op *op, struct 
     note->result++;
     if (sqe->off != 0 && (uint64_t)note->result == sqe->off)
         return -ETIME;
-    torc__epoll_tell_more(epoll, op, -ETIME);
+    torc__epoll_tell_more(epoll, op, -ETIME, 0);
     note->due_ns = torc__time_add(due_ns, torc__timespec_ns((const void *)(uintptr_t)sqe->addr));
     return VERDICT_TIME;
 }

@@ -273,6 +273,13 @@ bool torc__epoll_must_wait(const struct torc__epoll *epoll, int fd, uint32_t dir
            (watch->drained && (watch->armed & EPOLLIN));
 }
 
+bool torc__epoll_will_tell(const struct torc__epoll *epoll, int fd, uint32_t events)
+{
+    const struct torc__epoll_watch *watch = torc__epoll_find(epoll, fd);
+
+    return watch != NULL && watch->drained && !watch->edge && !(events & ~watch->armed);
+}
+
 void torc__epoll_note_short(struct torc__epoll *epoll, int fd)
 {
     struct torc__epoll_watch *watch = torc__epoll_find(epoll, fd);

@@ -253,23 +253,33 @@ static uint32_t power_of_two(uint32_t at_least)
     return power;
 }
 
-/* Open the ring and fill it. Without one, streams read by themselves. */
-static void open_ring(struct torc__streams *streams, const struct torc_options *options)
+static int open_ring(struct torc__streams *streams, const struct torc_options *options,
+                     bool incremental)
 {
-    struct torc__driver *driver = streams->driver;
-    const bool incremental = driver->features & TORC_FEATURE_BUFFER_INC;
+    const struct torc__driver_ops *ops = streams->driver->ops;
 
-    if (!(driver->features & TORC_FEATURE_MULTISHOT))
-        return;
+    if (ops->open_buffers == NULL)
+        return -EOPNOTSUPP;
     streams->ring.incremental = incremental;
     streams->buffer_size = or_default(options->receive_buffer_size, incremental ? 65536 : 16384);
     streams->least = or_default(options->receive_buffers, incremental ? 8 : 64);
     streams->most = or_default(options->receive_buffers_max, incremental ? 256 : 1024);
     if (streams->most < streams->least)
         streams->most = streams->least;
+    return ops->open_buffers(streams->driver, &streams->ring, power_of_two(streams->most));
+}
+
+/* Open the ring, the best that there is, and fill it. Without one, streams read by themselves. */
+static void make_ring(struct torc__streams *streams, const struct torc_options *options)
+{
+    int result = open_ring(streams, options, true);
+
+    if (result == -EOPNOTSUPP)
+        result = open_ring(streams, options, false);
+    if (result < 0)
+        return;
     streams->buffers = calloc(streams->most, sizeof(*streams->buffers));
-    if (streams->buffers == NULL || driver->ops->open_buffers == NULL ||
-        driver->ops->open_buffers(driver, &streams->ring, power_of_two(streams->most)) < 0)
+    if (streams->buffers == NULL)
         return;
     for (uint32_t i = streams->most; i-- > 0;) {
         streams->buffers[i].id = (uint16_t)i;
@@ -311,7 +321,7 @@ struct torc__streams *torc__streams_make(struct torc__shard *shard)
     if (streams == NULL)
         return NULL;
     streams->driver = shard->driver;
-    open_ring(streams, torc__runtime_options(shard->runtime));
+    make_ring(streams, torc__runtime_options(shard->runtime));
     shard->streams = streams;
     shard->finish_streams = finish;
     return streams;

@@ -18,9 +18,9 @@
 _Thread_local struct torc__shard *torc__shard;
 
 /*
- * What the switch after the next one will read: where a fiber parked, and its callers; and the block
- * of the one behind it. A switch later would be too late for what is in the third level of the cache.
- * Not for NULL: a function that may leave its fetches out is taken by gcc for one without effect.
+ * What the switch after the next one will read: where a fiber parked, and its callers; and the
+ * block of the one behind it. A switch later is too late for what is in the third level of the
+ * cache. Not for NULL: gcc takes a function that may leave its fetches out for one without effect.
  */
 static inline void fetch_ahead(const struct torc_fiber *fiber)
 {

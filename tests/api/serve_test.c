@@ -568,7 +568,7 @@ static void stop_when_released(struct torc_stream *stream, void *arg)
 /* One is waited with, and one more may be in the queue, when there is room for both. */
 FIBER_TEST(what_was_accepted_is_served_if_there_is_room_when_the_server_is_stopped)
 {
-    const unsigned count = harness_has_feeds() ? 4 : 3;
+    const unsigned count = harness_has_multishot() ? 4 : 3;
     struct torc_scope scope;
     struct rig rig = {
         .server = {.serve = stop_when_released, .connections_max = 2, .grace_ns = TORC_FOREVER / 2},

@@ -109,14 +109,27 @@ void harness_await_input(struct torc_stream *stream, size_t count)
     EXPECT_INT(torc_stream_peek_at_least(stream, count, &data), >=, (ssize_t)count);
 }
 
+static bool uses_multishot(const struct torc_driver_report *report)
+{
+    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
+        if (strcmp(report->features[i].name, "multishot") == 0)
+            return report->features[i].used;
+    }
+    return false;
+}
+
+bool harness_has_multishot(void)
+{
+    struct torc_driver_report report;
+
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    return uses_multishot(&report);
+}
+
 bool harness_has_feeds(void)
 {
     struct torc_driver_report report;
 
     EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
-    for (unsigned i = 0; i < TORC_FEATURE_COUNT; i++) {
-        if (strcmp(report.features[i].name, "multishot") == 0)
-            return report.features[i].used;
-    }
-    return false;
+    return uses_multishot(&report) || strcmp(report.driver, "epoll") == 0;
 }

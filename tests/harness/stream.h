@@ -43,6 +43,9 @@ void harness_expect_sent(int peer, const char *text);
 /* Wait until `count` bytes of input are in the stream; they were sent. */
 void harness_await_input(struct torc_stream *stream, size_t count);
 
+/* Whether one accept may bring many connections: the kernel accepts ahead. */
+bool harness_has_multishot(void);
+
 /* Whether the driver receives for streams by itself. */
 bool harness_has_feeds(void);
 

@@ -47,11 +47,12 @@ uint32_t torc__sim_buffer_commit(struct torc__sim *sim, unsigned group, size_t u
 int torc__sim_open_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers,
                            unsigned entries)
 {
+    const unsigned needed = TORC_FEATURE_BUFFER_RING | TORC_FEATURE_MULTISHOT;
     struct torc__sim *sim = torc__to_sim(driver);
     unsigned group = 0;
 
     TORC_ASSERT((entries & (entries - 1)) == 0);
-    if (!(driver->features & TORC_FEATURE_BUFFER_RING))
+    if ((driver->features & needed) != needed)
         return -EOPNOTSUPP;
     if (buffers->incremental && !(driver->features & TORC_FEATURE_BUFFER_INC))
         return -EOPNOTSUPP;

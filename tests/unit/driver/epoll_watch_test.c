@@ -238,6 +238,45 @@ TEST(a_connection_that_goes_to_and_fro_costs_one_recv_one_send_and_a_share_of_a_
     stop(&epoll);
 }
 
+/* Of a stream: its fiber polls, then receives what there is by a request. */
+TEST(a_poll_of_what_was_read_empty_asks_nothing_before_its_event)
+{
+    struct torc__control request = {.kind = CONTROL_RECV};
+    struct torc__epoll epoll;
+    struct noted_op op;
+    char data[64];
+    int fds[2];
+    uint64_t before;
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    request.fd = fds[0];
+    request.data = data;
+    request.length = sizeof(data);
+    for (unsigned i = 0; i < 3; i++) {
+        before = epoll.base.stats.enters;
+        io_uring_prep_poll_add(prepare(&epoll, &op), fds[0], POLLIN | POLLRDHUP);
+        EXPECT_INT(turn(&epoll, DRIVER_NO_WAIT), ==, 0);
+        if (i > 0) /* It is registered, so all is asked by one wait. */
+            EXPECT_UINT(epoll.base.stats.enters - before, ==, 1);
+        harness_put(fds[1], "x", 1);
+        EXPECT_INT(result_of(&epoll, &op), ==, POLLIN);
+        EXPECT_INT(torc__epoll_ops.control(&epoll.base, &request), ==, 1);
+    }
+    io_uring_prep_poll_add(prepare(&epoll, &op), fds[0], POLLIN | POLLRDHUP);
+    harness_put(fds[1], "xy", 2);
+    EXPECT_INT(result_of(&epoll, &op), ==, POLLIN);
+    request.length = 1; /* There may be more, so it is asked for. */
+    EXPECT_INT(torc__epoll_ops.control(&epoll.base, &request), ==, 1);
+    before = epoll.base.stats.enters;
+    io_uring_prep_poll_add(prepare(&epoll, &op), fds[0], POLLIN);
+    EXPECT_INT(turn(&epoll, DRIVER_NO_WAIT), ==, 1);
+    EXPECT_INT(op.result, ==, POLLIN);
+    EXPECT_UINT(epoll.base.stats.enters - before, ==, 1);
+    harness_close_pair(fds);
+    stop(&epoll);
+}
+
 TEST(what_nobody_waits_for_does_not_keep_the_driver_awake)
 {
     struct torc__epoll epoll;

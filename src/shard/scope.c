@@ -212,7 +212,8 @@ void torc__scope_leave(struct torc_fiber *fiber, int result)
     if (fiber->sibling != NULL)
         fiber->sibling->sibling_link = fiber->sibling_link;
     home->_fiber_count--;
-    home->_daemon_count -= fiber->is_daemon;
+    if (unlikely(fiber->is_daemon))
+        home->_daemon_count--;
     if (unlikely(is_failure(home, result))) {
         if (home->_failure == 0)
             home->_failure = result;

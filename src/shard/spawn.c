@@ -19,7 +19,7 @@
  * Make sure that there is a free block, and a stack for one more fiber: reserved here, where its
  * want can be told, and taken at the first run.
  */
-static int make_room(struct torc__shard *shard)
+static __attribute__((noinline)) int make_room(struct torc__shard *shard)
 {
     const int saved = errno;
     int result = torc__stacks_reserve(&shard->stacks, shard->fibers.alive + 1);
@@ -67,7 +67,8 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
         scope->_fibers->sibling_link = &fiber->sibling;
     scope->_fibers = fiber;
     scope->_fiber_count++;
-    scope->_daemon_count += is_daemon;
+    if (unlikely(is_daemon))
+        scope->_daemon_count++;
     TORC_PROBE3(spawn, shard->index, fiber->id, body);
     torc__make_ready(shard, fiber);
     fiber->state = FIBER_NEW;

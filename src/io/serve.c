@@ -16,6 +16,7 @@
  * channels, where their own fibers that accept receive them. So it waits for none of them, and
  * what it has sent counts for the shard until that has begun it. It is told when there may be room.
  */
+#include "io/tcp.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <limits.h>
@@ -298,25 +299,26 @@ static int stop_at_signal(void *arg)
 
 /*
  * Sockets that share a port do not notice that another process of the same user shares it too. So
- * the first shard looks whether it can have it alone. What the kernel chooses is nobody's: binding
- * it twice would only let somebody come between.
+ * the first shard looks whether it can have it alone; without listening, or it would reset who
+ * connects just then. What the kernel chooses is nobody's: binding it twice would only let somebody
+ * come between.
  */
 static int open_listener(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
     const bool is_shared = !server->one_acceptor && torc_shard_count() > 1;
     struct torc_listen_options options = server->listen;
-    int result = 0;
+    int result;
 
     if (serving->is_first && is_shared && torc_address_port(&server->address) != 0) {
         options.no_reuse_port = true;
-        result = torc_listener_open(&serving->listener, &server->address, &options);
-        if (result == 0)
-            (void)torc_listener_close(&serving->listener);
+        result = torc__tcp_bind(&server->address, &options);
+        if (result < 0)
+            return result;
+        (void)torc_close(result);
     }
     options.no_reuse_port = !is_shared;
-    if (result == 0)
-        result = torc_listener_open(&serving->listener, &server->address, &options);
+    result = torc_listener_open(&serving->listener, &server->address, &options);
     if (result < 0)
         return result;
     /* Connections have it from their listener. */

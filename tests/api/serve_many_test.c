@@ -421,6 +421,58 @@ TEST(what_one_shard_cannot_do_stops_all)
     close(listener);
 }
 
+TEST(a_port_that_another_process_shares_is_in_use)
+{
+    struct torc_address address;
+    const int on = 1;
+    int listener;
+
+    NEEDS_THREADS();
+    listener = harness_listener(&address);
+    EXPECT_INT(setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), ==, 0);
+    for (unsigned i = 0; i < harness_scaled(20); i++) {
+        struct many many = {.server = {.serve = count, .address = address}};
+
+        run_many(&many, -EADDRINUSE);
+    }
+    close(listener);
+}
+
+/* As soon as somebody listens, say something. The last shard does not serve. */
+static int be_impatient(void *arg)
+{
+    struct many *many = arg;
+    const struct torc_address local = harness_address("127.0.0.2:0"); /* Not to dial itself. */
+    const struct torc_connect_options options = {.local = &local};
+    int fd;
+
+    if (torc_shard_index() != SHARDS - 1)
+        return torc_serve(&many->server);
+    do {
+        fd = torc_tcp_connect(&many->address, 1, &options);
+    } while (fd == -ECONNREFUSED);
+    EXPECT_INT(fd, >=, 0);
+    client_say(fd, "hello");
+    torc_server_stop(&many->server);
+    client_expect_end(fd);
+    return 0;
+}
+
+TEST(who_connects_while_a_server_begins_is_served)
+{
+    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
+
+    NEEDS_THREADS();
+    for (unsigned i = 0; i < harness_scaled(100); i++) {
+        struct many many = {.server = {.serve = count}, .address = harness_dead_address()};
+
+        many.server.address = many.address;
+        prepare(&many);
+        many.server.listening = NULL;
+        EXPECT_INT(harness_run_result(&options, be_impatient, &many), ==, 0);
+    }
+}
+
 static void raise_when_up(struct many *many)
 {
     (void)many;

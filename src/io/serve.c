@@ -55,6 +55,7 @@ struct torc__serving {
     struct connection *first;
     atomic_uint count;                  /* of connections */
     atomic_uint sent;                   /* to this shard, and not yet among them */
+    atomic_bool receives;               /* what is sent to it: it has begun */
     struct torc_shared_channel *handed; /* through which they are sent; NULL: it accepts itself */
     struct torc__serving *acceptor;     /* this one, or that of all */
     struct torc_shared_event has_room;  /* or may have; for who accepts */
@@ -156,7 +157,7 @@ static struct torc__serving *choose(struct torc__serving *own)
         unsigned sent;
         unsigned load;
 
-        if (serving == NULL)
+        if (serving == NULL || !atomic_load(&serving->receives))
             continue;
         sent = atomic_load(&serving->sent); /* First: it becomes less when the count is more. */
         load = torc_shard_load(shard) + sent;
@@ -267,6 +268,9 @@ static int accept_all(void *arg)
     int result;
 
     torc_fiber_set_name("accept");
+    atomic_store(&serving->receives, true);
+    if (serving->handed != NULL)
+        tell_room(serving); /* All others may be full. */
     do {
         result = next_connection(serving);
         if (result >= 0) {
@@ -399,8 +403,6 @@ static int join_locked(struct torc__serving *serving)
     if (serving->acceptor == serving) {
         result = open_listener(serving);
         serving->has_listener = result == 0;
-    } else {
-        tell_room(serving); /* All others may be full. */
     }
     if (result == 0 && is_first && !server->no_signals)
         result = open_signals(serving);

@@ -315,6 +315,49 @@ TEST(who_comes_later_serves_what_waits_for_room)
     EXPECT_INT(harness_run_result(&options, come_one_by_one, &many), ==, 0);
 }
 
+/* The last shard to come, which has the fewest fibers, takes its time to tell the address. */
+static void note_slowly(const struct torc_address *address, void *arg)
+{
+    struct many *many = arg;
+
+    note_many(address, arg);
+    EXPECT_INT(torc_shared_event_wait(&many->released), ==, 0);
+}
+
+static void visit_beside_late(struct many *many)
+{
+    int fds[CLIENTS_MAX];
+    unsigned used = 0;
+
+    torc_shared_event_set(&many->late);
+    EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
+    for (; used < 12; used++) {
+        fds[used] = client_dial(&many->address);
+        client_say(fds[used], "hello");
+    }
+    torc_shared_event_set(&many->released); /* From now on it serves, too. */
+    while (shards_that_served(many) < SHARDS) {
+        EXPECT_UINT(used, <, CLIENTS_MAX);
+        fds[used] = client_dial(&many->address);
+        client_say(fds[used++], "hello");
+    }
+    torc_server_stop(&many->server);
+    while (used > 0)
+        client_expect_end(fds[--used]);
+}
+
+TEST(one_shard_accepts_for_those_that_have_begun)
+{
+    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
+    struct many many = {.server = {.serve = count, .shards = SHARDS, .one_acceptor = true},
+                        .client = visit_beside_late};
+
+    NEEDS_THREADS();
+    prepare(&many);
+    many.server.listening = note_slowly;
+    EXPECT_INT(harness_run_result(&options, come_one_by_one, &many), ==, 0);
+}
+
 /* A fiber that keeps its shard. */
 static int hog(void *arg)
 {

@@ -168,7 +168,6 @@ NO_UNIT_TEST = {
     "src/io/datagram_feed.c": "needs a shard: tests/api/datagram_feed_test.c",
     "src/io/datagram.c": "needs a shard: tests/api/datagram_test.c, batch_test.c",
     "src/io/message.c": "needs a shard: tests/api/datagram_test.c, batch_test.c, unix_fds_test.c",
-    "src/io/net.c": "thin over the driver: tests/api/socket_test.c",
     "src/io/op.c": "needs a shard: tests/api/op_test.c",
     "src/io/option.c": "thin over torc_setsockopt(): tests/api/socket_test.c, udp_test.c",
     "src/io/pipe.c": "needs a shard: tests/api/pipe_test.c",

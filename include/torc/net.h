@@ -7,6 +7,11 @@
  *
  * Where `flags` are passed they are those of recv(2) and send(2). MSG_DONTWAIT makes a call give
  * -EAGAIN instead of waiting. MSG_NOSIGNAL is always set.
+ *
+ * That a connection broke is told as the kernel tells it: its error (-ECONNRESET, -ETIMEDOUT) once,
+ * to the first call that meets it; then -EPIPE to who sends, and the end to who receives. Where
+ * some bytes had been sent the count is told instead, and the error may be gone: so a reset is
+ * either error to who sends.
  */
 #ifndef TORC_NET_H
 #define TORC_NET_H

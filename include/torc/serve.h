@@ -62,8 +62,8 @@ struct torc_server {
     void *arg; /* of all functions */
 
     /*
-     * Called once, before it accepts, by the fiber of the first shard that listens; or, if `shards`
-     * says how many are going to serve, of the last of them. May be NULL.
+     * Called once, by the fiber of the first shard that listens; or, if `shards` says how many are
+     * going to serve, of the last of them. That shard serves when it has returned. May be NULL.
      */
     unsigned shards;
     void (*listening)(const struct torc_address *address, void *arg);

@@ -29,7 +29,8 @@
  * open, nobody else receives from its descriptor. Functions that wait allocate, from the shard's
  * free lists, and may give -ENOMEM; those lists have what they need after a while. Reading may be
  * tried again after -ENOMEM and -ENOBUFS, which say nothing of the input. Other errors stay, as
- * does -EIO where bytes had come, and for want of memory were lost.
+ * does -EIO where bytes had come, and for want of memory were lost. They are the kernel's, see
+ * torc/net.h: a reset of which reading was told (-ECONNRESET) is -EPIPE to writing.
  */
 #ifndef TORC_STREAM_H
 #define TORC_STREAM_H

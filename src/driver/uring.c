@@ -232,21 +232,29 @@ static int tell_completions(struct torc__uring *uring)
 static void tell_refusal(struct torc__uring *uring, int error, unsigned failed, unsigned kept)
 {
     if (!uring->refused)
-        torc__log("io_uring_enter: %s; %u operations fail with it, %u cancels wait",
-                  strerror(-error), failed, kept);
+        torc__log("io_uring_enter: %s; %u operations fail, %u cancels wait", strerror(-error),
+                  failed, kept);
     uring->refused = true;
 }
 
+static bool is_passing(int error)
+{
+    return error == -EINTR || error == -EAGAIN || error == -EBUSY;
+}
+
 /*
- * The queued operations cannot be submitted: `error` is their result. The driver's requests about
- * other ops, such as to cancel them, stay in the queue, since nobody would make them again; where
- * there is nothing else, a pause keeps us from asking without end.
+ * The queued operations cannot be submitted: `error` is their result, or -ENOMEM where it is one
+ * that passes and has not. For such an error comes of want of memory, and as the result of an op
+ * means other things. The driver's requests about other ops, such as to cancel them, stay in the
+ * queue, since nobody would make them again; where there is nothing else, a pause keeps us from
+ * asking without end.
  */
 static void fail_queued(struct torc__uring *uring, int error)
 {
     struct torc__ring *ring = &uring->ring;
     const unsigned head = __atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE);
     const unsigned count = ring->sq_tail - head;
+    const int result = is_passing(error) ? -ENOMEM : error;
     unsigned kept = head;
     bool noted = backlog_reserve(uring, count);
 
@@ -258,18 +266,13 @@ static void fail_queued(struct torc__uring *uring, int error)
             ring->sqes[kept++ & ring->sq_mask] = *sqe;
         else
             uring->backlog[uring->backlog_count++] =
-                (struct io_uring_cqe){.user_data = sqe->user_data, .res = error};
+                (struct io_uring_cqe){.user_data = sqe->user_data, .res = result};
     }
     tell_refusal(uring, error, count - (kept - head), kept - head);
     ring->sq_tail = kept;
     __atomic_store_n(ring->sq_tail_shared, kept, __ATOMIC_RELEASE);
     if (kept - head == count)
         usleep(REFUSED_PAUSE_US);
-}
-
-static bool is_passing(int error)
-{
-    return error == -EINTR || error == -EAGAIN || error == -EBUSY;
 }
 
 /*

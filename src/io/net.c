@@ -193,10 +193,17 @@ static ssize_t send_large(int fd, const void *buffer, size_t length, int flags)
     return count == -EAGAIN ? send_by_op(fd, buffer, length, flags) : count;
 }
 
+/* What goes at once, if that is something, or what one op sends. */
+static ssize_t send_some(int fd, const void *buffer, size_t length, int flags)
+{
+    return unlikely(length >= AT_ONCE_LEAST) ? send_large(fd, buffer, length, flags)
+                                             : send_by_op(fd, buffer, length, flags);
+}
+
 /*
  * What a first send has left, which may have gone at once; or the kernel does not go on by itself
- * (before 5.19), nor beyond TRANSFER_MAX. Returns the count. Of an error the next call hears, if
- * perhaps by -EPIPE.
+ * (before 5.19), nor beyond TRANSFER_MAX. Returns the count, and drops an error, as the kernel does
+ * behind a count.
  */
 static size_t send_rest(int fd, const char *data, size_t length, int flags)
 {
@@ -214,8 +221,7 @@ static size_t send_rest(int fd, const char *data, size_t length, int flags)
 
 ssize_t torc_send(int fd, const void *buffer, size_t length, int flags)
 {
-    const ssize_t first = unlikely(length >= AT_ONCE_LEAST) ? send_large(fd, buffer, length, flags)
-                                                            : send_by_op(fd, buffer, length, flags);
+    const ssize_t first = send_some(fd, buffer, length, flags);
     size_t rest;
 
     if (likely((size_t)first == length) || first < 0 || !(flags & MSG_WAITALL))
@@ -267,10 +273,13 @@ static ssize_t recv_step(int fd, void *buffer, size_t length)
     return torc_recv(fd, buffer, length, 0);
 }
 
-/* MSG_WAITALL lets the kernel send the rest itself after a short write (5.19). */
+/*
+ * MSG_WAITALL lets the kernel send the rest itself after a short write (5.19). Where it does not,
+ * the next step does, not torc_send(): that would drop the error.
+ */
 static ssize_t send_step(int fd, void *buffer, size_t length)
 {
-    return torc_send(fd, buffer, length, MSG_WAITALL);
+    return send_some(fd, buffer, length, MSG_WAITALL);
 }
 
 int torc_recv_all(int fd, void *buffer, size_t length, size_t *ret_done)

@@ -16,6 +16,7 @@
  * channels, where their own fibers that accept receive them. So it waits for none of them, and
  * what it has sent counts for the shard until that has begun it. It is told when there may be room.
  */
+#include "io/tcp.h"
 #include "shard/shard.h"
 #include <errno.h>
 #include <limits.h>
@@ -54,6 +55,7 @@ struct torc__serving {
     struct connection *first;
     atomic_uint count;                  /* of connections */
     atomic_uint sent;                   /* to this shard, and not yet among them */
+    atomic_bool receives;               /* what is sent to it: it has begun */
     struct torc_shared_channel *handed; /* through which they are sent; NULL: it accepts itself */
     struct torc__serving *acceptor;     /* this one, or that of all */
     struct torc_shared_event has_room;  /* or may have; for who accepts */
@@ -155,7 +157,7 @@ static struct torc__serving *choose(struct torc__serving *own)
         unsigned sent;
         unsigned load;
 
-        if (serving == NULL)
+        if (serving == NULL || !atomic_load(&serving->receives))
             continue;
         sent = atomic_load(&serving->sent); /* First: it becomes less when the count is more. */
         load = torc_shard_load(shard) + sent;
@@ -266,6 +268,9 @@ static int accept_all(void *arg)
     int result;
 
     torc_fiber_set_name("accept");
+    atomic_store(&serving->receives, true);
+    if (serving->handed != NULL)
+        tell_room(serving); /* All others may be full. */
     do {
         result = next_connection(serving);
         if (result >= 0) {
@@ -298,25 +303,26 @@ static int stop_at_signal(void *arg)
 
 /*
  * Sockets that share a port do not notice that another process of the same user shares it too. So
- * the first shard looks whether it can have it alone. What the kernel chooses is nobody's: binding
- * it twice would only let somebody come between.
+ * the first shard looks whether it can have it alone; without listening, or it would reset who
+ * connects just then. What the kernel chooses is nobody's: binding it twice would only let somebody
+ * come between.
  */
 static int open_listener(struct torc__serving *serving)
 {
     struct torc_server *server = serving->server;
     const bool is_shared = !server->one_acceptor && torc_shard_count() > 1;
     struct torc_listen_options options = server->listen;
-    int result = 0;
+    int result;
 
     if (serving->is_first && is_shared && torc_address_port(&server->address) != 0) {
         options.no_reuse_port = true;
-        result = torc_listener_open(&serving->listener, &server->address, &options);
-        if (result == 0)
-            (void)torc_listener_close(&serving->listener);
+        result = torc__tcp_bind(&server->address, &options);
+        if (result < 0)
+            return result;
+        (void)torc_close(result);
     }
     options.no_reuse_port = !is_shared;
-    if (result == 0)
-        result = torc_listener_open(&serving->listener, &server->address, &options);
+    result = torc_listener_open(&serving->listener, &server->address, &options);
     if (result < 0)
         return result;
     /* Connections have it from their listener. */
@@ -397,8 +403,6 @@ static int join_locked(struct torc__serving *serving)
     if (serving->acceptor == serving) {
         result = open_listener(serving);
         serving->has_listener = result == 0;
-    } else {
-        tell_room(serving); /* All others may be full. */
     }
     if (result == 0 && is_first && !server->no_signals)
         result = open_signals(serving);

@@ -2,6 +2,7 @@
 /*
  * tcp.c - listening and connecting.
  */
+#include "io/tcp.h"
 #include "base/compiler.h"
 #include "io/option.h"
 #include <errno.h>
@@ -14,9 +15,14 @@
 
 #define BACKLOG_DEFAULT 4096
 
+static int backlog_of(const struct torc_listen_options *options)
+{
+    return options->backlog > 0 ? options->backlog : BACKLOG_DEFAULT;
+}
+
 /* Everything that has to be set before bind(); buffers too, since connections inherit them. */
 static int prepare_listener(int fd, const struct torc_address *address,
-                            const struct torc_listen_options *options, int backlog)
+                            const struct torc_listen_options *options)
 {
     const bool is_v6 = address->any.sa_family == AF_INET6;
     const struct torc__option list[] = {
@@ -26,7 +32,8 @@ static int prepare_listener(int fd, const struct torc_address *address,
         {SOL_SOCKET, SO_SNDBUF, options->send_buffer_size, options->send_buffer_size > 0},
         {SOL_SOCKET, SO_RCVBUF, options->receive_buffer_size, options->receive_buffer_size > 0},
         {IPPROTO_TCP, TCP_DEFER_ACCEPT, options->defer_accept_sec, options->defer_accept_sec > 0},
-        {IPPROTO_TCP, TCP_FASTOPEN, options->fast_open < 0 ? backlog : options->fast_open,
+        {IPPROTO_TCP, TCP_FASTOPEN,
+         options->fast_open < 0 ? backlog_of(options) : options->fast_open,
          options->fast_open != 0},
         {SOL_SOCKET, SO_INCOMING_CPU, options->incoming_cpu - 1, options->incoming_cpu > 0},
     };
@@ -43,26 +50,37 @@ static void steer(int fd, const struct torc_listen_options *options)
         (void)torc_setsockopt(fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof(cpu));
 }
 
+int torc__tcp_bind(const struct torc_address *address, const struct torc_listen_options *options)
+{
+    const int fd = torc_socket(address->any.sa_family, SOCK_STREAM, 0);
+    int result;
+
+    if (fd < 0)
+        return fd;
+    result = prepare_listener(fd, address, options);
+    if (result == 0) {
+        steer(fd, options);
+        result = torc_bind(fd, address);
+    }
+    if (result < 0) {
+        (void)torc_close(fd);
+        return result;
+    }
+    return fd;
+}
+
 int torc_tcp_listen(const struct torc_address *address, const struct torc_listen_options *options)
 {
     static const struct torc_listen_options defaults;
-    int backlog;
     int result;
     int fd;
 
     if (options == NULL)
         options = &defaults;
-    backlog = options->backlog > 0 ? options->backlog : BACKLOG_DEFAULT;
-    fd = torc_socket(address->any.sa_family, SOCK_STREAM, 0);
+    fd = torc__tcp_bind(address, options);
     if (fd < 0)
         return fd;
-    result = prepare_listener(fd, address, options, backlog);
-    if (result == 0) {
-        steer(fd, options);
-        result = torc_bind(fd, address);
-    }
-    if (result == 0)
-        result = torc_listen(fd, backlog);
+    result = torc_listen(fd, backlog_of(options));
     if (result < 0) {
         (void)torc_close(fd);
         return result;

@@ -315,6 +315,49 @@ TEST(who_comes_later_serves_what_waits_for_room)
     EXPECT_INT(harness_run_result(&options, come_one_by_one, &many), ==, 0);
 }
 
+/* The last shard to come, which has the fewest fibers, takes its time to tell the address. */
+static void note_slowly(const struct torc_address *address, void *arg)
+{
+    struct many *many = arg;
+
+    note_many(address, arg);
+    EXPECT_INT(torc_shared_event_wait(&many->released), ==, 0);
+}
+
+static void visit_beside_late(struct many *many)
+{
+    int fds[CLIENTS_MAX];
+    unsigned used = 0;
+
+    torc_shared_event_set(&many->late);
+    EXPECT_INT(torc_shared_event_wait(&many->up), ==, 0);
+    for (; used < 12; used++) {
+        fds[used] = client_dial(&many->address);
+        client_say(fds[used], "hello");
+    }
+    torc_shared_event_set(&many->released); /* From now on it serves, too. */
+    while (shards_that_served(many) < SHARDS) {
+        EXPECT_UINT(used, <, CLIENTS_MAX);
+        fds[used] = client_dial(&many->address);
+        client_say(fds[used++], "hello");
+    }
+    torc_server_stop(&many->server);
+    while (used > 0)
+        client_expect_end(fds[--used]);
+}
+
+TEST(one_shard_accepts_for_those_that_have_begun)
+{
+    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
+    struct many many = {.server = {.serve = count, .shards = SHARDS, .one_acceptor = true},
+                        .client = visit_beside_late};
+
+    NEEDS_THREADS();
+    prepare(&many);
+    many.server.listening = note_slowly;
+    EXPECT_INT(harness_run_result(&options, come_one_by_one, &many), ==, 0);
+}
+
 /* A fiber that keeps its shard. */
 static int hog(void *arg)
 {
@@ -419,6 +462,58 @@ TEST(what_one_shard_cannot_do_stops_all)
         EXPECT_UINT(many.refused, ==, 1); /* The others did not try. */
     }
     close(listener);
+}
+
+TEST(a_port_that_another_process_shares_is_in_use)
+{
+    struct torc_address address;
+    const int on = 1;
+    int listener;
+
+    NEEDS_THREADS();
+    listener = harness_listener(&address);
+    EXPECT_INT(setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), ==, 0);
+    for (unsigned i = 0; i < harness_scaled(20); i++) {
+        struct many many = {.server = {.serve = count, .address = address}};
+
+        run_many(&many, -EADDRINUSE);
+    }
+    close(listener);
+}
+
+/* As soon as somebody listens, say something. The last shard does not serve. */
+static int be_impatient(void *arg)
+{
+    struct many *many = arg;
+    const struct torc_address local = harness_address("127.0.0.2:0"); /* Not to dial itself. */
+    const struct torc_connect_options options = {.local = &local};
+    int fd;
+
+    if (torc_shard_index() != SHARDS - 1)
+        return torc_serve(&many->server);
+    do {
+        fd = torc_tcp_connect(&many->address, 1, &options);
+    } while (fd == -ECONNREFUSED);
+    EXPECT_INT(fd, >=, 0);
+    client_say(fd, "hello");
+    torc_server_stop(&many->server);
+    client_expect_end(fd);
+    return 0;
+}
+
+TEST(who_connects_while_a_server_begins_is_served)
+{
+    const struct torc_options options = {.shards = SHARDS, .no_pin = true};
+
+    NEEDS_THREADS();
+    for (unsigned i = 0; i < harness_scaled(100); i++) {
+        struct many many = {.server = {.serve = count}, .address = harness_dead_address()};
+
+        many.server.address = many.address;
+        prepare(&many);
+        many.server.listening = NULL;
+        EXPECT_INT(harness_run_result(&options, be_impatient, &many), ==, 0);
+    }
 }
 
 static void raise_when_up(struct many *many)

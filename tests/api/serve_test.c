@@ -26,7 +26,8 @@ struct rig {
     struct torc_event released;
     struct torc_event down;
     struct torc_event exhausted;
-    int error; /* told to it */
+    int error;       /* told to it ... */
+    unsigned errors; /* ... so often */
     unsigned served_now;
     int reason; /* that a connection found */
     int result;
@@ -48,6 +49,7 @@ static void note_error(int error, void *arg)
     struct rig *rig = arg;
 
     rig->error = error;
+    rig->errors++;
     torc_event_set(&rig->exhausted);
 }
 
@@ -479,6 +481,40 @@ static int leave_room_for_one(void *arg)
 TEST(without_a_fiber_connections_wait_until_others_have_ended)
 {
     harness_run_with(&(struct torc_options){.fibers_max = 4}, leave_room_for_one, NULL);
+}
+
+/* Each finds no fiber for the next one, and when it ends, that one does. */
+static int serve_one_after_another(void *arg)
+{
+    struct rig rig = {.server = {.serve = echo, .exhausted = note_error, .no_signals = true}};
+    const uint64_t begun_ns = torc_now();
+    int fds[20];
+
+    (void)arg;
+    begin(&rig, NULL);
+    for (unsigned i = 0; i < 20; i++)
+        fds[i] = client_dial(&rig.address);
+    for (unsigned i = 0; i < 18; i++) {
+        client_say(fds[i], "hello");
+        EXPECT_INT(torc_close(fds[i]), ==, 0);
+    }
+    EXPECT_UINT(rig.errors, <=, 1 + (torc_now() - begun_ns) / (10 * TORC_MILLISECOND));
+    client_say(fds[18], "hello");
+    for (unsigned i = 0; i < 3; i++) {
+        torc_event_clear(&rig.exhausted);
+        EXPECT_INT(torc_event_wait(&rig.exhausted), ==, 0);
+    }
+    EXPECT_UINT(rig.errors, <=, 1 + (torc_now() - begun_ns) / (10 * TORC_MILLISECOND));
+    torc_server_stop(&rig.server);
+    client_expect_end(fds[18]);
+    (void)torc_close(fds[19]);
+    end(&rig, 0);
+    return 0;
+}
+
+TEST(exhaustion_is_told_every_ten_milliseconds_at_most_and_as_long_as_it_lasts)
+{
+    harness_run_with(&(struct torc_options){.fibers_max = 4}, serve_one_after_another, NULL);
 }
 
 static void echo_to_two(struct torc_stream *stream, void *arg)

@@ -141,10 +141,12 @@ def check(compile_command, mark, code, scratch):
     with open(source, "w", encoding="ascii") as stream:
         stream.write(complete(mark, code))
     output = ["-o", program] if is_program else ["-fsyntax-only"]
-    linking = [flag for flag in compile_command[2:] if flag.startswith("-l")]
+    # Of what is not linked clang says that these are not used.
+    linking = [flag for flag in compile_command[2:] if flag.startswith(("-l", "-L", "-Wl,"))]
+    compiling = [flag for flag in compile_command[2:] if flag not in linking]
     library = [compile_command[1], *linking] if is_program else []
     quiet = [] if is_program else ["-Wno-unused-function"]
-    done = subprocess.run([compile_command[0], *WARNINGS, *quiet, *compile_command[2:], "-I",
+    done = subprocess.run([compile_command[0], *WARNINGS, *quiet, *compiling, "-I",
                            os.path.join(ROOT, "include"), source, *library, *output],
                           stderr=subprocess.PIPE, check=False)
     if done.returncode != 0:

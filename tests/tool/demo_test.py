@@ -60,9 +60,14 @@ class Demo(tool.TestCase):
         self.assertNotRegex(result.stdout, r"\n    libuv +[\d,]+")
 
     def test_its_servers_end_with_it_however_it_ends(self):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        def ignore():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+        for number, preexec in ((signal.SIGINT, None), (signal.SIGTERM, None),
+                                (signal.SIGKILL, None), (signal.SIGKILL, ignore)):
             with subprocess.Popen([tool.TORC, "demo", "--seconds", "600"], text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  preexec_fn=preexec) as demo:
                 tool.wait_until(lambda pid=demo.pid: children(pid), "a server")
                 servers = children(demo.pid)
                 demo.send_signal(number)

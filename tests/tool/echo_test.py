@@ -86,10 +86,7 @@ class Echo(tool.TestCase):
             self.assertRegex(out, r"errors +0\n")
 
     def test_a_signal_that_was_ignored_when_it_was_started_does_not_end_it(self):
-        def ignore():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-        with tool.Echo(preexec=ignore) as echo, echo.connect() as connection:
+        with tool.Echo(preexec=tool.ignore_interrupts) as echo, echo.connect() as connection:
             echo.process.send_signal(signal.SIGINT)
             connection.sendall(b"hello")
             self.assertEqual(tool.receive(connection, 5), b"hello")

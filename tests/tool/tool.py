@@ -47,6 +47,11 @@ def deny_io_uring():
             raise OSError(ctypes.get_errno(), "prctl")
 
 
+def ignore_interrupts():
+    """For preexec: as a shell starts what is to run in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Echo(served.Server):
     """A running torc echo: `with Echo("--shards", 2) as echo:` and then echo.port."""
 

@@ -137,6 +137,23 @@ class Trace(tool.TestCase):
         self.assertEqual((trace.returncode, err), (0, ""))
         check_form(self, self.load())
 
+    def test_a_signal_that_was_ignored_when_it_was_started_does_not_end_it(self):
+        with tool.Echo() as echo:
+            trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
+                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
+                                     stdin=subprocess.DEVNULL, preexec_fn=tool.ignore_interrupts)
+            try:
+                tool.wait_until(lambda: self.catches(trace.pid, signal.SIGTERM), "the handler")
+                self.assertFalse(self.catches(trace.pid, signal.SIGINT))
+                trace.send_signal(signal.SIGINT)
+                trace.send_signal(signal.SIGTERM)
+                _, err = trace.communicate(timeout=tool.LIMIT)
+            finally:
+                if trace.poll() is None:
+                    trace.kill()
+                    trace.communicate()
+        self.assertEqual((trace.returncode, err), (0, ""))
+
     def test_it_ends_when_the_process_does(self):
         with tool.Echo() as echo:
             trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",

@@ -35,6 +35,7 @@ static _Noreturn void become(const char *const *arguments, const struct cpus *cp
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGTERM, SIG_DFL); /* It would stay ignored if it was, and this is how it is ended. */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(EXEC_FAILED); /* It died before it could be said what is to happen then. */

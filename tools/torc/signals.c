@@ -8,6 +8,14 @@
 
 static const int numbers[] = {SIGINT, SIGTERM};
 
+bool signal_is_ignored(int number)
+{
+    struct sigaction present;
+
+    return sigaction(number, NULL, &present) == 0 && !(present.sa_flags & SA_SIGINFO) &&
+           present.sa_handler == SIG_IGN;
+}
+
 /*
  * Let them in. Who blocks them around a run has those that come before it wait for it, and those
  * that come after it for the next.
@@ -54,8 +62,17 @@ static int stop_at_signal(void *arg)
 
 int signals_start(struct signals *signals)
 {
+    int wanted[sizeof(numbers) / sizeof(numbers[0])];
+    unsigned count = 0;
+
     signals->received = 0;
-    int error = torc_signals_open(&signals->watch, numbers, sizeof(numbers) / sizeof(numbers[0]));
+    for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (!signal_is_ignored(numbers[i]))
+            wanted[count++] = numbers[i];
+    }
+    if (count == 0)
+        return 0;
+    int error = torc_signals_open(&signals->watch, wanted, count);
     if (error < 0)
         return error;
     error = torc_spawn(stop_at_signal, signals);

@@ -5,6 +5,7 @@
 #ifndef TORC_TOOL_SIGNALS_H
 #define TORC_TOOL_SIGNALS_H
 
+#include <stdbool.h>
 #include <torc/torc.h>
 
 struct signals {
@@ -13,7 +14,13 @@ struct signals {
     int received;    /* the signal that ended the run; 0: none */
 };
 
-/* Stop the runtime when a signal comes, from now on. On one shard. -errno. */
+/* By convention a signal is left alone that was ignored when the program was started. */
+bool signal_is_ignored(int number);
+
+/*
+ * Stop the runtime when a signal comes, from now on; but not by one that is ignored. On one shard.
+ * -errno.
+ */
 int signals_start(struct signals *signals);
 
 #endif

@@ -5,6 +5,7 @@
  * Signals only write a byte into a pipe, which is waited for together with the keys.
  */
 #include "terminal.h"
+#include "signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,8 +53,10 @@ static void catch_signals(void)
 
     if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
         return;
-    for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
-        sigaction(caught[i], &action, NULL);
+    for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
+        if (!signal_is_ignored(caught[i]))
+            sigaction(caught[i], &action, NULL);
+    }
 }
 
 /* Keys come one by one, unseen; Ctrl-C still is a signal. */

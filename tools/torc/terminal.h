@@ -24,7 +24,7 @@ enum terminal_event {
 /* Whether standard output is a terminal on which that works. */
 bool terminal_is_there(void);
 
-/* Take the signals that end or resize; with a `screen`, take the terminal, too. */
+/* Take the signals that end or resize, unless ignored; with a `screen`, take the terminal, too. */
 void terminal_open(bool screen);
 void terminal_close(void);
 

@@ -151,7 +151,7 @@ TEST(an_interrupted_wait_returns_so_that_the_loop_looks_around)
 
 /* ---- Errors that stay ---- */
 
-TEST(ops_that_are_refused_for_ever_get_the_error_as_their_result)
+TEST(ops_that_are_refused_for_ever_are_told_of_want_of_memory)
 {
     const int refusals[] = {-EAGAIN, -EBUSY};
 
@@ -165,7 +165,7 @@ TEST(ops_that_are_refused_for_ever_get_the_error_as_their_result)
             fail_next(refusals[i], UINT32_MAX);
             prepare_nops(&uring, ops, 100); /* The flush fails the first ones ... */
             turn(&uring, DRIVER_NO_WAIT);   /* ... and the turn the rest. */
-            expect_each_told_once(ops, 100, refusals[i]);
+            expect_each_told_once(ops, 100, -ENOMEM);
             EXPECT_UINT(fault.calls, <, 100000);
             expect_it_works(&uring);
         }
@@ -173,7 +173,7 @@ TEST(ops_that_are_refused_for_ever_get_the_error_as_their_result)
     }
 }
 
-TEST(ops_that_are_refused_for_ever_by_a_wait_get_the_error_as_their_result)
+TEST(ops_that_are_refused_for_ever_by_a_wait_are_told_of_want_of_memory)
 {
     for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
         struct torc__uring uring;
@@ -184,7 +184,7 @@ TEST(ops_that_are_refused_for_ever_by_a_wait_get_the_error_as_their_result)
         fail_next(-EAGAIN, UINT32_MAX);
         turn(&uring, torc__clock_now() + NS_PER_SECOND);
 
-        expect_each_told_once(ops, 10, -EAGAIN);
+        expect_each_told_once(ops, 10, -ENOMEM);
         expect_it_works(&uring);
         stop(&uring);
     }

@@ -52,11 +52,16 @@ def slice_ms(case):
     return max(12, case[0] * 3 // 20)
 
 
+def seconds_of(case, config):
+    """For each server: long slices are few, so there they get more time."""
+    return config.seconds * max(1, slice_ms(case) // 30)
+
+
 def measure_slices(case, servers, config, results):
     """Turn from one server to the next every few milliseconds."""
     names = list(servers)
     connections, size, depth = case
-    times = [config.seconds * len(names), slice_ms(case), slice_ms(case)]
+    times = [seconds_of(case, config) * len(names), slice_ms(case), slice_ms(case)]
     begin = {name: measure.used(server.pid) for name, server in servers.items()}
     argv = [os.path.join(config.build, "bench/slices"),
             *map(str, (connections, size, depth, *(round(time) for time in times)))]

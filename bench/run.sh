@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh - all benchmarks in a reduced form, about six minutes. Builds nothing.
+# run.sh - all benchmarks in a reduced form, about seven minutes. Builds nothing.
 # Usage: bench/run.sh [BUILD_DIRECTORY] [RESULT_DIRECTORY]
 # BENCH_OPTIONS in the environment goes to each of them: "--rounds 1 --foreign 0.5".
 set -eu

@@ -84,7 +84,7 @@ struct torc_options {
     const int *cpus;              /* where to pin the shards, in order; NULL = all allowed */
     unsigned cpu_count;           /* of `cpus` */
     uint32_t receive_buffer_size; /* bytes of one buffer that streams receive in, a power of two,
-                                     4 KiB to 1 MiB; 0 = 64 KiB, or 16 KiB where the kernel
+                                     4 KiB to 1 MiB; 0 = 64 KiB, or 16 KiB where a ring
                                      cannot share one among streams (before 6.12) */
     uint32_t receive_buffers;     /* per shard, at first; 0 = 8, or 64 of 16 KiB */
     uint32_t receive_buffers_max; /* when slow readers keep some; up to 32,768;

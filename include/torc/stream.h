@@ -16,8 +16,8 @@
  *
  * Input is looked at where it was received, and consumed when it is done with: nothing is copied
  * but what has to be joined. An idle stream holds no memory: bytes come in a buffer of the shard's
- * (multishot receive and buffer rings, Linux 6.0; elsewhere, and for streams of large pieces,
- * memory is taken when the descriptor is readable).
+ * (multishot receive and buffer rings, Linux 6.0, or the epoll driver; elsewhere, and for streams
+ * of large pieces, memory is taken when the descriptor is readable).
  *
  * Output of less than some KiB is collected, and leaves, all of a round in one send, when the shard
  * turns to the kernel. Larger pieces are sent from the caller's memory, together with what was

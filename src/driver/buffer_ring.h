@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 struct torc__buffer_ring {
-    struct io_uring_buf_ring *ring; /* shared with the kernel, which takes from its other end */
+    struct io_uring_buf_ring *ring; /* shared with the kernel where that is who fills them */
     unsigned mask;
     uint16_t tail;
     uint16_t group;

@@ -240,6 +240,16 @@ static struct io_uring_sqe *epoll_prepare(struct torc__driver *driver, struct to
 
 /* ---- Cancelling ---- */
 
+/* An op is to be tried once, whatever the last read of its descriptor has left. */
+static void forget_drained(struct torc__epoll *epoll, struct torc__epoll_note *note)
+{
+    struct torc__epoll_watch *watch =
+        torc__epoll_find(epoll, torc__epoll_sqe(torc__epoll_op(note))->fd);
+
+    if (watch != NULL)
+        watch->drained = false;
+}
+
 int torc__epoll_end(struct torc__epoll *epoll, struct torc__epoll_note *note)
 {
     switch ((enum epoll_state)note->state) {
@@ -255,6 +265,9 @@ int torc__epoll_end(struct torc__epoll *epoll, struct torc__epoll_note *note)
             return -EALREADY;
         break;
     case STATE_QUEUED: /* Data that is there already beats the cancel: it is tried once. */
+        forget_drained(epoll, note);
+        note->cancelled = true;
+        return 0;
     case STATE_ACTIVE:
         note->cancelled = true;
         return 0;

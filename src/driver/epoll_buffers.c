@@ -81,9 +81,17 @@ static ssize_t receive(struct torc__epoll *epoll, const struct io_uring_sqe *sqe
     return result < 0 ? -errno : result;
 }
 
+/* Whether what is left of `fd`, such as its end, has an event of its own: an edge tells once. */
+static bool will_be_told(const struct torc__epoll *epoll, int fd)
+{
+    const struct torc__epoll_watch *watch = torc__epoll_find(epoll, fd);
+
+    return watch == NULL || !watch->edge;
+}
+
 /*
- * One that came short has taken all that there was, so the next is told by an event. Who is told
- * may put buffers in, and cancel.
+ * One that came short has taken all the bytes that there were, so the next is told by an event. Who
+ * is told may put buffers in, and cancel.
  */
 int torc__epoll_recv_many(struct torc__epoll *epoll, struct torc_op *op,
                           const struct io_uring_sqe *sqe)
@@ -111,7 +119,7 @@ int torc__epoll_recv_many(struct torc__epoll *epoll, struct torc_op *op,
                               use(epoll->buffers, buffer, (uint32_t)result));
         if (note->cancelled)
             return -ECANCELED;
-        if ((size_t)result < size)
+        if ((size_t)result < size && will_be_told(epoll, sqe->fd))
             return VERDICT_WATCH;
     }
     return VERDICT_AGAIN;

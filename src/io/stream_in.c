@@ -292,12 +292,21 @@ static int read_by_itself(struct torc_stream *stream, struct torc__shard *shard)
 
 /* ---- Waiting ---- */
 
-static bool has_feed(const struct torc_stream *stream, const struct torc__streams *streams)
+/* Without a free buffer a feed would end at once, whether there is input or not. */
+static bool has_free_buffer(struct torc__shard *shard)
+{
+    if (unlikely(shard->receive_buffers_free == 0))
+        torc__buffers_starved(shard->streams, shard->round_time_ns);
+    return shard->receive_buffers_free > 0;
+}
+
+static bool has_feed(const struct torc_stream *stream, struct torc__shard *shard)
 {
     if (stream->_feed != FEED_OFF)
         return true; /* It has to end before anybody else reads. */
-    return streams->can_feed && stream->_transport == NULL && !stream->_no_socket &&
-           !stream->_reads_itself && !stream->_may_have_more && !stream->_is_bulk;
+    return shard->streams->can_feed && stream->_transport == NULL && !stream->_no_socket &&
+           !stream->_reads_itself && !stream->_may_have_more && !stream->_is_bulk &&
+           has_free_buffer(shard);
 }
 
 int torc__stream_fill(struct torc_stream *stream)
@@ -318,8 +327,8 @@ int torc__stream_fill(struct torc_stream *stream)
             return stream->_input_end;
         if (torc__reason(shard) != 0)
             return torc__refuse(shard, torc__reason(shard));
-        result = has_feed(stream, streams) ? wait_for_feed(stream, shard)
-                                           : read_by_itself(stream, shard);
+        result =
+            has_feed(stream, shard) ? wait_for_feed(stream, shard) : read_by_itself(stream, shard);
     }
     return result < 0 ? result : 1;
 }

@@ -149,6 +149,11 @@ FIBER_TEST(a_stream_waits_although_nobody_reads_the_error_queue)
     harness_put(fds[1], "abc", 3);
     EXPECT_INT(torc_stream_peek(&stream, &data), ==, 3);
     EXPECT_MEM(data, "abc", 3);
-    EXPECT_INT(torc_stream_close(&stream), ==, 0);
+    torc_stream_consume(&stream, 3);
+    EXPECT_INT(await_nothing(peek_stream, -1, &stream), ==, -ETIME);
+    harness_put(fds[1], "d", 1);
     EXPECT_INT(close(fds[1]), ==, 0);
+    EXPECT_INT(torc_stream_read_all(&stream, bytes, 1, NULL), ==, 0);
+    EXPECT_INT(torc_stream_peek(&stream, &data), ==, 0); /* The end has come with the byte. */
+    EXPECT_INT(torc_stream_close(&stream), ==, 0);
 }

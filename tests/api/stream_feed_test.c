@@ -208,6 +208,39 @@ static int starve_and_grow(void *arg)
     return 0;
 }
 
+static int idle_without_buffers(void *arg)
+{
+    struct torc_stats before;
+    struct torc_stats after;
+    struct keepers keepers;
+    struct torc_stream stream;
+    struct torc_scope scope;
+    const void *data;
+    int peer;
+
+    (void)arg;
+    keep_buffers(&keepers, 1);
+    harness_unix_stream(&stream, &peer);
+    torc_stats(&before);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 50 * TORC_MILLISECOND);
+    EXPECT_INT(torc_stream_peek(&stream, &data), ==, -ETIME);
+    (void)torc_scope_close(&scope);
+    torc_stats(&after);
+    EXPECT_UINT(after.rounds - before.rounds, <, 100);
+    harness_close_stream(&stream, peer);
+    release_buffers(&keepers);
+    return 0;
+}
+
+TEST(a_stream_that_finds_no_buffer_waits_for_bytes_and_sleeps)
+{
+    const struct torc_options options = {
+        .receive_buffer_size = KEPT, .receive_buffers = 1, .receive_buffers_max = 1};
+
+    harness_run_with(&options, idle_without_buffers, NULL);
+}
+
 TEST(buffers_that_slow_readers_keep_are_replaced_up_to_the_limit)
 {
     const struct torc_options options = {

@@ -4,6 +4,7 @@
  */
 #include "driver/buffer_ring.h"
 #include "unit/driver/epoll_rig.h"
+#include <poll.h>
 #include <sys/socket.h>
 
 enum {
@@ -168,6 +169,29 @@ TEST(what_fills_a_buffer_is_followed_by_the_rest_at_once)
     for (unsigned i = 0; i < 3; i++)
         harness_pattern_check(memory[COUNT - 1 - i], (size_t)receive.sizes[i], i * SIZE);
     cancel_and_end(&epoll, &receive.noted);
+    harness_close_pair(fds);
+    close_and_stop(&epoll, &buffers);
+}
+
+TEST(a_receive_beside_a_multishot_poll_notices_the_end_that_came_with_its_bytes)
+{
+    struct torc__buffer_ring buffers;
+    struct torc__epoll epoll;
+    struct receive receive;
+    struct noted_op poll;
+    int fds[2];
+
+    open_with(&epoll, &buffers, false, COUNT);
+    harness_unix_pair(fds);
+    io_uring_prep_poll_multishot(prepare(&epoll, &poll), fds[0], POLLPRI);
+    begin(&epoll, &receive, fds[0]);
+    settle(&epoll);
+    harness_put(fds[1], "abc", 3);
+    EXPECT_INT(shutdown(fds[1], SHUT_WR), ==, 0); /* One event tells of both. */
+    EXPECT_INT(result_of(&epoll, &receive.noted), ==, 0);
+    EXPECT_UINT(receive.pieces, ==, 1);
+    EXPECT_INT(receive.sizes[0], ==, 3);
+    cancel_and_end(&epoll, &poll);
     harness_close_pair(fds);
     close_and_stop(&epoll, &buffers);
 }

@@ -277,6 +277,32 @@ TEST(a_poll_of_what_was_read_empty_asks_nothing_before_its_event)
     stop(&epoll);
 }
 
+TEST(data_beats_a_cancel_on_what_was_read_empty_as_well)
+{
+    struct torc__epoll epoll;
+    struct noted_op op;
+    char data[64];
+    int fds[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    for (unsigned i = 0; i < 3; i++) { /* It is registered, and read empty each time. */
+        io_uring_prep_recv(prepare(&epoll, &op), fds[0], data, sizeof(data), 0);
+        if (i == 0)
+            settle(&epoll);
+        harness_put(fds[1], "x", 1);
+        if (i > 0)
+            cancel(&epoll, &op);
+        EXPECT_INT(result_of(&epoll, &op), ==, 1);
+    }
+    harness_put(fds[1], "x", 1);
+    prepare_poll(&epoll, &op, fds[0], POLLIN);
+    cancel(&epoll, &op);
+    EXPECT_INT(result_of(&epoll, &op), ==, POLLIN);
+    harness_close_pair(fds);
+    stop(&epoll);
+}
+
 TEST(what_nobody_waits_for_does_not_keep_the_driver_awake)
 {
     struct torc__epoll epoll;

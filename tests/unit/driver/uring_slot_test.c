@@ -6,11 +6,18 @@
  */
 #include "unit/driver/rig.h"
 
+/* All slots that are free: a repeated cancel may still stand in the queue. */
 static void spoil(struct torc__uring *uring)
 {
-    memset(uring->ring.sqes, 0xff, uring->ring.sq_entries * sizeof(uring->ring.sqes[0]));
-    for (unsigned i = 0; i < uring->ring.sq_entries; i++)
-        uring->ring.sqes[i].flags = IOSQE_CQE_SKIP_SUCCESS; /* Not what ties it to others. */
+    struct torc__ring *ring = &uring->ring;
+    const unsigned free_count = ring->sq_entries - torc__ring_queued(ring);
+
+    for (unsigned i = 0; i < free_count; i++) {
+        struct io_uring_sqe *sqe = &ring->sqes[(ring->sq_tail + i) & ring->sq_mask];
+
+        memset(sqe, 0xff, sizeof(*sqe));
+        sqe->flags = IOSQE_CQE_SKIP_SUCCESS; /* Not what ties it to others. */
+    }
 }
 
 TEST(what_stood_in_a_slot_does_not_show_in_its_next_use)

@@ -124,6 +124,7 @@ static void note_end(struct torc_stream *stream, int result)
         stream->_may_have_more = true;
         break;
     case -ENOMEM:
+    case -ENOSPC: /* Of epoll: the user has registered as many descriptors as allowed. */
         read_itself_for_a_while(stream); /* A plain read needs less, or tells who waits. */
         break;
     case -ENOTSOCK:

@@ -5,10 +5,12 @@
  * What these tests say of bytes holds on every driver; what they say of buffers holds where there
  * are any.
  */
+#include "harness/deny.h"
 #include "harness/stream.h"
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <torc/torc.h>
 #include <unistd.h>
 
@@ -483,6 +485,29 @@ FIBER_TEST(idle_streams_hold_no_memory)
     buffers = buffers_now();
     EXPECT_UINT(idle_about(), <, before + (size_t)IDLERS * 512);
     EXPECT_UINT(buffers_now(), ==, buffers);
+}
+
+/* ---- Limits of the system ---- */
+
+/* Errors that say nothing of the input end no stream. */
+FIBER_TEST(that_no_more_descriptors_may_be_watched_is_told_and_ends_no_stream)
+{
+    struct torc_driver_report report;
+    struct torc_stream stream;
+    const void *data;
+    int peer;
+
+    EXPECT_INT(torc_driver_report(NULL, &report), ==, 0);
+    if (strcmp(report.driver, "epoll") != 0)
+        SKIP("only epoll has such a limit");
+    harness_tcp_stream(&stream, &peer);
+    if (!harness_deny(SYS_epoll_ctl, ENOSPC))
+        SKIP("no filter may be set here");
+    for (int i = 0; i < 2; i++)
+        EXPECT_INT(torc_stream_peek(&stream, &data), ==, -ENOSPC);
+    harness_put_text(peer, "kept");
+    harness_expect_input(&stream, "kept");
+    harness_close_stream(&stream, peer);
 }
 
 /* ---- Shards ---- */

@@ -31,15 +31,11 @@ int torc__uring_open_buffers(struct torc__driver *driver, struct torc__buffer_ri
                              unsigned entries)
 {
     struct torc__uring *uring = container_of(driver, struct torc__uring, base);
-    const unsigned features = driver->features;
-    const unsigned needed = TORC_FEATURE_BUFFER_RING | TORC_FEATURE_MULTISHOT;
     void *memory;
     int result;
 
     TORC_ASSERT((entries & (entries - 1)) == 0);
-    if ((features & needed) != needed)
-        return -EOPNOTSUPP;
-    if (buffers->incremental && !(features & TORC_FEATURE_BUFFER_INC))
+    if (!torc__buffer_ring_is_had(driver->features, buffers->incremental))
         return -EOPNOTSUPP;
     memory =
         mmap(NULL, ring_size(entries), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

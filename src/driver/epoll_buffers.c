@@ -23,8 +23,7 @@ int torc__epoll_open_buffers(struct torc__driver *driver, struct torc__buffer_ri
     struct torc__epoll *epoll = torc__to_epoll(driver);
 
     TORC_ASSERT((entries & (entries - 1)) == 0);
-    if ((driver->forbid & (TORC_FEATURE_MULTISHOT | TORC_FEATURE_BUFFER_RING)) ||
-        (buffers->incremental && (driver->forbid & TORC_FEATURE_BUFFER_INC)))
+    if (!torc__buffer_ring_is_had(~driver->forbid, buffers->incremental))
         return -EOPNOTSUPP;
     if (epoll->buffers != NULL)
         return -ENOMEM;
@@ -48,15 +47,13 @@ void torc__epoll_close_buffers(struct torc__driver *driver, struct torc__buffer_
 /* The buffer that was put in last; NULL if all are in use. */
 static struct io_uring_buf *last_buffer(const struct torc__buffer_ring *buffers)
 {
-    struct io_uring_buf *slots = (struct io_uring_buf *)(void *)buffers->ring;
-
-    return buffers->tail == 0 ? NULL : &slots[(buffers->tail - 1) & buffers->mask];
+    return buffers->tail == 0 ? NULL : torc__buffer_ring_slot(buffers, buffers->tail - 1u);
 }
 
 /* So many bytes were received into a buffer. The flags of their completion. */
 static uint32_t use(struct torc__buffer_ring *buffers, struct io_uring_buf *buffer, uint32_t count)
 {
-    const uint32_t flags = IORING_CQE_F_BUFFER | (uint32_t)buffer->bid << IORING_CQE_BUFFER_SHIFT;
+    const uint32_t flags = torc__buffer_flags(buffer);
 
     if (buffers->incremental && buffer->len - count >= REST_LEAST) {
         buffer->addr += count;

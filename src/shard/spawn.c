@@ -67,7 +67,7 @@ int torc__spawn(struct torc__shard *shard, struct torc_scope *scope, torc_fiber_
         scope->_fibers->sibling_link = &fiber->sibling;
     scope->_fibers = fiber;
     scope->_fiber_count++;
-    if (unlikely(is_daemon))
+    if (unlikely(is_daemon)) /* Added up with the other count, both would wait for its store. */
         scope->_daemon_count++;
     TORC_PROBE3(spawn, shard->index, fiber->id, body);
     torc__make_ready(shard, fiber);

@@ -116,12 +116,10 @@ static unsigned shards_that_served(const struct many *many)
     return shards;
 }
 
-/* Dial until each shard has served somebody. Returns how many are open. */
-static unsigned dial_all(struct many *many, int fds[CLIENTS_MAX])
+/* Dial, beside the `used`, until so many shards have served somebody. Returns how many are open. */
+static unsigned dial_until(struct many *many, unsigned shards, int fds[CLIENTS_MAX], unsigned used)
 {
-    unsigned used = 0;
-
-    while (shards_that_served(many) < SHARDS) {
+    while (shards_that_served(many) < shards) {
         EXPECT_UINT(used, <, CLIENTS_MAX);
         fds[used] = client_dial(&many->address);
         client_say(fds[used++], "hello");
@@ -129,14 +127,18 @@ static unsigned dial_all(struct many *many, int fds[CLIENTS_MAX])
     return used;
 }
 
-static void visit_all(struct many *many)
+static void stop_and_expect_ends(struct many *many, const int *fds, unsigned used)
 {
-    int fds[CLIENTS_MAX];
-    unsigned used = dial_all(many, fds);
-
     torc_server_stop(&many->server);
     while (used > 0)
         client_expect_end(fds[--used]);
+}
+
+static void visit_all(struct many *many)
+{
+    int fds[CLIENTS_MAX];
+
+    stop_and_expect_ends(many, fds, dial_until(many, SHARDS, fds, 0));
 }
 
 TEST(every_shard_serves_what_it_accepts)
@@ -220,16 +222,8 @@ static int serve_on_two(void *arg)
 static void visit_two(struct many *many)
 {
     int fds[CLIENTS_MAX];
-    unsigned used = 0;
 
-    while (atomic_load(&many->served[0]) == 0 || atomic_load(&many->served[1]) == 0) {
-        EXPECT_UINT(used, <, CLIENTS_MAX);
-        fds[used] = client_dial(&many->address);
-        client_say(fds[used++], "hello");
-    }
-    torc_server_stop(&many->server);
-    while (used > 0)
-        client_expect_end(fds[--used]);
+    stop_and_expect_ends(many, fds, dial_until(many, 2, fds, 0));
 }
 
 TEST(one_shard_accepts_for_those_that_serve)
@@ -336,14 +330,8 @@ static void visit_beside_late(struct many *many)
         client_say(fds[used], "hello");
     }
     torc_shared_event_set(&many->released); /* From now on it serves, too. */
-    while (shards_that_served(many) < SHARDS) {
-        EXPECT_UINT(used, <, CLIENTS_MAX);
-        fds[used] = client_dial(&many->address);
-        client_say(fds[used++], "hello");
-    }
-    torc_server_stop(&many->server);
-    while (used > 0)
-        client_expect_end(fds[--used]);
+    used = dial_until(many, SHARDS, fds, used);
+    stop_and_expect_ends(many, fds, used);
 }
 
 TEST(one_shard_accepts_for_those_that_have_begun)
@@ -554,7 +542,7 @@ static int nothing(void *arg)
 static void hold_all(struct many *many)
 {
     int fds[CLIENTS_MAX];
-    unsigned used = dial_all(many, fds);
+    unsigned used = dial_until(many, SHARDS, fds, 0);
 
     torc_server_stop(&many->server);
     for (unsigned i = 0; i < harness_scaled(200); i++) {

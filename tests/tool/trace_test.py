@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """trace_test.py - torc trace writes what a running program does, in the form Perfetto reads."""
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -120,80 +121,59 @@ class Trace(tool.TestCase):
                            for name in os.listdir(folder))
             tool.wait_until(lambda: not has_trace(), "the end of the trace's memory")
 
-    def test_an_interrupt_ends_it_early_and_what_there_is_is_written(self):
-        with tool.Echo() as echo, Talker(echo):
-            trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
-                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
-                                     stdin=subprocess.DEVNULL)
-            try:
-                # It catches them from when it has begun to record.
-                tool.wait_until(lambda: self.catches(trace.pid, signal.SIGINT), "the handler")
-                trace.send_signal(signal.SIGINT)
-                _, err = trace.communicate(timeout=tool.LIMIT)
-            finally:
-                if trace.poll() is None:
-                    trace.kill()
-                    trace.communicate()
-        self.assertEqual((trace.returncode, err), (0, ""))
-        check_form(self, self.load())
-
-    def test_a_signal_that_was_ignored_when_it_was_started_does_not_end_it(self):
-        with tool.Echo() as echo:
-            trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
-                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
-                                     stdin=subprocess.DEVNULL, preexec_fn=tool.ignore_interrupts)
-            try:
-                tool.wait_until(lambda: self.catches(trace.pid, signal.SIGTERM), "the handler")
-                self.assertFalse(self.catches(trace.pid, signal.SIGINT))
-                trace.send_signal(signal.SIGINT)
-                trace.send_signal(signal.SIGTERM)
-                _, err = trace.communicate(timeout=tool.LIMIT)
-            finally:
-                if trace.poll() is None:
-                    trace.kill()
-                    trace.communicate()
-        self.assertEqual((trace.returncode, err), (0, ""))
-
-    def test_it_ends_when_the_process_does(self):
-        with tool.Echo() as echo:
-            trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
-                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
-                                     stdin=subprocess.DEVNULL)
-            try:
-                tool.wait_until(lambda: self.catches(trace.pid, signal.SIGINT), "the handler")
-                echo.process.kill()
-                _, err = trace.communicate(timeout=tool.LIMIT)
-            finally:
-                if trace.poll() is None:
-                    trace.kill()
-                    trace.communicate()
-        self.assertEqual((trace.returncode, err),
-                         (1, f"torc trace: process {echo.process.pid} has ended, and its trace with"
-                             " it\n"))
-
     @staticmethod
     def catches(pid, number):
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
             fields = dict(line.split(":", 1) for line in file if ":" in line)
         return bool(int(fields["SigCgt"], 16) >> (number - 1) & 1)
 
+    @contextlib.contextmanager
+    def recording(self, echo, number=signal.SIGINT, preexec=None):
+        """A trace that goes on for an hour, from when it catches a signal: when it records."""
+        trace = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds", "3600",
+                                  "-o", self.path], stderr=subprocess.PIPE, text=True,
+                                 stdin=subprocess.DEVNULL, preexec_fn=preexec)
+        try:
+            tool.wait_until(lambda: self.catches(trace.pid, number), "the handler")
+            yield trace
+        finally:
+            if trace.poll() is None:
+                trace.kill()
+                trace.communicate()
+
+    def test_an_interrupt_ends_it_early_and_what_there_is_is_written(self):
+        with tool.Echo() as echo, Talker(echo), self.recording(echo) as trace:
+            trace.send_signal(signal.SIGINT)
+            _, err = trace.communicate(timeout=tool.LIMIT)
+        self.assertEqual((trace.returncode, err), (0, ""))
+        check_form(self, self.load())
+
+    def test_a_signal_that_was_ignored_when_it_was_started_does_not_end_it(self):
+        with tool.Echo() as echo, \
+                self.recording(echo, signal.SIGTERM, tool.ignore_interrupts) as trace:
+            self.assertFalse(self.catches(trace.pid, signal.SIGINT))
+            trace.send_signal(signal.SIGINT)
+            trace.send_signal(signal.SIGTERM)
+            _, err = trace.communicate(timeout=tool.LIMIT)
+        self.assertEqual((trace.returncode, err), (0, ""))
+
+    def test_it_ends_when_the_process_does(self):
+        with tool.Echo() as echo, self.recording(echo) as trace:
+            echo.process.kill()
+            _, err = trace.communicate(timeout=tool.LIMIT)
+        self.assertEqual((trace.returncode, err),
+                         (1, f"torc trace: process {echo.process.pid} has ended, and its trace with"
+                             " it\n"))
+
     def test_who_records_is_not_disturbed_by_others(self):
         with tool.Echo() as echo, Talker(echo):
-            first = subprocess.Popen([tool.TORC, "trace", str(echo.process.pid), "--seconds",
-                                      "3600", "-o", self.path], stderr=subprocess.PIPE, text=True,
-                                     stdin=subprocess.DEVNULL)
-            try:
-                tool.wait_until(lambda: self.catches(first.pid, signal.SIGINT), "the handler")
+            with self.recording(echo) as first:
                 for _ in range(3):
                     result = tool.torc("trace", echo.process.pid, "-o", self.path + ".2")
                     self.assert_fails(result, 1)
                     self.assertIn("is being traced already", result.stderr)
                 first.send_signal(signal.SIGINT)
                 _, err = first.communicate(timeout=tool.LIMIT)
-            finally:
-                if first.poll() is None:
-                    first.kill()
-                    first.communicate()
             self.assertEqual((first.returncode, err), (0, ""))
             check_form(self, self.load())
             self.assertFalse(os.path.exists(self.path + ".2"))

@@ -10,9 +10,7 @@
 
 static struct io_uring_buf *head_of(const struct sim_buffers *buffers)
 {
-    struct io_uring_buf *slots = (struct io_uring_buf *)(void *)buffers->ring->ring;
-
-    return &slots[buffers->head & buffers->ring->mask];
+    return torc__buffer_ring_slot(buffers->ring, buffers->head);
 }
 
 int torc__sim_buffer_peek(struct torc__sim *sim, unsigned group, struct iovec *ret_memory)
@@ -33,7 +31,7 @@ uint32_t torc__sim_buffer_commit(struct torc__sim *sim, unsigned group, size_t u
 {
     struct sim_buffers *buffers = &sim->buffers[group];
     struct io_uring_buf *slot = head_of(buffers);
-    const uint32_t flags = IORING_CQE_F_BUFFER | (uint32_t)slot->bid << IORING_CQE_BUFFER_SHIFT;
+    const uint32_t flags = torc__buffer_flags(slot);
 
     if (buffers->ring->incremental && used < slot->len) {
         slot->addr += used;
@@ -47,14 +45,11 @@ uint32_t torc__sim_buffer_commit(struct torc__sim *sim, unsigned group, size_t u
 int torc__sim_open_buffers(struct torc__driver *driver, struct torc__buffer_ring *buffers,
                            unsigned entries)
 {
-    const unsigned needed = TORC_FEATURE_BUFFER_RING | TORC_FEATURE_MULTISHOT;
     struct torc__sim *sim = torc__to_sim(driver);
     unsigned group = 0;
 
     TORC_ASSERT((entries & (entries - 1)) == 0);
-    if ((driver->features & needed) != needed)
-        return -EOPNOTSUPP;
-    if (buffers->incremental && !(driver->features & TORC_FEATURE_BUFFER_INC))
+    if (!torc__buffer_ring_is_had(driver->features, buffers->incremental))
         return -EOPNOTSUPP;
     while (group < ARRAY_LENGTH(sim->buffers) && sim->buffers[group].ring != NULL)
         group++;

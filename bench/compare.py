@@ -63,7 +63,7 @@ def measure_slices(case, servers, config, results):
     connections, size, depth = case
     times = [seconds_of(case, config) * len(names), slice_ms(case), slice_ms(case)]
     begin = {name: measure.used(server.pid) for name, server in servers.items()}
-    argv = [os.path.join(config.build, "bench/slices"),
+    argv = [os.path.join(config.build, "bench/slices"), *["--poll"] * config.client_polls,
             *map(str, (connections, size, depth, *(round(time) for time in times)))]
     argv += [f"{server.address},{server.pid}" for server in servers.values()]
     done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False,
@@ -254,6 +254,8 @@ def add_options(parser, connections, sizes, depths):
     parser.add_argument("--depth", type=number_list, default=depths, help="messages in flight")
     parser.add_argument("--no-syscalls", action="store_true",
                         help="do not count system calls (for the smallest size only)")
+    parser.add_argument("--client-polls", action="store_true",
+                        help="let the load generator poll for answers, not sleep (in slices)")
     parser.add_argument("--samples", action="store_true",
                         help="a run of the load generator for each server in each of --rounds")
     parser.add_argument("--summarize", metavar="FILE", help="of an earlier run; measure nothing")

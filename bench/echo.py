@@ -38,6 +38,7 @@ def main():
     config = parser.parse_args()
 
     what = {"matrix": "echo", "pingpong": "pingpong"}.get(config.case, "echo-" + config.case)
+    what += "-client-polls" if config.client_polls else ""
     bases = BASES.get(config.case, compare.Bases("ring", "libuv", "epoll"))
     compare.run(config, what, "TCP echo", bases)
 

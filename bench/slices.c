@@ -2,7 +2,7 @@
 /*
  * slices.c - a load generator that turns from one echo server to the next within milliseconds.
  *
- *     slices CONNECTIONS SIZE DEPTH SECONDS SETTLE_MS SLICE_MS ADDRESS,PID[,TID] ...
+ *     slices [--poll] CONNECTIONS SIZE DEPTH SECONDS SETTLE_MS SLICE_MS ADDRESS,PID[,TID] ...
  *
  * What machines do to programs, from other guests to the clock's frequency, changes slowly compared
  * with a slice; so servers that are measured in neighbouring slices can be compared to a fraction
@@ -12,7 +12,8 @@
  * messages as are in flight. Rounds begin for SECONDS, and there are three of them at least.
  *
  * Each connection keeps DEPTH messages of SIZE bytes in flight: for each answer the next is sent.
- * Every byte is compared. ADDRESS is HOST:PORT, or the path of a Unix socket.
+ * Every byte is compared. ADDRESS is HOST:PORT, or the path of a Unix socket. With --poll this
+ * program does not sleep while it waits for answers, so that nobody has to wake it.
  *
  * Prints a line for each slice: round, server, messages, time, CPU time of the process (all its
  * threads), CPU time of its thread TID, which may be 0, and the median and the 99th percentile of
@@ -45,6 +46,7 @@ enum {
     EVENTS_MAX = 64,
     ROUNDS_MIN = 3,
     RECV_MAX = 65536,
+    ANSWER_MS_MAX = 10000,
     PERIOD = 251, /* of the bytes of a connection: no power of two, or a lost block is not seen */
 };
 
@@ -82,6 +84,7 @@ static size_t size;
 static unsigned depth;
 static uint64_t settle_ns;
 static uint64_t slice_ns;
+static bool polls;
 static struct server servers[SERVERS_MAX];
 static unsigned server_count;
 static struct histogram *latency;
@@ -252,6 +255,20 @@ static uint64_t receive(struct connection *connection)
     return connection->answered - before;
 }
 
+/* Returns how many there are; at least one. */
+static int wait_for_answers(const struct server *server, struct epoll_event events[])
+{
+    const uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + ANSWER_MS_MAX * MILLISECOND;
+    int count;
+
+    do
+        count = epoll_wait(server->epoll_fd, events, EVENTS_MAX, polls ? 0 : ANSWER_MS_MAX);
+    while (count == 0 && clock_ns(CLOCK_MONOTONIC) < until_ns);
+    if (count <= 0)
+        die(count == 0 ? "no answer within 10 s" : "epoll_wait");
+    return count;
+}
+
 /*
  * Exchange messages until the time is over and so many are answered; without `ask_on` only those
  * in flight. Returns how many were answered.
@@ -263,10 +280,8 @@ static uint64_t load(const struct server *server, uint64_t duration_ns, uint64_t
     uint64_t messages = 0;
 
     while (messages < least || (ask_on && clock_ns(CLOCK_MONOTONIC) < until_ns)) {
-        const int count = epoll_wait(server->epoll_fd, events, EVENTS_MAX, 10000);
+        const int count = wait_for_answers(server, events);
 
-        if (count <= 0)
-            die(count == 0 ? "no answer within 10 s" : "epoll_wait");
         for (int i = 0; i < count; i++) {
             struct connection *connection = events[i].data.ptr;
             const uint64_t answered = receive(connection);
@@ -328,8 +343,11 @@ int main(int argc, char **argv)
     uint64_t duration_ns;
     uint64_t until_ns;
 
+    polls = argc > 1 && strcmp(argv[1], "--poll") == 0;
+    argc -= polls;
+    argv += polls;
     if (argc < 8 || argc - 7 > SERVERS_MAX) {
-        fprintf(stderr, "slices CONNECTIONS SIZE DEPTH SECONDS SETTLE_MS SLICE_MS "
+        fprintf(stderr, "slices [--poll] CONNECTIONS SIZE DEPTH SECONDS SETTLE_MS SLICE_MS "
                         "ADDRESS,PID[,TID] ...\n");
         return 2;
     }

@@ -3,6 +3,7 @@
  * poll_policy.c - whether to poll for a while before a shard sleeps.
  */
 #include "shard/poll_policy.h"
+#include "base/compiler.h"
 #include "driver/thread.h"
 #include <errno.h>
 #include <string.h>
@@ -11,9 +12,16 @@
 #define LIMIT_MAX_NS     UINT64_C(1000000000)
 #define CREDIT_MAX       8
 #define FAILURES_MAX     10
-#define REST_NS          UINT64_C(50000000)
-/* How many won polls pass between two looks at whether the CPU is shared; a look costs 0.3 us. */
-#define WINS_PER_LOOK 256
+#define REST_NS_MIN      UINT64_C(50000000)
+#define REST_NS_MAX      UINT64_C(1600000000)
+/* Between two looks at whether the CPU is shared. */
+#define LOOK_NS UINT64_C(50000000)
+/* More often than this, a CPU is taken by more than what a process and the kernel do beside. */
+#define PREEMPTED_NS UINT64_C(5000000)
+/* And for more than this share of the time, by one that computes. */
+#define TAKEN_SHARE 8
+/* A poll that won so long after its limit did not run for that time. */
+#define TAKEN_NS_MIN UINT64_C(500000)
 /* A wait that was slept through lasts longer by the two sleeps, ours and perhaps the peer's. */
 #define SLEPT_FACTOR 3
 
@@ -26,6 +34,7 @@ int torc__poll_policy_init(struct torc__poll_policy *policy, const struct torc_o
         options->busy_poll == TORC_BUSY_POLL_DEFAULT ? TORC_BUSY_POLL_ADAPTIVE : options->busy_poll;
     policy->limit_ns = options->busy_poll_ns != 0 ? options->busy_poll_ns : LIMIT_DEFAULT_NS;
     policy->preemptions = torc__thread_preemptions();
+    policy->rest_ns = REST_NS_MIN;
     return 0;
 }
 
@@ -45,23 +54,42 @@ uint64_t torc__poll_policy_begin(struct torc__poll_policy *policy, uint64_t now_
     return policy->limit_ns;
 }
 
-/* Involuntary switches mean that somebody else wanted this CPU while we polled. */
-static void look_for_company(struct torc__poll_policy *policy, uint64_t now_ns)
+/*
+ * Involuntary switches mean that somebody else wanted this CPU while we polled. Some are always:
+ * threads of the kernel, and the observer of this process, who looks about every 12 ms.
+ */
+static bool has_company(const struct torc__poll_policy *policy, uint64_t passed_ns)
 {
-    long preemptions = torc__thread_preemptions();
+    const uint64_t preemptions = (uint64_t)(torc__thread_preemptions() - policy->preemptions);
 
-    if (preemptions > policy->preemptions + 1)
-        policy->rest_until_ns = now_ns + REST_NS;
-    policy->preemptions = preemptions;
+    return preemptions > passed_ns / PREEMPTED_NS || policy->taken_ns > passed_ns / TAKEN_SHARE;
 }
 
-static void poll_was_won(struct torc__poll_policy *policy, uint64_t now_ns)
+static void look_for_company(struct torc__poll_policy *policy, uint64_t now_ns)
+{
+    const bool rested = policy->looked_ns < policy->rest_until_ns; /* That time says nothing. */
+
+    if (now_ns - policy->looked_ns < LOOK_NS)
+        return;
+    if (!rested && has_company(policy, now_ns - policy->looked_ns)) {
+        policy->rest_until_ns = now_ns + policy->rest_ns;
+        policy->rest_ns *= policy->rest_ns < REST_NS_MAX ? 2 : 1;
+    } else if (!rested) {
+        policy->rest_ns = REST_NS_MIN;
+    }
+    policy->preemptions = torc__thread_preemptions();
+    policy->taken_ns = 0;
+    policy->looked_ns = now_ns;
+}
+
+static void poll_was_won(struct torc__poll_policy *policy, uint64_t waited_ns, uint64_t now_ns)
 {
     policy->polls_won++;
     policy->failures = 0;
     policy->credit = CREDIT_MAX;
-    if (++policy->wins % WINS_PER_LOOK == 0)
-        look_for_company(policy, now_ns);
+    if (unlikely(waited_ns > policy->limit_ns + TAKEN_NS_MIN))
+        policy->taken_ns += waited_ns - policy->limit_ns;
+    look_for_company(policy, now_ns);
 }
 
 static void poll_was_lost(struct torc__poll_policy *policy, uint64_t now_ns)
@@ -78,7 +106,7 @@ void torc__poll_policy_end(struct torc__poll_policy *policy, enum wait_end end, 
     const bool was_short = waited_ns <= SLEPT_FACTOR * policy->limit_ns;
 
     if (end == WAIT_POLLED) {
-        poll_was_won(policy, now_ns);
+        poll_was_won(policy, waited_ns, now_ns);
         return;
     }
     if (end == WAIT_POLL_LOST)

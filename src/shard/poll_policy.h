@@ -6,7 +6,7 @@
  * the next event is that near, polling is several times faster. It is wasted where it is not, and
  * harmful where another thread could use the CPU. The adaptive policy learns from the waits: it
  * polls after waits that polling would have covered, backs off exponentially when polls are in
- * vain, and stops for a while when the kernel has taken the CPU away from it.
+ * vain, and rests for longer and longer while the kernel keeps taking the CPU away from it.
  */
 #ifndef SHARD_POLL_POLICY_H
 #define SHARD_POLL_POLICY_H
@@ -18,12 +18,14 @@
 struct torc__poll_policy {
     enum torc_busy_poll mode;
     uint64_t limit_ns;
-    unsigned credit;   /* short waits of late */
-    unsigned failures; /* polls in vain, in a row */
-    unsigned skip;     /* waits still to be slept through, after those */
-    unsigned wins;
+    unsigned credit;        /* short waits of late */
+    unsigned failures;      /* polls in vain, in a row */
+    unsigned skip;          /* waits still to be slept through, after those */
     uint64_t rest_until_ns; /* The CPU is somebody else's as well. */
-    long preemptions;
+    uint64_t rest_ns;       /* the next rest's length */
+    uint64_t looked_ns;     /* when it was last found out; the two below count from there */
+    long preemptions;       /* what the kernel had counted then */
+    uint64_t taken_ns;      /* while polling */
     uint64_t polls;
     uint64_t polls_won;
 };

@@ -13,6 +13,8 @@
 
 #define SHORT_NS UINT64_C(40000)
 #define LONG_NS  UINT64_C(10000000)
+/* What the policy begins with. */
+#define FIRST_REST_NS UINT64_C(50000000)
 
 static struct torc__poll_policy policy;
 static uint64_t now_ns;
@@ -171,16 +173,72 @@ TEST(a_rest_is_kept_to_its_end)
     EXPECT_UINT(torc__poll_policy_begin(&policy, now_ns + 1000), ==, policy.limit_ns);
 }
 
-/* The kernel counts them: here, two more than the policy knew of at its last look. */
-TEST(a_cpu_that_was_taken_away_lets_the_policy_rest)
+/* Polls that are won, until the policy has looked. Returns whether it rests now. */
+static bool rests_after_a_look(void)
+{
+    const uint64_t looked_ns = policy.looked_ns;
+
+    while (policy.looked_ns == looked_ns)
+        EXPECT(wait_for_event(SHORT_NS));
+    return policy.rest_until_ns > now_ns;
+}
+
+static void start_polling(void)
 {
     start(TORC_BUSY_POLL_ADAPTIVE, 0);
     (void)wait_for_event(SHORT_NS);
-    EXPECT(wait_for_event(2 * policy.limit_ns)); /* It looks, and knows all of them now. */
-    policy.rest_until_ns = 0;
-    policy.preemptions -= 2;
-    EXPECT(!wait_for_event(SHORT_NS));
-    EXPECT(wait_for_event(2 * policy.limit_ns));
-    EXPECT_UINT(policy.rest_until_ns, ==, now_ns + 50000000);
+    while (rests_after_a_look()) /* What the kernel does just now is not ours to say. */
+        policy.rest_ns = FIRST_REST_NS;
+}
+
+/* The kernel counts how often a CPU was taken: here, so many more since the last look. */
+TEST(a_cpu_that_is_taken_away_often_lets_the_policy_rest)
+{
+    start_polling();
+    policy.preemptions -= 11;
+    EXPECT(rests_after_a_look());
+    EXPECT_UINT(policy.rest_until_ns, ==, now_ns + FIRST_REST_NS);
     EXPECT_UINT(torc__poll_policy_begin(&policy, now_ns), ==, 0);
+}
+
+/* As by the observer of this very process, and by threads of the kernel. */
+TEST(a_cpu_that_is_taken_away_now_and_then_is_polled_on)
+{
+    unsigned rests = 0;
+
+    start_polling();
+    for (unsigned i = 0; i < 10; i++) {
+        policy.preemptions -= 5;
+        rests += rests_after_a_look();
+    }
+    EXPECT_UINT(rests, <, 5); /* But for what the kernel does besides. */
+}
+
+TEST(a_cpu_that_is_taken_away_for_long_lets_the_policy_rest)
+{
+    start_polling();
+    for (unsigned i = 0; i < 3; i++) {
+        EXPECT(polls());
+        end(WAIT_POLLED, policy.limit_ns + 4000000);
+    }
+    EXPECT(rests_after_a_look());
+}
+
+TEST(rests_grow_until_the_cpu_is_its_own)
+{
+    uint64_t total_ns = 0;
+
+    start_polling();
+    for (unsigned i = 0; i < 10; i++) {
+        EXPECT(!rests_after_a_look() || i == 0); /* The rest itself says nothing, ... */
+        policy.preemptions -= 1000;
+        EXPECT(rests_after_a_look()); /* ... the time after it does. */
+        total_ns += policy.rest_until_ns - now_ns;
+    }
+    EXPECT_UINT(total_ns / 1000000, ==, 50 + 100 + 200 + 400 + 800 + 5 * 1600);
+    while (rests_after_a_look())
+        continue;
+    while (rests_after_a_look())
+        continue;
+    EXPECT_UINT(policy.rest_ns, ==, FIRST_REST_NS);
 }

@@ -73,9 +73,9 @@ struct torc_options {
                                        0 = 8,192 or twice `entries` */
     enum torc_busy_poll busy_poll;
     uint64_t busy_poll_ns;        /* at most this long; 0 = 50 us; at most 1 s */
-    uint64_t timer_slack_ns;      /* least time between two wake-ups for timers, where they
-                                  are so dense that one wake-up serves several;
-                                  0 = 225 us, 1 = none; at most 1 s */
+    uint64_t timer_slack_ns;      /* how late a timer may be to share a wake-up with others, where
+                                  they are so dense that each wake-up serves several;
+                                  0 = 230 us, 1 = none; at most 1 s */
     size_t stack_size;            /* bytes a fiber may use, less up to 1 KiB by which stacks
                                   are shifted; 16 KiB to 64 MiB; 0 = 116 KiB */
     uint32_t fibers_max;          /* per shard; 0 = 4,194,304 */

@@ -38,10 +38,12 @@
 /* How far into a queue it is looked how long fibers wait in it. */
 #define BACKLOG_MAX 4096u
 
-#define FIBERS_MAX_DEFAULT     (UINT32_C(1) << 22)
-#define STACK_SIZE_MIN         (16u * 1024u)
-#define STACK_SIZE_MAX         (64u * 1024u * 1024u)
-#define TIMER_SLACK_NS         UINT64_C(225000)
+#define FIBERS_MAX_DEFAULT (UINT32_C(1) << 22)
+#define STACK_SIZE_MIN     (16u * 1024u)
+#define STACK_SIZE_MAX     (64u * 1024u * 1024u)
+#define TIMER_SLACK_NS         UINT64_C(230000)
+/* After so many in a row that fired alone, timers are not dense. */
+#define LONE_TIMERS            2
 #define SHUTDOWN_WARN_NS       (5 * NS_PER_SECOND)
 #define TRIM_AFTER_NS          NS_PER_SECOND
 #define FREE_STACKS_WORTH_TRIM 512u
@@ -191,17 +193,14 @@ static void run_fibers(struct torc__shard *shard)
 
 /*
  * When the next wait has to end for timers. Waking costs far more than serving a timer, so where
- * timers are so dense that one wake-up served several, the next keeps a distance. A timer that has
- * no company is never made to wait.
+ * timers are so dense that a service fires several, those that are near each other share the next.
+ * Timers that come one by one are never made to wait.
  */
-static uint64_t timer_deadline(struct torc__shard *shard)
+static uint64_t timer_deadline(const struct torc__shard *shard)
 {
-    uint64_t next = torc__timers_next(&shard->timers);
-    uint64_t soonest = shard->last_timer_wake_ns + shard->timer_slack_ns;
-
-    if (shard->last_timers_fired <= 1 || shard->last_timers_fired == ROUND_TIMERS_MAX)
-        return next; /* Without company; or there may be more that is due already. */
-    return next < soonest ? soonest : next;
+    if (shard->lone_timers >= LONE_TIMERS || shard->last_timers_fired == ROUND_TIMERS_MAX)
+        return torc__timers_next(&shard->timers); /* Or there may be more that is due already. */
+    return torc__timers_next_of_company(&shard->timers, shard->timer_slack_ns);
 }
 
 void torc__shard_serve_timers(struct torc__shard *shard)
@@ -210,7 +209,10 @@ void torc__shard_serve_timers(struct torc__shard *shard)
 
     shard->round_time_ns = shard->driver->ops->now(shard->driver);
     fired = torc__timers_serve(&shard->timers, shard->round_time_ns, ROUND_TIMERS_MAX);
-
+    if (fired > 1)
+        shard->lone_timers = 0;
+    else if (fired == 1 && shard->lone_timers < LONE_TIMERS)
+        shard->lone_timers++;
     if (fired > 0)
         shard->last_timers_fired = fired;
 }
@@ -290,10 +292,8 @@ static void idle(struct torc__shard *shard)
     end = wait_until(shard, begun_ns, deadline_ns);
     ended_ns = driver->ops->now(driver);
     note_idle(shard, end, ended_ns - begun_ns);
-    if (ended_ns >= deadline_ns) {
-        shard->last_timer_wake_ns = ended_ns;
-        end = end == WAIT_POLLED ? end : WAIT_TIMER;
-    }
+    if (ended_ns >= deadline_ns && end != WAIT_POLLED)
+        end = WAIT_TIMER;
     torc__poll_policy_end(&shard->poll, end, ended_ns - begun_ns, ended_ns);
 }
 
@@ -400,6 +400,7 @@ static int read_options(struct torc__shard *shard, const struct torc_options *op
     if (options->fibers_max > (UINT32_C(1) << 30) || options->timer_slack_ns > NS_PER_SECOND)
         return -EINVAL;
     shard->timer_slack_ns = or_default(options->timer_slack_ns, TIMER_SLACK_NS);
+    shard->lone_timers = LONE_TIMERS;
     shard->check_misuse = torc__check_wanted(options);
     shard->shutdown_warn_ns = or_default(options->shutdown_warn_ns, SHUTDOWN_WARN_NS);
     torc__fibers_init(&shard->fibers,

@@ -3,6 +3,7 @@
  * timers.c - a hierarchical timing wheel.
  */
 #include "shard/timers.h"
+#include "base/clock.h"
 #include "base/compiler.h"
 #include "base/log.h"
 #include <string.h>
@@ -140,6 +141,43 @@ uint64_t torc__timers_next(const struct torc__timers *timers)
     if (earliest > TORC_FOREVER - TICK_NS)
         return earliest;
     return tick_of(earliest) << TIMER_TICK_BITS;
+}
+
+/* The last occupied slot of a level up to `to`; TIMER_SLOTS if there is none. */
+static unsigned last_occupied(const struct torc__wheel_level *level, unsigned to)
+{
+    unsigned word = to / 64;
+    uint64_t bits = level->occupied[word] & (~UINT64_C(0) >> (63 - to % 64));
+
+    while (bits == 0) {
+        if (word-- == 0)
+            return TIMER_SLOTS;
+        bits = level->occupied[word];
+    }
+    return word * 64 + 63 - (unsigned)__builtin_clzll(bits);
+}
+
+uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_t slack_ns)
+{
+    const uint64_t next_ns = torc__timers_next(timers);
+    const uint64_t until_ns = torc__time_add(next_ns, slack_ns);
+    const uint64_t round = timers->tick >> TIMER_SLOT_BITS << TIMER_SLOT_BITS;
+    const uint64_t round_end = round | SLOT_MASK; /* Later ones are on higher levels. */
+    uint64_t last_tick = until_ns >> TIMER_TICK_BITS;
+    unsigned slot;
+
+    if (last_tick < round || next_ns >> TIMER_TICK_BITS > round_end)
+        return next_ns;
+    if (last_tick > round_end) {
+        slot = next_occupied(&timers->levels[1], 0);
+        if (slot < TIMER_SLOTS && timers->levels[1].earliest_ns[slot] <= until_ns)
+            return last_tick << TIMER_TICK_BITS; /* That level does not tell them apart. */
+        last_tick = round_end;
+    }
+    slot = last_occupied(&timers->levels[0], slot_of(last_tick, 0));
+    if (slot == TIMER_SLOTS || (round | slot) << TIMER_TICK_BITS < next_ns)
+        return next_ns;
+    return (round | slot) << TIMER_TICK_BITS;
 }
 
 /* Empty a slot and return its chain, in the order in which the timers were put there. */

@@ -58,4 +58,11 @@ unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsign
  */
 uint64_t torc__timers_next(const struct torc__timers *timers);
 
+/*
+ * When to serve next if timers may be late for each other's sake: with the last of those whose
+ * deadlines are within `slack_ns` of the first one's. Where the lowest level ends it may be later,
+ * but not by more than the slack; nobody is waited for if the first itself is on a higher one.
+ */
+uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_t slack_ns);
+
 #endif

@@ -330,3 +330,35 @@ FIBER_TEST(a_shard_that_waits_for_one_timer_does_not_turn_in_between)
     torc_stats(&after);
     EXPECT_UINT(after.rounds - before.rounds, <, 20);
 }
+
+/* ---- Dense timers ---- */
+
+#define PAIRS    40
+#define DENSE_NS (50 * TORC_MICROSECOND)
+
+/* Sleepers in pairs, `gap_ns` apart. Returns how many waits they took. */
+static uint64_t waits_of_pairs(uint64_t gap_ns)
+{
+    const uint64_t start = torc_now() + 20 * TORC_MILLISECOND;
+    struct torc_stats before;
+    struct torc_stats after;
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    for (unsigned i = 0; i < 2 * PAIRS; i++) {
+        sleepers[i].deadline_ns = start + i / 2 * gap_ns;
+        harness_spawn(&scope, sleep_and_note, &sleepers[i]);
+    }
+    torc_stats(&before);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    torc_stats(&after);
+    for (unsigned i = 0; i < 2 * PAIRS; i++)
+        EXPECT_UINT(sleepers[i].woke_ns, >=, sleepers[i].deadline_ns);
+    return after.waits - before.waits;
+}
+
+/* On a machine that has no time they take fewer, so this is no matter of speed. */
+FIBER_TEST(dense_timers_share_their_wake_ups)
+{
+    EXPECT_UINT(waits_of_pairs(DENSE_NS), <, PAIRS / 2);
+}

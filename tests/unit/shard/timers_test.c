@@ -297,6 +297,106 @@ TEST(stopped_timers_cost_few_wakeups)
     }
 }
 
+/* ---- Company ---- */
+
+static uint64_t tick_time(uint64_t deadline_ns)
+{
+    return (deadline_ns + TICK_NS - 1) / TICK_NS * TICK_NS;
+}
+
+static uint64_t next_of_company(uint64_t slack_ns)
+{
+    return torc__timers_next_of_company(&wheel.timers, slack_ns);
+}
+
+TEST(timers_near_each_other_are_served_with_the_last_of_them)
+{
+    struct entry entries[4] = {0};
+
+    wheel_init(10 * TICK_NS);
+    start(&entries[0], 20 * TICK_NS + 1);
+    start(&entries[1], 25 * TICK_NS);
+    start(&entries[2], 29 * TICK_NS - 5);
+    start(&entries[3], 90 * TICK_NS);
+    EXPECT_UINT(next_of_company(10 * TICK_NS), ==, 29 * TICK_NS);
+    EXPECT_UINT(next_of_company(8 * TICK_NS), ==, 29 * TICK_NS);
+    EXPECT_UINT(next_of_company(8 * TICK_NS - 1), ==, 25 * TICK_NS);
+    EXPECT_UINT(next_of_company(1), ==, 21 * TICK_NS);
+    EXPECT_UINT(serve(29 * TICK_NS), ==, 3);
+    EXPECT_UINT(next_of_company(10 * TICK_NS), ==, 90 * TICK_NS);
+    EXPECT_UINT(serve(90 * TICK_NS), ==, 1);
+    EXPECT_UINT(next_of_company(TORC_FOREVER), ==, TORC_FOREVER);
+}
+
+/* On the levels above the last is not known, so what is short of the slack is waited for. */
+TEST(company_beyond_the_lowest_level_is_waited_for_within_the_slack)
+{
+    const uint64_t end_ns = TIMER_SLOTS * TICK_NS;
+    struct entry entries[3] = {0};
+
+    wheel_init(0);
+    start(&entries[0], end_ns - 3 * TICK_NS);
+    start(&entries[1], end_ns + 20 * TICK_NS);
+    EXPECT_UINT(next_of_company(10 * TICK_NS), ==, end_ns - 3 * TICK_NS);
+    start(&entries[2], end_ns + 2 * TICK_NS);
+    EXPECT_UINT(next_of_company(10 * TICK_NS), ==, end_ns + 7 * TICK_NS);
+    EXPECT_UINT(next_of_company(4 * TICK_NS), ==, end_ns - 3 * TICK_NS);
+    EXPECT_UINT(serve(end_ns + 7 * TICK_NS), ==, 2);
+    EXPECT_UINT(next_of_company(10 * TICK_NS), ==, end_ns + 20 * TICK_NS);
+    EXPECT_UINT(serve(end_ns + 20 * TICK_NS), ==, 1);
+}
+
+/* The last tick of those within the slack of the first one's, by looking at all. */
+static uint64_t last_of_company(const struct entry entries[], uint64_t slack_ns)
+{
+    const uint64_t first_ns = next();
+    uint64_t last_ns = first_ns;
+
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        const uint64_t time_ns = tick_time(entries[i].deadline_ns);
+
+        if (entries[i].running && time_ns <= first_ns + slack_ns && time_ns > last_ns)
+            last_ns = time_ns;
+    }
+    return last_ns;
+}
+
+static void expect_company(const struct entry entries[], uint64_t time_ns, uint64_t slack_ns)
+{
+    const uint64_t last_of_level = wheel.timers.tick | (TIMER_SLOTS - 1);
+    const bool on_lowest_level = next() / TICK_NS <= last_of_level;
+
+    EXPECT_UINT(time_ns, <=, next() + slack_ns);
+    EXPECT_UINT(time_ns, >=, on_lowest_level ? last_of_company(entries, slack_ns) : next());
+}
+
+TEST(company_is_not_left_behind_nor_waited_for_longer_than_the_slack)
+{
+    static struct entry entries[ENTRIES];
+    const uint64_t slack_ns = 14 * TICK_NS + 99;
+    unsigned exact = 0;
+    unsigned looks = 0;
+
+    wheel_init(harness_random() >> 16);
+    for (unsigned round = 0; round < 20; round++) {
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            stop(&entries[i]);
+            start(&entries[i], wheel.now_ns + 1 + random_duration(28));
+        }
+        while (wheel.running > 0) {
+            const uint64_t time_ns = next_of_company(slack_ns);
+
+            expect_company(entries, time_ns, slack_ns);
+            exact += time_ns == last_of_company(entries, slack_ns);
+            looks++;
+            serve(time_ns);
+        }
+    }
+    EXPECT_UINT(exact * 10, >, looks * 8);
+}
+
+/* ---- Boundaries ---- */
+
 /* Begin `before` ticks from a boundary, and find timers that lie around another. */
 static void look_around_boundary(uint64_t boundary_ns, int before)
 {

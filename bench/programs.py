@@ -110,6 +110,8 @@ UNIX = {
 # Servers that send every datagram back.
 UDP = {
     "torc": Program("bench/udp_torc", "0"),
+    "torc-feed": Program("bench/udp_torc", "0", "--feed"),
+    "torc-poll": Program("bench/udp_torc", "0", "--poll"),
     "torc-epoll": Program("bench/udp_torc", "0", env={"TORC_DRIVER": "epoll"},
                           lacks=lacks_driver("epoll")),
     "mmsg": Program("bench/udp_raw_mmsg", "0"),

@@ -24,7 +24,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     compare.add_options(parser, [1, 10, 100], [64], [1, 16])
     parser.set_defaults(samples=True)
-    measure.add_options(parser, 5, 1, ["torc", "mmsg", "ring", "libuv"], programs.UDP, "udp")
+    servers = ["torc", "torc-feed", "torc-poll", "mmsg", "ring", "libuv"]
+    measure.add_options(parser, 5, 1, servers, programs.UDP, "udp")
     config = parser.parse_args()
     compare.run(config, "udp", "UDP echo", compare.Bases("mmsg", "libuv", "mmsg"), fits)
 

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * udp_torc.c - a UDP echo on torc: takes what a feed has received, and sends it back by batches.
+ * udp_torc.c - a UDP echo on torc, by batches.
  *
- *     udp_torc PORT
+ *     udp_torc PORT [--feed] [--poll]
+ *
+ * --feed takes what a feed has received, instead of asking the socket; --poll polls adaptively
+ * before it sleeps, as torc does by default, but other servers do not.
  */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <torc/torc.h>
 
 enum {
     BATCH = 64,
     DATAGRAM_MAX = 8 * 1024, /* longer ones are cut */
 };
+
+static bool by_feed;
 
 static int open_socket(const char *port)
 {
@@ -34,6 +40,25 @@ static int open_socket(const char *port)
 }
 
 static int echo(void *arg)
+{
+    static char bytes[BATCH][DATAGRAM_MAX];
+    struct torc_datagram datagrams[BATCH] = {0};
+    const int fd = *(const int *)arg;
+    int result = 0;
+
+    for (unsigned i = 0; i < BATCH; i++) {
+        datagrams[i].data = bytes[i];
+        datagrams[i].size = sizeof(bytes[i]);
+    }
+    while (result >= 0) {
+        result = torc_datagram_recv_batch(fd, datagrams, BATCH);
+        if (result > 0)
+            result = torc_datagram_send_batch(fd, datagrams, (unsigned)result);
+    }
+    return result;
+}
+
+static int echo_feed(void *arg)
 {
     const struct torc_datagram_feed_options options = {.size = DATAGRAM_MAX};
     struct torc_datagram datagrams[BATCH];
@@ -62,7 +87,7 @@ static int serve(void *port)
     if (error < 0)
         return error;
     fd = open_socket(port);
-    error = fd < 0 ? fd : torc_spawn(echo, &fd);
+    error = fd < 0 ? fd : torc_spawn(by_feed ? echo_feed : echo, &fd);
     if (error == 0)
         error = torc_signals_wait(&signals, NULL);
     torc_signals_close(&signals);
@@ -71,10 +96,19 @@ static int serve(void *port)
 
 int main(int argc, char **argv)
 {
-    const struct torc_options options = {.busy_poll = TORC_BUSY_POLL_OFF}; /* As the others. */
+    struct torc_options options = {.busy_poll = TORC_BUSY_POLL_OFF};
+    bool is_wrong = argc < 2;
 
-    if (argc != 2) {
-        fprintf(stderr, "usage: udp_torc PORT   (port 0 = any free one)\n");
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--feed") == 0)
+            by_feed = true;
+        else if (strcmp(argv[i], "--poll") == 0)
+            options.busy_poll = TORC_BUSY_POLL_ADAPTIVE;
+        else
+            is_wrong = true;
+    }
+    if (is_wrong) {
+        fprintf(stderr, "usage: udp_torc PORT [--feed] [--poll]   (port 0 = any free one)\n");
         return 2;
     }
     const int error = torc_run(serve, argv[1], &options);

@@ -112,18 +112,20 @@ static void prepare_receive(struct msghdr *message, struct iovec *vector, struct
     };
 }
 
+/* Field by field: assigned as a whole, a third of a kibibyte would be built first, then copied. */
 void torc__datagram_take(struct torc_datagram *datagram, struct msghdr *message, size_t length)
 {
-    *datagram = (struct torc_datagram){
-        .data = datagram->data,
-        .size = datagram->size,
-        .length = length < datagram->size ? length : datagram->size,
-        .whole_length = length,
-        .peer = datagram->peer,
-        .leave_by = datagram->leave_by,
-        .control_lost = message->msg_flags & MSG_CTRUNC,
-    };
+    datagram->length = length < datagram->size ? length : datagram->size;
+    datagram->whole_length = length;
     datagram->peer.length = message->msg_namelen;
+    datagram->local.length = 0;
+    datagram->arrived_at = 0;
+    datagram->timestamp_ns = 0;
+    datagram->dropped_total = 0;
+    datagram->segment_size = 0;
+    datagram->traffic_class = 0;
+    datagram->has_multicast_address = false;
+    datagram->control_lost = (message->msg_flags & MSG_CTRUNC) != 0;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
          header = CMSG_NXTHDR(message, header))
         note(datagram, header);

@@ -156,7 +156,7 @@ static void read_slot(const struct torc_datagram_feed *feed, unsigned number,
     const struct io_uring_recvmsg_out *out = (const void *)slot(feed, number);
     struct msghdr message = message_in(feed, number);
 
-    memset(ret_datagram, 0, sizeof(*ret_datagram));
+    ret_datagram->leave_by = 0;
     ret_datagram->data = slot(feed, number) + LEAD_SIZE;
     ret_datagram->size = feed->_size;
     memcpy(&ret_datagram->peer.storage, message.msg_name, message.msg_namelen);

@@ -281,3 +281,18 @@ TEST(what_is_forbidden_of_rings_is_not_there_either)
     EXPECT_INT(torc__epoll_ops.open_buffers(&epoll.base, &buffers, COUNT), ==, 0);
     close_and_stop(&epoll, &buffers);
 }
+
+TEST(what_has_come_beats_a_cancel_of_a_receive)
+{
+    struct rig rig;
+
+    open_rig(&rig, harness_tcp_pair, false, COUNT);
+    begin(&rig);
+    settle(&rig.epoll);
+    harness_put(rig.fds[1], "abc", 3);
+    cancel(&rig.epoll, &rig.receive.noted);
+    EXPECT_INT(result_of(&rig.epoll, &rig.receive.noted), ==, -ECANCELED);
+    EXPECT_UINT(rig.receive.pieces, ==, 1);
+    EXPECT_INT(rig.receive.sizes[0], ==, 3);
+    close_rig(&rig);
+}

@@ -248,6 +248,14 @@ bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events);
 /* Which of `events` hold now, POLLERR and POLLHUP asked for or not; 0 if none; or an error. */
 int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events);
 
+/*
+ * After a receive for which an event came, and which failed (errno): whether there is nothing, and
+ * never will be. A datagram socket that was shut down for reading says so only to calls that may
+ * block, which they do not then. errno stays.
+ */
+bool torc__epoll_is_shut_down(struct torc__epoll *epoll, const struct torc__epoll_note *note,
+                              int fd);
+
 typedef ssize_t torc__epoll_call_fn(void *arguments);
 
 /*

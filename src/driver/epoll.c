@@ -217,8 +217,9 @@ static void serve_queue(struct torc__epoll *epoll)
             torc__epoll_set_state(note, STATE_ACTIVE);
             torc__epoll_tell(epoll, torc__epoll_op(note), note->result);
         } else {
-            if (unlikely(torc__observes_starts(&epoll->base)))
+            if (unlikely(torc__observes_starts(&epoll->base)) && !note->tried)
                 torc__observe_start(&epoll->base, torc__epoll_sqe(torc__epoll_op(note)));
+            note->tried = true;
             torc__epoll_attempt(epoll, note);
         }
     }

@@ -71,6 +71,7 @@ struct torc__epoll_note {
     uint32_t events; /* waits for these, EPOLLIN and its like ... */
     int32_t fd;      /* ... of this descriptor */
     uint8_t state;   /* of epoll_state */
+    bool tried;      /* it is not new to those who observe */
     bool cancelled;  /* somebody asked for its end */
     bool begun;      /* a connect is on its way */
     bool retried;    /* an event has made it try again */

@@ -70,6 +70,8 @@ TORC_CHECK int torc_datagram_feed_open(struct torc_datagram_feed *feed, int fd,
  * by torc_datagram_recv(), and their bytes are lent until the next take. One fiber at a time.
  *
  * -EINVAL     count is 0.
+ * -ESHUTDOWN  the socket was shut down for receiving, and nothing is left: only where a feed
+ *             receives by batches, since the kernel wakes no multishot receive for that. Cancel.
  */
 TORC_CHECK int torc_datagram_feed_take(struct torc_datagram_feed *feed,
                                        struct torc_datagram *datagrams, unsigned count);

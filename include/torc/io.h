@@ -60,6 +60,9 @@ TORC_CHECK int torc_writev_all(int fd, const struct iovec *vector, int count, si
 /*
  * Wait until one of `events` (POLLIN, POLLOUT, POLLPRI, POLLRDHUP ...) holds for `fd`. Suspends.
  * Returns the events that do, POLLERR and POLLHUP among them whether asked for or not; > 0.
+ *
+ * -EMFILE, -ENFILE    no descriptor is free: a ring may need one where the peer has ended the
+ *                     stream, which is not what was asked.
  */
 TORC_CHECK int torc_poll(int fd, unsigned events);
 

@@ -107,7 +107,9 @@ struct torc_stream {
 
 /*
  * Make a stream of a descriptor, which is the stream's from now on: of a connected stream socket, a
- * pipe, a terminal, or a file.
+ * pipe, a terminal, or a file. Its input ends when torc_shutdown() ends that direction; but where
+ * the socket is one of datagrams, and the kernel receives for the stream (multishot), that does not
+ * wake who waits.
  */
 TORC_API void torc_stream_open(struct torc_stream *stream, int fd);
 

@@ -28,6 +28,8 @@ struct torc__trace;
 
 /* For turn(): do not wait. Any time in the past would do. */
 #define DRIVER_NO_WAIT 0
+/* The same, but look at all that has come, however much else there is to do: see is_behind. */
+#define DRIVER_LOOK 1
 
 /* What the driver counts; the meanings are those of struct torc_stats. */
 struct torc__driver_stats {
@@ -103,6 +105,7 @@ struct torc__driver {
         opcodes[DRIVER_OPCODES / 64]; /* What prepare() may be given: see torc__driver_has(). */
     uint32_t entries;                 /* of the queues, where there are any */
     uint32_t completion_entries;
+    bool is_behind; /* the last turn had so much to do that it did not look what else had come */
     struct torc__pool *pool;   /* the runtime's; NULL for a driver that is only tried */
     struct torc__trace *trace; /* NULL unless operations are recorded: see driver/observe.h */
 };

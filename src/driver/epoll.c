@@ -217,8 +217,9 @@ static void serve_queue(struct torc__epoll *epoll)
             torc__epoll_set_state(note, STATE_ACTIVE);
             torc__epoll_tell(epoll, torc__epoll_op(note), note->result);
         } else {
-            if (unlikely(torc__observes_starts(&epoll->base)))
+            if (unlikely(torc__observes_starts(&epoll->base)) && !note->tried)
                 torc__observe_start(&epoll->base, torc__epoll_sqe(torc__epoll_op(note)));
+            note->tried = true;
             torc__epoll_attempt(epoll, note);
         }
     }
@@ -254,8 +255,10 @@ int torc__epoll_end(struct torc__epoll *epoll, struct torc__epoll_note *note)
 {
     switch ((enum epoll_state)note->state) {
     case STATE_WATCHING:
-        torc__epoll_unwatch(epoll, note);
-        break;
+        if (!note->cancelled)
+            torc__epoll_insert(&epoll->ending, &note->ending);
+        note->cancelled = true;
+        return 0;
     case STATE_TIMING:
         torc__epoll_untime(epoll, note);
         break;
@@ -279,6 +282,22 @@ int torc__epoll_end(struct torc__epoll *epoll, struct torc__epoll_note *note)
     note->result = result_of_cancelled(note);
     torc__epoll_enqueue(epoll, note, STATE_ENDED);
     return 0;
+}
+
+/*
+ * The kernel has been asked since they were cancelled, so for those that still wait nothing had
+ * come.
+ */
+static void end_cancelled(struct torc__epoll *epoll)
+{
+    while (unlikely(!torc__epoll_list_is_empty(&epoll->ending))) {
+        struct torc__epoll_note *note =
+            container_of(epoll->ending.next, struct torc__epoll_note, ending);
+
+        torc__epoll_unwatch(epoll, note);
+        torc__epoll_set_state(note, STATE_ACTIVE);
+        torc__epoll_tell(epoll, torc__epoll_op(note), result_of_cancelled(note));
+    }
 }
 
 static void epoll_cancel(struct torc__driver *driver, struct torc_op *op)
@@ -396,6 +415,18 @@ static uint64_t settle_doubts(struct torc__epoll *epoll, uint64_t until_ns)
     return until_ns < doze_end_ns ? until_ns : doze_end_ns;
 }
 
+/* Ask the kernel what has come; wait for it until `until_ns`. */
+static void ask(struct torc__epoll *epoll, uint64_t until_ns)
+{
+    epoll->busy_turns = 0;
+    if (unlikely(epoll->stale))
+        torc__epoll_rebuild(epoll);
+    wait_for_events(epoll, settle_doubts(epoll, until_ns));
+    end_cancelled(epoll);
+    if (has_finished_jobs(epoll))
+        torc__epoll_collect(epoll);
+}
+
 static int epoll_turn(struct torc__driver *driver, uint64_t wait_until_ns)
 {
     struct torc__epoll *epoll = torc__to_epoll(driver);
@@ -406,16 +437,13 @@ static int epoll_turn(struct torc__driver *driver, uint64_t wait_until_ns)
     if (has_finished_jobs(epoll))
         torc__epoll_collect(epoll);
     serve_queue(epoll);
-    if (epoll->base.stats.completions == told_before || ++epoll->busy_turns >= BUSY_TURNS_MAX) {
-        epoll->busy_turns = 0;
-        if (unlikely(epoll->stale))
-            torc__epoll_rebuild(epoll);
-        if (epoll->base.stats.completions != told_before)
-            wait_until_ns = DRIVER_NO_WAIT;
-        wait_for_events(epoll, settle_doubts(epoll, wait_until_ns));
-        if (has_finished_jobs(epoll))
-            torc__epoll_collect(epoll);
-    }
+    if (unlikely(!torc__epoll_list_is_empty(&epoll->ending)))
+        ask(epoll, DRIVER_NO_WAIT);
+    else if (epoll->base.stats.completions == told_before)
+        ask(epoll, wait_until_ns);
+    else if (++epoll->busy_turns >= BUSY_TURNS_MAX || wait_until_ns == DRIVER_LOOK)
+        ask(epoll, DRIVER_NO_WAIT);
+    epoll->base.is_behind = epoll->busy_turns > 0;
     torc__epoll_serve_times(epoll);
     errno = saved;
     return (int)(epoll->base.stats.completions - told_before);
@@ -505,6 +533,7 @@ static int epoll_init(struct torc__driver *driver, const struct torc__driver_opt
     torc__epoll_list_init(&epoll->queue);
     torc__epoll_list_init(&epoll->timing);
     torc__epoll_list_init(&epoll->pooled);
+    torc__epoll_list_init(&epoll->ending);
     torc__epoll_list_init(&epoll->doubts);
     epoll->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (epoll->wake_fd < 0)

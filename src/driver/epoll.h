@@ -47,6 +47,7 @@ struct torc__epoll {
     struct torc__epoll_link queue;           /* QUEUED and ENDED */
     struct torc__epoll_link timing;          /* TIMING */
     struct torc__epoll_link pooled;          /* POOLED */
+    struct torc__epoll_link ending;          /* WATCHING and cancelled: the next events decide */
     struct torc__epoll_link doubts;          /* watches whose registration may be another file's */
     struct torc__epoll_note *due;            /* the earliest TIMING, root of the heap */
     const struct torc__epoll_watch *serving; /* whose event is being served */
@@ -134,7 +135,7 @@ void torc__epoll_tell(struct torc__epoll *epoll, struct torc_op *op, int result)
 /* Try an op that is in no list, and put it where it belongs then. */
 void torc__epoll_attempt(struct torc__epoll *epoll, struct torc__epoll_note *note);
 
-/* End an op as cancelled. 0; -EALREADY if that cannot be hurried any more. */
+/* Have an op end as cancelled. 0; -EALREADY if that cannot be hurried any more. */
 int torc__epoll_end(struct torc__epoll *epoll, struct torc__epoll_note *note);
 
 /* A system call is made: for the statistics. */
@@ -246,6 +247,14 @@ bool torc__epoll_is_ready(struct torc__epoll *epoll, int fd, uint32_t events);
 
 /* Which of `events` hold now, POLLERR and POLLHUP asked for or not; 0 if none; or an error. */
 int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events);
+
+/*
+ * After a receive for which an event came, and which failed (errno): whether there is nothing, and
+ * never will be. A datagram socket that was shut down for reading says so only to calls that may
+ * block, which they do not then. errno stays.
+ */
+bool torc__epoll_is_shut_down(struct torc__epoll *epoll, const struct torc__epoll_note *note,
+                              int fd);
 
 typedef ssize_t torc__epoll_call_fn(void *arguments);
 

@@ -5,6 +5,7 @@
  * There is one such ring, for the streams of the shard. With no kernel at its other end the buffer
  * that was put in last is taken first: it is the one that may still be in the cache.
  */
+#include "base/compiler.h"
 #include "base/log.h"
 #include "driver/buffer_ring.h"
 #include "driver/epoll.h"
@@ -65,16 +66,20 @@ static uint32_t use(struct torc__buffer_ring *buffers, struct io_uring_buf *buff
 }
 
 /* What is there, up to `size` bytes. The count, -EAGAIN, 0 at the end, or another error. */
-static ssize_t receive(struct torc__epoll *epoll, const struct io_uring_sqe *sqe,
-                       const struct io_uring_buf *buffer, size_t size)
+static ssize_t receive(struct torc__epoll *epoll, const struct torc__epoll_note *note,
+                       const struct io_uring_sqe *sqe, const struct io_uring_buf *buffer,
+                       size_t size)
 {
+    void *const bytes = (void *)(uintptr_t)buffer->addr;
+    const int flags = (int)sqe->msg_flags;
     ssize_t result;
 
     torc__epoll_count_call(epoll);
     do
-        result = recv(sqe->fd, (void *)(uintptr_t)buffer->addr, size,
-                      (int)sqe->msg_flags | MSG_DONTWAIT);
+        result = recv(sqe->fd, bytes, size, flags | MSG_DONTWAIT);
     while (result < 0 && errno == EINTR);
+    if (unlikely(result < 0) && torc__epoll_is_shut_down(epoll, note, sqe->fd))
+        result = recv(sqe->fd, bytes, size, flags);
     return result < 0 ? -errno : result;
 }
 
@@ -107,7 +112,7 @@ int torc__epoll_recv_many(struct torc__epoll *epoll, struct torc_op *op,
         if (buffer == NULL)
             return -ENOBUFS;
         size = sqe->len != 0 && sqe->len < buffer->len ? sqe->len : buffer->len;
-        result = receive(epoll, sqe, buffer, size);
+        result = receive(epoll, note, sqe, buffer, size);
         if (result == -EAGAIN)
             return VERDICT_WATCH;
         if (result <= 0)

@@ -48,6 +48,16 @@ int torc__epoll_ask(struct torc__epoll *epoll, int fd, uint32_t events)
     return result > 0 && (result & POLLNVAL) ? -EBADF : result;
 }
 
+bool torc__epoll_is_shut_down(struct torc__epoll *epoll, const struct torc__epoll_note *note,
+                              int fd)
+{
+    int events = 0;
+
+    if (errno == EAGAIN && note->retried)
+        events = torc__epoll_ask(epoll, fd, POLLRDHUP);
+    return events > 0 && (events & POLLRDHUP);
+}
+
 static ssize_t make_call(torc__epoll_call_fn *call, void *arguments)
 {
     ssize_t result;

@@ -13,7 +13,8 @@
  *      ^                                     |   cancelled, done    v
  *      +---------- told, next turn ----------+--------------------ENDED
  *
- * Each of these states stands for a list, in which the op is by its note.
+ * Each of these states stands for a list, in which the op is by its note. One that waits for a
+ * descriptor stays there when it is cancelled, until the kernel has been asked once more what came.
  */
 #ifndef DRIVER_EPOLL_NOTE_H
 #define DRIVER_EPOLL_NOTE_H
@@ -55,8 +56,9 @@ struct torc__epoll_link {
 struct torc__epoll_note {
     struct torc__epoll_link link; /* in the list of its state */
     union {
-        struct torc__job job; /* while it is with the pool */
-        struct {              /* while it waits for a time: a node of a pairing heap */
+        struct torc__job job;           /* while it is with the pool */
+        struct torc__epoll_link ending; /* while it waits for a descriptor, cancelled */
+        struct {                        /* while it waits for a time: a node of a pairing heap */
             uint64_t due_ns;
             struct torc__epoll_note *child;
             struct torc__epoll_note *sibling;
@@ -69,6 +71,7 @@ struct torc__epoll_note {
     uint32_t events; /* waits for these, EPOLLIN and its like ... */
     int32_t fd;      /* ... of this descriptor */
     uint8_t state;   /* of epoll_state */
+    bool tried;      /* it is not new to those who observe */
     bool cancelled;  /* somebody asked for its end */
     bool begun;      /* a connect is on its way */
     bool retried;    /* an event has made it try again */

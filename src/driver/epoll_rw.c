@@ -189,6 +189,8 @@ static int try_transfer(struct torc__epoll *epoll, struct torc_op *op, struct io
         return result;
     if (result == -EOPNOTSUPP)
         return ask_first(epoll, note, &transfer);
+    if (!transfer.is_write && torc__epoll_is_shut_down(epoll, note, transfer.fd))
+        result = (int)move(&transfer, transfer.flags);
     return result == -EAGAIN || result == -EINTR ? VERDICT_WATCH : result;
 }
 

@@ -7,7 +7,6 @@
 #include "base/compiler.h"
 #include "driver/epoll.h"
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <torc/time.h>
 
@@ -84,17 +83,6 @@ static bool waits_first(const struct torc__epoll_note *note, const struct io_uri
            !(sqe->msg_flags & MSG_DONTWAIT);
 }
 
-/* A datagram socket that was shut down for reading says so only to calls that may block. */
-static bool is_shut_down(struct torc__epoll *epoll, struct torc_op *op)
-{
-    const struct io_uring_sqe *sqe = torc__epoll_sqe(op);
-    int events = 0;
-
-    if (errno == EAGAIN && torc__epoll_note(op)->retried)
-        events = torc__epoll_ask(epoll, sqe->fd, POLLRDHUP);
-    return events > 0 && (events & POLLRDHUP);
-}
-
 int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct io_uring_sqe *sqe)
 {
     struct torc__epoll_note *note = torc__epoll_note(op);
@@ -111,7 +99,7 @@ int torc__epoll_try_recv(struct torc__epoll *epoll, struct torc_op *op, struct i
         return watch(note, sqe, EPOLLIN);
     torc__epoll_count_call(epoll);
     result = recv(sqe->fd, buffer, sqe->len - note->done, flags);
-    if (unlikely(result < 0) && is_shut_down(epoll, op))
+    if (unlikely(result < 0) && torc__epoll_is_shut_down(epoll, note, sqe->fd))
         result = recv(sqe->fd, buffer, sqe->len - note->done, flags & ~MSG_DONTWAIT);
     return settle(epoll, op, result < 0 ? -errno : result, sqe->len, EPOLLIN);
 }
@@ -169,7 +157,7 @@ static int try_message(struct torc__epoll *epoll, struct torc_op *op, bool is_se
     }
     torc__epoll_count_call(epoll);
     result = is_send ? sendmsg(sqe->fd, message, flags) : recvmsg(sqe->fd, message, flags);
-    if (unlikely(result < 0) && !is_send && is_shut_down(epoll, op))
+    if (unlikely(result < 0) && !is_send && torc__epoll_is_shut_down(epoll, note, sqe->fd))
         result = recvmsg(sqe->fd, message, flags & ~MSG_DONTWAIT);
     if (result > 0)
         size = torc__epoll_vector_size(whole->msg_iov, whole->msg_iovlen);

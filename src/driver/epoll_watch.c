@@ -160,13 +160,20 @@ static void clear(struct torc__epoll *epoll, struct torc__epoll_watch *watch)
     watch->edge = false;
 }
 
+void torc__epoll_unwatch(struct torc__epoll *epoll, struct torc__epoll_note *note)
+{
+    torc__epoll_unlink(&note->link);
+    if (unlikely(note->cancelled))
+        torc__epoll_unlink(&note->ending);
+    epoll->watching--;
+}
+
 /* The first that waits in a list, taken out to be tried. */
 static struct torc__epoll_note *take_first(struct torc__epoll *epoll, struct torc__epoll_link *list)
 {
     struct torc__epoll_note *note = torc__epoll_of_link(list->next);
 
-    torc__epoll_unlink(&note->link);
-    epoll->watching--;
+    torc__epoll_unwatch(epoll, note);
     return note;
 }
 
@@ -306,12 +313,6 @@ int torc__epoll_watch(struct torc__epoll *epoll, struct torc__epoll_note *note)
     torc__epoll_insert(note->retried ? list->next : list, &note->link);
     epoll->watching++;
     return 0;
-}
-
-void torc__epoll_unwatch(struct torc__epoll *epoll, struct torc__epoll_note *note)
-{
-    torc__epoll_unlink(&note->link);
-    epoll->watching--;
 }
 
 /* ---- Doubt ---- */

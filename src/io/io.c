@@ -97,17 +97,6 @@ ssize_t torc_writev(int fd, const struct iovec *vector, int count)
     return result;
 }
 
-int torc_poll(int fd, unsigned events)
-{
-    struct torc_op op;
-    struct io_uring_sqe *sqe = torc__begin(&op);
-
-    if (sqe == NULL)
-        return op._result;
-    io_uring_prep_poll_add(sqe, fd, events);
-    return torc__await(&op, sqe);
-}
-
 int torc_close(int fd)
 {
     struct torc__shard *shard = torc__shard_of_fiber();

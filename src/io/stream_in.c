@@ -223,7 +223,8 @@ static bool is_passing(ssize_t error)
 
 /*
  * `ready` is what is known of the descriptor. An error queue that nobody reads keeps it ready for
- * ever, with nothing to be received (POLLERR): then the receive itself has to wait.
+ * ever, with nothing to be received (POLLERR): then the receive itself has to wait. As it has if
+ * the input was shut down (POLLRDHUP), of which datagram sockets tell only who would wait.
  */
 static ssize_t receive(struct torc_stream *stream, struct torc__shard *shard, char *bytes,
                        int ready)
@@ -233,7 +234,7 @@ static ssize_t receive(struct torc_stream *stream, struct torc__shard *shard, ch
     if (stream->_transport != NULL)
         return read_transport(stream, bytes);
     count = receive_now(stream, shard, bytes);
-    if (count == -EAGAIN && (ready & (POLLIN | POLLERR)) == POLLERR)
+    if (count == -EAGAIN && ((ready & (POLLIN | POLLERR)) == POLLERR || (ready & POLLRDHUP)))
         count = torc_recv(stream->_fd, bytes, STREAM_BLOCK, 0);
     return count;
 }

@@ -217,6 +217,19 @@ void torc__shard_serve_timers(struct torc__shard *shard)
         shard->last_timers_fired = fired;
 }
 
+/* What has come is told before a timer fires, though the driver was too busy to look for it. */
+static void catch_up(struct torc__shard *shard)
+{
+    struct torc__driver *driver = shard->driver;
+    const uint64_t next_ns = torc__timers_next(&shard->timers);
+
+    if (next_ns == TORC_FOREVER || next_ns > driver->ops->now(driver))
+        return;
+    if (shard->before_turn != NULL)
+        shard->before_turn(shard);
+    (void)driver->ops->turn(driver, DRIVER_LOOK);
+}
+
 /* Poll until something has come or `until_ns`. Returns whether something has. */
 static bool poll_until(struct torc__shard *shard, uint64_t until_ns)
 {
@@ -370,6 +383,8 @@ static void run_loop(struct torc__shard *shard)
         }
         shard->round_ops = driver->stats.ops;
         serve_mail(shard);
+        if (driver->is_behind)
+            catch_up(shard);
         torc__shard_serve_timers(shard);
         run_fibers(shard);
         torc__mailbox_set_load(shard->mailbox, shard->fibers.alive);

@@ -265,14 +265,32 @@ FIBER_TEST(that_nobody_listens_is_told_to_a_connected_socket_once)
     torc_close(fd);
 }
 
+static int receive_by_read(void *arg)
+{
+    struct receiver *receiver = arg;
+
+    receiver->result = torc_read(receiver->fd, receiver->data, sizeof(receiver->data));
+    return 0;
+}
+
+static int receive_by_readv(void *arg)
+{
+    struct receiver *receiver = arg;
+    const struct iovec vector = {receiver->data, sizeof(receiver->data)};
+
+    receiver->result = torc_readv(receiver->fd, &vector, 1);
+    return 0;
+}
+
 FIBER_TEST(shutting_a_socket_down_ends_the_receive_of_another_fiber)
 {
-    static torc_fiber_fn *const ways[] = {receive_one, receive_described, receive_batch};
-    static const int results[] = {0, 0, -ESHUTDOWN};
+    static torc_fiber_fn *const ways[] = {receive_one, receive_described, receive_by_read,
+                                          receive_by_readv, receive_batch};
+    static const int results[] = {0, 0, 0, 0, -ESHUTDOWN};
     struct torc_address address;
     const int other = open_at("127.0.0.1:0", NULL, &address);
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 5; i++) {
         struct receiver receiver = {.fd = torc_udp_connect(&address, NULL)};
         struct torc_scope scope;
 

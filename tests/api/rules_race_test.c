@@ -9,6 +9,7 @@
 #include "harness/run.h"
 #include <errno.h>
 #include <liburing.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +310,89 @@ FIBER_TEST_WITH_THREADS(
     race.fds[0] = harness_listener(&target);
     run_race(&race, connect_many, accept_under_fire);
     close(race.fds[0]);
+}
+
+/* ---- 10: what came before a deadline ---- */
+
+/* One end of a pair of sockets, received from in one of several ways, by a deadline. */
+struct late {
+    int fd;
+    ssize_t (*receive)(int fd);
+    struct torc_scope *scope;
+    bool done;
+};
+
+static ssize_t receive_one(int fd)
+{
+    char byte;
+
+    return torc_recv(fd, &byte, 1, 0);
+}
+
+static ssize_t poll_and_receive(int fd)
+{
+    char byte;
+    const int events = torc_poll(fd, POLLIN);
+
+    return events < 0 ? events : recv(fd, &byte, 1, MSG_DONTWAIT);
+}
+
+static ssize_t read_stream(int fd)
+{
+    struct torc_stream stream;
+    ssize_t count;
+    char byte;
+
+    torc_stream_open(&stream, dup(fd));
+    count = torc_stream_read(&stream, &byte, 1);
+    EXPECT_INT(torc_stream_close(&stream), ==, 0);
+    return count;
+}
+
+static int receive_by_deadline(void *arg)
+{
+    struct late *late = arg;
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    late->scope = &scope;
+    EXPECT_INT(late->receive(late->fd), ==, 1);
+    torc_scope_close(&scope);
+    late->done = true;
+    return 0;
+}
+
+/* The shard is busy: it has something to do in each turn. */
+static void send_just_before_the_deadline(int fds[2], ssize_t (*receive)(int fd), unsigned turns)
+{
+    struct late late = {.fd = fds[0], .receive = receive};
+    struct torc_scope scope;
+    uint64_t deadline_ns;
+
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, receive_by_deadline, &late);
+    for (unsigned i = 0; i < 4 + turns; i++)
+        harness_pass_kernel();
+    harness_put(fds[1], "x", 1);
+    deadline_ns = torc_now() + TORC_MILLISECOND;
+    torc_scope_set_deadline(late.scope, deadline_ns);
+    harness_hog_until(deadline_ns + TORC_MILLISECOND);
+    while (!late.done)
+        harness_pass_kernel();
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+}
+
+FIBER_TEST(rule_10_what_came_before_the_deadline_beats_it_on_a_busy_shard)
+{
+    ssize_t (*const calls[])(int fd) = {receive_one, poll_and_receive, read_stream};
+    int fds[2];
+
+    harness_unix_pair(fds);
+    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        for (unsigned turns = 0; turns < 8; turns++)
+            send_just_before_the_deadline(fds, calls[i], turns);
+    }
+    harness_close_pair(fds);
 }
 
 /* ---- 12 and 30: thousands of waits at once ---- */

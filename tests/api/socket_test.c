@@ -66,6 +66,40 @@ FIBER_TEST(polling_reports_the_end_of_the_stream_and_errors_unasked)
     EXPECT_INT(torc_poll(fds[0], POLLIN), ==, -EBADF);
 }
 
+FIBER_TEST(polling_for_room_waits_for_it_though_the_peer_has_ended)
+{
+    int fds[2];
+
+    harness_unix_pair(fds);
+    EXPECT_INT(torc_shutdown(fds[1], SHUT_WR), ==, 0);
+    EXPECT_INT(torc_poll(fds[0], POLLIN), ==, POLLIN);
+    EXPECT_INT(torc_poll(fds[0], POLLOUT), ==, POLLOUT);
+    EXPECT_INT(poll_for(fds[0], POLLPRI, A_WHILE), ==, -ETIME);
+    harness_fill(fds[0]);
+    EXPECT_INT(poll_for(fds[0], POLLOUT, A_WHILE), ==, -ETIME);
+    EXPECT_INT(poll_for(fds[0], POLLOUT | POLLRDHUP, A_WHILE), ==, POLLRDHUP);
+    EXPECT_INT(poll_for(fds[0], 0, A_WHILE), ==, -ETIME);
+    EXPECT_UINT(harness_drain(fds[1]), >, 0);
+    EXPECT_INT(torc_poll(fds[0], POLLOUT), ==, POLLOUT);
+    harness_close_pair(fds);
+}
+
+FIBER_TEST(datagrams_wait_for_room_though_the_socket_was_shut_down_for_receiving)
+{
+    struct torc_datagram datagram = {.data = (char[]){'x'}, .length = 1};
+    struct torc_scope scope;
+    int fds[2];
+
+    EXPECT_INT(torc_unix_pair(SOCK_DGRAM, fds), ==, 0);
+    EXPECT_INT(torc_shutdown(fds[0], SHUT_RD), ==, 0);
+    harness_fill(fds[0]);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, A_WHILE);
+    EXPECT_INT(torc_datagram_send_batch(fds[0], &datagram, 1), ==, -ETIME);
+    torc_scope_close(&scope);
+    harness_close_pair(fds);
+}
+
 static int poll_in(void *arg)
 {
     int *fd_and_result = arg;

@@ -63,6 +63,49 @@ FIBER_TEST(sockets_carry_streams)
     pass_pattern(fds[0], fds[1]);
 }
 
+static int expect_the_end(void *arg)
+{
+    harness_expect_end(arg, 0);
+    return 0;
+}
+
+/* The input of a stream over `fd` is shut down while another fiber waits for it, or before. */
+static void shut_down_and_expect_the_end(int fd, int peer, bool before)
+{
+    struct torc_stream stream;
+    struct torc_scope scope;
+
+    torc_stream_open(&stream, fd);
+    harness_put_text(peer, "last");
+    harness_expect_input(&stream, "last");
+    torc_scope_open(&scope, 0);
+    torc_scope_set_timeout(&scope, 5 * TORC_SECOND);
+    if (!before) {
+        harness_spawn(&scope, expect_the_end, &stream);
+        harness_pass_kernel();
+    }
+    EXPECT_INT(torc_shutdown(fd, SHUT_RD), ==, 0);
+    if (before)
+        harness_spawn(&scope, expect_the_end, &stream);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    harness_close_stream(&stream, peer);
+}
+
+FIBER_TEST(input_that_is_shut_down_ends)
+{
+    static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM};
+    int fds[2];
+
+    for (int before = 0; before < 2; before++) {
+        harness_tcp_pair(fds);
+        shut_down_and_expect_the_end(fds[0], fds[1], before);
+        for (int i = 0; i < (harness_has_multishot() ? 2 : 3); i++) {
+            EXPECT_INT(socketpair(AF_UNIX, types[i], 0, fds), ==, 0);
+            shut_down_and_expect_the_end(fds[0], fds[1], before);
+        }
+    }
+}
+
 FIBER_TEST(pipes_carry_streams)
 {
     int fds[2];

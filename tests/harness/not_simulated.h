@@ -12,6 +12,7 @@
 #define CHILDREN  "has children, and a simulated host has one process"
 #define MEMORY    "counts memory, of which the simulated kernel takes some, too"
 #define RINGS     "is about rings, and what is used instead"
+#define DELAYS    "counts on bytes that are there as soon as they are sent"
 #define REAL_FILE "uses a kind of descriptor that is not simulated"
 
 static const struct {
@@ -49,6 +50,7 @@ static const struct {
     {"rule_09_the_peer_gets_exactly_what_cancelled_sends_report", THREADS},
     {"rule_09_no_byte_is_lost_between_unix_sockets_either", THREADS},
     {"rule_09_no_byte_is_lost_when_receiving_is_cancelled_at_random", THREADS},
+    {"rule_10_what_came_before_the_deadline_beats_it_on_a_busy_shard", DELAYS},
     {"idle_streams_hold_no_memory", MEMORY},
     {"bytes_for_which_there_is_no_memory_are_an_error_and_no_end", MEMORY},
     {"every_single_feature_can_be_forbidden", RINGS},

@@ -165,6 +165,37 @@ class Measuring(tool.TestCase):
             self.assertGreater(report["latency_us"]["p90"], 200_000)
             self.assertGreater(report["latency_us"]["max"], 350_000)
 
+    def test_what_was_due_in_the_window_is_sent_after_it(self):
+        """The second answer comes after the window, so all that were due behind it are late."""
+        def answer(connection):
+            connection.sendall(connection.recv(65536))
+            data = connection.recv(65536)
+            time.sleep(0.4)
+            while data:
+                connection.sendall(data)
+                data = connection.recv(65536)
+
+        with server(answer) as port:
+            status, report, err = bench(port, "--rate", 100, "--connections", 1, "--depth", 1,
+                                        warmup="0")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual((report["messages"], report["unanswered"]), (1, 0))
+        # The latencies of 19 of 20 begin when they were due, which was 0.01 to 0.19 s.
+        self.assertGreater(report["latency_us"]["p50"], 250_000)
+
+    def test_what_a_slow_server_leaves_is_unanswered(self):
+        def answer(connection):
+            while data := connection.recv(65536):
+                time.sleep(0.05)
+                connection.sendall(data)
+
+        with server(answer) as port:
+            status, report, err = bench(port, "--rate", 500, "--connections", 1, "--depth", 1,
+                                        warmup="0")
+        self.assertEqual((status, err), (0, ""))
+        # 100 were due, and in the 2.2 s until the end of the grace 44 come back at most.
+        self.assertTrue(56 <= report["unanswered"] < 100, report)
+
 
 class BadServers(tool.TestCase):
     def fails(self, port, pattern, *arguments):
@@ -226,7 +257,8 @@ class BadServers(tool.TestCase):
                 pass
 
         with server(answer) as port:
-            for arguments, unanswered in (("--rate", 100), 20), ((), 2), (("--depth", 7), 14):
+            for arguments, unanswered in ((("--rate", 100), 20), ((), 2), (("--depth", 7), 14),
+                                          (("--rate", 100, "--depth", 1), 20)):
                 report = self.fails(port, "did not answer", *arguments)
                 self.assertEqual((report["errors"], report["unanswered"]), (0, unanswered))
 

@@ -4,7 +4,7 @@
  * two meet on the shards.
  *
  * Time has three parts: before `begin_ns` the connections are warm but nothing counts, up to
- * `end_ns` everything counts, and then what is still on its way may come back for a while.
+ * `end_ns` everything counts, and then what is late may still go out, and come back, for a while.
  */
 #ifndef TORC_TOOL_BENCH_H
 #define TORC_TOOL_BENCH_H

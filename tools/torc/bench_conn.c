@@ -225,7 +225,10 @@ static uint64_t take_due(const struct bench_connection *connection, uint64_t lim
     return count;
 }
 
-/* Open mode, the fiber that sends: what is due by now goes out together. */
+/*
+ * Open mode, the fiber that sends: what is due by now goes out together. What fell due in the
+ * window goes out even after it: so it is the server that leaves it unanswered, if anyone does.
+ */
 static int send_open(struct bench_connection *connection)
 {
     const struct bench_options *options = options_of(connection);
@@ -245,8 +248,6 @@ static int send_open(struct bench_connection *connection)
             error = torc_sleep_until(next_due_ns);
         } else {
             error = send_now(connection, take_due(connection, limit, now_ns, &next_due_ns), now_ns);
-            if (now_ns >= end_ns)
-                return error; /* Too late for the rest, which counts as unanswered. */
         }
     }
     /* The window stays open for as long as was asked for. */

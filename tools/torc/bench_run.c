@@ -12,7 +12,7 @@ enum {
     CONNECTS_AT_ONCE = 128, /* per shard: what any server's queue of new connections holds */
     BUFFER_MIN = 1024,
     CONNECT_SECONDS = 5,
-    GRACE_SECONDS = 2, /* after the window, for what is still on its way */
+    GRACE_SECONDS = 2, /* after the window, for what is late */
 };
 
 /* What a run needs on the stack of its caller. */

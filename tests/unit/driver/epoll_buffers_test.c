@@ -281,3 +281,37 @@ TEST(what_is_forbidden_of_rings_is_not_there_either)
     EXPECT_INT(torc__epoll_ops.open_buffers(&epoll.base, &buffers, COUNT), ==, 0);
     close_and_stop(&epoll, &buffers);
 }
+
+TEST(what_has_come_beats_a_cancel_of_a_receive)
+{
+    struct rig rig;
+
+    open_rig(&rig, harness_tcp_pair, false, COUNT);
+    begin(&rig);
+    settle(&rig.epoll);
+    harness_put(rig.fds[1], "abc", 3);
+    cancel(&rig.epoll, &rig.receive.noted);
+    EXPECT_INT(result_of(&rig.epoll, &rig.receive.noted), ==, -ECANCELED);
+    EXPECT_UINT(rig.receive.pieces, ==, 1);
+    EXPECT_INT(rig.receive.sizes[0], ==, 3);
+    close_rig(&rig);
+}
+
+static void make_datagram_pair(int ret_fds[2])
+{
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_DGRAM, 0, ret_fds), ==, 0);
+}
+
+TEST(a_receive_of_datagrams_ends_when_its_socket_is_shut_down)
+{
+    struct rig rig;
+
+    open_rig(&rig, make_datagram_pair, false, COUNT);
+    begin(&rig);
+    harness_put(rig.fds[1], "abc", 3);
+    turn_until_told(&rig.epoll, &rig.receive.noted, 1);
+    EXPECT_INT(shutdown(rig.fds[0], SHUT_RD), ==, 0);
+    EXPECT_INT(result_of(&rig.epoll, &rig.receive.noted), ==, 0);
+    EXPECT_UINT(rig.receive.pieces, ==, 1);
+    close_rig(&rig);
+}

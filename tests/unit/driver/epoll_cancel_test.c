@@ -177,3 +177,101 @@ TEST(a_multishot_poll_that_is_given_other_events_is_told_of_what_holds_then)
         cancel_and_end(&crowd.epoll, &polls[i]);
     disperse(&crowd);
 }
+
+/* Something has come for an op that waits, which is cancelled before the kernel has told of it. */
+static void cancel_too_late(struct torc__epoll *epoll, struct noted_op *op, int from)
+{
+    settle(epoll);
+    EXPECT_UINT(op->told, ==, 0);
+    harness_put(from, "x", 1);
+    cancel(epoll, op);
+    cancel(epoll, op);
+    EXPECT_UINT(op->told, ==, 0);
+}
+
+TEST(what_has_come_for_one_that_waits_beats_a_cancel)
+{
+    struct torc__epoll epoll;
+    struct noted_op op;
+    char bytes[2];
+    int fds[2];
+
+    start(&epoll);
+    harness_tcp_pair(fds);
+    io_uring_prep_recv(prepare(&epoll, &op), fds[0], bytes, sizeof(bytes), 0);
+    cancel_too_late(&epoll, &op, fds[1]);
+    EXPECT_INT(result_of(&epoll, &op), ==, 1);
+    io_uring_prep_read(prepare(&epoll, &op), fds[0], bytes, sizeof(bytes), 0);
+    cancel_too_late(&epoll, &op, fds[1]);
+    EXPECT_INT(result_of(&epoll, &op), ==, 1);
+    io_uring_prep_poll_add(prepare(&epoll, &op), fds[0], POLLIN);
+    cancel_too_late(&epoll, &op, fds[1]);
+    EXPECT_INT(result_of(&epoll, &op), ==, POLLIN);
+    EXPECT_INT(recv(fds[0], bytes, sizeof(bytes), 0), ==, 1);
+    io_uring_prep_recv(prepare(&epoll, &op), fds[0], bytes, sizeof(bytes), MSG_WAITALL);
+    cancel_too_late(&epoll, &op, fds[1]);
+    EXPECT_INT(result_of(&epoll, &op), ==, 1); /* As much as there was. */
+    harness_close_pair(fds);
+    stop(&epoll);
+}
+
+static int accepted;
+
+static void note_accepted(struct torc_op *op, int result, uint32_t flags, int more)
+{
+    if (result >= 0)
+        accepted = result;
+    note(op, result, flags, more);
+}
+
+TEST(a_connection_that_has_come_beats_a_cancel)
+{
+    struct torc_address address;
+    const int listener = harness_listener(&address);
+    struct torc__epoll epoll;
+
+    start(&epoll);
+    for (unsigned i = 0; i < 2; i++) {
+        struct noted_op op;
+        struct io_uring_sqe *sqe = prepare(&epoll, &op);
+        int peer;
+
+        set_function(&op.op, note_accepted);
+        accepted = -1;
+        if (i == 0)
+            io_uring_prep_accept(sqe, listener, NULL, NULL, 0);
+        else
+            io_uring_prep_multishot_accept(sqe, listener, NULL, NULL, 0);
+        settle(&epoll);
+        peer = harness_dial(&address);
+        cancel(&epoll, &op);
+        turn_until_ended(&epoll, &op, 1);
+        EXPECT_INT(accepted, >=, 0);
+        EXPECT_UINT(op.told, ==, i + 1);
+        EXPECT_INT(op.result, ==, i == 0 ? accepted : -ECANCELED);
+        close(accepted);
+        close(peer);
+    }
+    close(listener);
+    stop(&epoll);
+}
+
+TEST(one_that_is_cancelled_waits_no_longer_though_its_descriptor_is_closed)
+{
+    struct torc__epoll epoll;
+    struct noted_op op;
+    char byte;
+    int fds[2];
+
+    start(&epoll);
+    harness_unix_pair(fds);
+    io_uring_prep_recv(prepare(&epoll, &op), fds[0], &byte, 1, 0);
+    settle(&epoll);
+    cancel(&epoll, &op);
+    EXPECT_INT(torc__epoll_ops.control(
+                   &epoll.base, &(struct torc__control){.kind = CONTROL_CLOSE, .fd = fds[0]}),
+               ==, 0);
+    EXPECT_INT(result_of(&epoll, &op), ==, -ECANCELED);
+    close(fds[1]);
+    stop(&epoll);
+}

@@ -2,10 +2,12 @@
 /*
  * epoll_socket_test.c - sockets on the epoll driver, whose flags stay as the program has set them.
  */
+#include "base/trace.h"
 #include "unit/driver/epoll_rig.h"
 #include <fcntl.h>
 #include <linux/net_tstamp.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 /* More than a socket has room for. Of Unix sockets, whose room depends on nothing else. */
@@ -477,6 +479,65 @@ TEST(a_multishot_accept_takes_all_that_come_and_ends_when_it_is_cancelled)
     close_accepted();
     close(listener);
     stop(&epoll);
+}
+
+/* How often a trace says that an op begins. */
+static unsigned starts_in(const struct torc__trace *trace, const struct torc_op *op)
+{
+    unsigned count = 0;
+
+    for (uint64_t i = 0; i < trace->written; i++) {
+        const struct torc__trace_event *event = &trace->ring->events[i];
+
+        count += event->kind == TRACE_OP_START && event->object == (uint64_t)(uintptr_t)op;
+    }
+    return count;
+}
+
+/* A trace sees a multishot accept that takes several turns, or all of them but the first. */
+static void accept_in_turns(struct torc__trace *trace, bool begins_unseen)
+{
+    struct torc__epoll epoll;
+    struct torc_address address;
+    const int listener = harness_listener(&address);
+    struct torc_op op = {0};
+    int clients[50];
+
+    start(&epoll);
+    set_function(&op, take);
+    memset(&accepted, 0, sizeof(accepted));
+    for (unsigned i = 0; i < 50; i++)
+        clients[i] = harness_dial(&address);
+    io_uring_prep_multishot_accept(torc__epoll_ops.prepare(&epoll.base, &op), listener, NULL, NULL,
+                                   SOCK_CLOEXEC);
+    epoll.base.trace = begins_unseen ? NULL : trace;
+    turn(&epoll, DRIVER_NO_WAIT);
+    EXPECT_UINT(accepted.count, <, 50);
+    epoll.base.trace = trace;
+    while (accepted.count < 50)
+        turn(&epoll, TORC_FOREVER);
+    torc__epoll_ops.cancel(&epoll.base, &op);
+    while (accepted.last == 0)
+        turn(&epoll, TORC_FOREVER);
+    EXPECT_UINT(starts_in(trace, &op), ==, begins_unseen ? 0 : 1);
+    for (unsigned i = 0; i < 50; i++)
+        close(clients[i]);
+    close_accepted();
+    close(listener);
+    stop(&epoll);
+}
+
+TEST(an_op_that_goes_on_in_other_turns_is_recorded_to_have_begun_once)
+{
+    struct torc__trace_ring *ring = calloc(1, sizeof(*ring) + 256 * sizeof(ring->events[0]));
+    struct torc__trace trace;
+
+    EXPECT(ring != NULL);
+    for (int unseen = 0; unseen < 2; unseen++) {
+        torc__trace_init(&trace, ring, 256);
+        accept_in_turns(&trace, unseen);
+    }
+    free(ring);
 }
 
 TEST(a_multishot_accept_that_its_own_completion_cancels_takes_no_more)

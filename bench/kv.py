@@ -74,7 +74,7 @@ class Server:
     def answers(self):
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.sendall(b"PING\r\n")
+                connection.sendall(b"*1\r\n$4\r\nPING\r\n")
                 return connection.recv(7) in (b"+PONG\r\n", b"+OK\r\n")
         except OSError:
             return False

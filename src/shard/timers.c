@@ -121,26 +121,35 @@ static unsigned next_occupied(const struct torc__wheel_level *level, unsigned fr
     return word * 64 + (unsigned)__builtin_ctzll(bits);
 }
 
+/*
+ * Not after the deadline of any timer of a level from `from` on. Slots of a level are in order, but
+ * those of a lower level need not all be earlier: the bound of a higher slot may be before what
+ * remains of the present lower round.
+ */
+static uint64_t earliest(const struct torc__timers *timers, unsigned from)
+{
+    uint64_t earliest_ns = TORC_FOREVER;
+
+    for (unsigned i = from; i < TIMER_LEVELS; i++) {
+        const struct torc__wheel_level *level = &timers->levels[i];
+        unsigned slot = next_occupied(level, 0);
+
+        if (slot < TIMER_SLOTS && level->earliest_ns[slot] < earliest_ns)
+            earliest_ns = level->earliest_ns[slot];
+    }
+    return earliest_ns;
+}
+
 uint64_t torc__timers_next(const struct torc__timers *timers)
 {
-    uint64_t earliest = TORC_FOREVER;
+    uint64_t next_ns;
 
     if (timers->due != NULL)
         return 0;
     if (timers->count == 0)
         return TORC_FOREVER;
-    /* Slots of a level are in order, but those of a lower level need not all be earlier: the bound
-     * of a higher slot may be before what remains of the present lower round. */
-    for (unsigned i = 0; i < TIMER_LEVELS; i++) {
-        const struct torc__wheel_level *level = &timers->levels[i];
-        unsigned slot = next_occupied(level, 0);
-
-        if (slot < TIMER_SLOTS && level->earliest_ns[slot] < earliest)
-            earliest = level->earliest_ns[slot];
-    }
-    if (earliest > TORC_FOREVER - TICK_NS)
-        return earliest;
-    return tick_of(earliest) << TIMER_TICK_BITS;
+    next_ns = earliest(timers, 0);
+    return next_ns > TORC_FOREVER - TICK_NS ? next_ns : tick_of(next_ns) << TIMER_TICK_BITS;
 }
 
 /* The last occupied slot of a level up to `to`; TIMER_SLOTS if there is none. */
@@ -169,9 +178,8 @@ uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_
     if (last_tick < round || next_ns >> TIMER_TICK_BITS > round_end)
         return next_ns;
     if (last_tick > round_end) {
-        slot = next_occupied(&timers->levels[1], 0);
-        if (slot < TIMER_SLOTS && timers->levels[1].earliest_ns[slot] <= until_ns)
-            return last_tick << TIMER_TICK_BITS; /* That level does not tell them apart. */
+        if (earliest(timers, 1) <= until_ns)
+            return last_tick << TIMER_TICK_BITS; /* Those levels do not tell them apart. */
         last_tick = round_end;
     }
     slot = last_occupied(&timers->levels[0], slot_of(last_tick, 0));

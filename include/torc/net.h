@@ -12,6 +12,11 @@
  * to the first call that meets it; then -EPIPE to who sends, and the end to who receives. Where
  * some bytes had been sent the count is told instead, and the error may be gone: so a reset is
  * either error to who sends.
+ *
+ * A send that waits for room holds a thread of the kernel's on rings, once the peer has shut down
+ * its direction: one for each such send (seen on Linux 6.18; io_uring polls for POLLRDHUP, asked or
+ * not). Streams do not (torc/stream.h), nor does who sends with MSG_DONTWAIT, and waits for room by
+ * torc_poll().
  */
 #ifndef TORC_NET_H
 #define TORC_NET_H

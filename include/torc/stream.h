@@ -24,6 +24,9 @@
  * collected before. Where the kernel has no memory for a send (-ENOMEM, -ENOBUFS; also of a
  * transport), it is tried again after a while: who writes, flushes or closes waits meanwhile.
  *
+ * Once the input has ended, and the stream has seen that, sends wait for room by torc_poll(): see
+ * torc/net.h on peers that have shut down their direction.
+ *
  * One fiber may read and another write a stream at the same time, but not two of the same kind.
  * A wait that the scope ends loses nothing: received bytes stay in the stream. While a stream is
  * open, nobody else receives from its descriptor. Functions that wait allocate, from the shard's
@@ -96,8 +99,9 @@ struct torc_stream {
     struct torc__memory *_block;
     uint32_t _out_from;
     uint32_t _out_to;
-    struct torc_fiber *_writer; /* who waits for it to leave */
-    struct torc_scope *_pump;   /* of the fiber that sends it on a transport, if there is one */
+    struct torc_fiber *_writer;    /* who waits for it to leave */
+    struct torc_scope *_pump;      /* of the fiber that sends it on a transport, if there is one */
+    struct torc_scope *_until_end; /* of a send that the end of the input interrupts */
     struct torc_stream *_next_dirty;
     struct torc_op _receive;
     struct torc_op _send;

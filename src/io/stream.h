@@ -47,6 +47,12 @@ void torc__stream_drop_input(struct torc_stream *stream);
 /* Cancel what is being sent, wait for that, and forget all output. */
 void torc__stream_drop_output(struct torc_stream *stream);
 
+/*
+ * The input has ended: a send that waits for room goes on as one that must not. On the loop, or by
+ * the reading fiber.
+ */
+void torc__stream_tell_output(struct torc_stream *stream);
+
 /* Whether something was collected and has not left. */
 static inline bool torc__stream_has_output(const struct torc_stream *stream)
 {

@@ -112,6 +112,12 @@ static void take_input(struct torc_stream *stream, int result, uint32_t flags)
         torc__memory_release(torc__shard->streams, memory);
 }
 
+static void end_input(struct torc_stream *stream, int result)
+{
+    stream->_input_end = result;
+    torc__stream_tell_output(stream);
+}
+
 /* A receive has ended, or would not begin. */
 static void note_end(struct torc_stream *stream, int result)
 {
@@ -136,7 +142,7 @@ static void note_end(struct torc_stream *stream, int result)
         break;
     default:
         if (stream->_input_end == 1) /* Else bytes were lost, which the end must not hide. */
-            stream->_input_end = result;
+            end_input(stream, result);
     }
 }
 
@@ -262,7 +268,7 @@ static int read_into_block(struct torc_stream *stream, struct torc__shard *shard
         return 0;
     if (count < 0 && (count == torc__reason(shard) || is_passing(count)))
         return (int)count;
-    stream->_input_end = (int)count;
+    end_input(stream, (int)count);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "io/at_once.h"
 #include "io/stream.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <torc/fiber.h>
 #include <torc/io.h>
@@ -55,6 +56,27 @@ static bool is_want_of_memory(ssize_t error)
     return error == -ENOMEM || error == -ENOBUFS;
 }
 
+/*
+ * Whether the kernel is not to wait for room. A ring that does polls for the end of the peer, too
+ * (POLLRDHUP, asked or not). Where that has come it tries again at once, a hundred times, and then
+ * has a thread that blocks, one for each such send. Without MSG_WAITALL: a short count is one.
+ */
+static bool must_not_wait(const struct torc_stream *stream)
+{
+    return stream->_input_end != 1 && !stream->_no_socket;
+}
+
+static int send_flags(const struct torc_stream *stream)
+{
+    return must_not_wait(stream) ? MSG_DONTWAIT : MSG_WAITALL;
+}
+
+/* Or it waited for room, and was cancelled since it must not, or since it is to be dropped. */
+static bool is_want_of_room(ssize_t error)
+{
+    return error == -EAGAIN || error == -ECANCELED || error == -EINTR;
+}
+
 static void sent(struct torc_op *op, int result, uint32_t flags, int more);
 
 static void start_send(struct torc_stream *stream)
@@ -67,7 +89,7 @@ static void start_send(struct torc_stream *stream)
     if (stream->_no_socket)
         io_uring_prep_write(sqe, stream->_fd, data, length, UINT64_MAX);
     else
-        io_uring_prep_send(sqe, stream->_fd, data, length, MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_send(sqe, stream->_fd, data, length, send_flags(stream) | MSG_NOSIGNAL);
     torc__op_note(&stream->_send, sqe);
 }
 
@@ -111,8 +133,8 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
         has_left(stream, (size_t)result);
     else if (result == -ENOTSOCK && !stream->_no_socket)
         stream->_no_socket = true;
-    else if (is_want_of_memory(result))
-        send_later(stream, torc__shard);
+    else if (is_want_of_memory(result) || (must_not_wait(stream) && is_want_of_room(result)))
+        send_later(stream, torc__shard); /* Or before, by who waits for it. */
     else if (!torc__is_disturbed(result) || op->_cancelling)
         fail_output(stream, result < 0 ? result : -EIO);
     if (torc__stream_has_output(stream) && !stream->_is_dirty)
@@ -171,11 +193,11 @@ static ssize_t send_on_socket(const struct torc_stream *stream, struct iovec pie
     const struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
     const size_t least = stream->_zero_copy_least;
     const bool is_one = pieces[0].iov_len == 0;
+    const int flags = send_flags(stream);
 
     if (unlikely(least > 0 && pieces[1].iov_len >= least))
-        return is_one
-                   ? torc_send_zc(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL)
-                   : torc_sendmsg_zc(stream->_fd, &message, MSG_WAITALL);
+        return is_one ? torc_send_zc(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, flags)
+                      : torc_sendmsg_zc(stream->_fd, &message, flags);
     if (pieces[1].iov_len >= AT_ONCE_LEAST) {
         const size_t length = pieces[0].iov_len + pieces[1].iov_len;
         const ssize_t count = torc__send_at_once(stream->_fd, pieces, 2, length, 0);
@@ -184,8 +206,34 @@ static ssize_t send_on_socket(const struct torc_stream *stream, struct iovec pie
             return count;
     }
     if (is_one)
-        return torc_send(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, MSG_WAITALL);
-    return torc_sendmsg(stream->_fd, &message, MSG_WAITALL);
+        return torc_send(stream->_fd, pieces[1].iov_base, pieces[1].iov_len, flags);
+    return torc_sendmsg(stream->_fd, &message, flags);
+}
+
+/* The same, but -EAGAIN if the end of the input comes while that waits for room. */
+static ssize_t send_until_end(struct torc_stream *stream, struct iovec pieces[2])
+{
+    struct torc_scope scope;
+    ssize_t count;
+    int reason;
+
+    torc_scope_open(&scope, 0);
+    stream->_until_end = &scope;
+    count = send_on_socket(stream, pieces);
+    stream->_until_end = NULL;
+    reason = torc_scope_close(&scope);
+    return count < 0 && count == reason && must_not_wait(stream) ? -EAGAIN : count;
+}
+
+void torc__stream_tell_output(struct torc_stream *stream)
+{
+    struct torc__shard *shard = torc__shard;
+
+    if (stream->_until_end != NULL)
+        torc_scope_cancel(stream->_until_end);
+    else if (stream->_output == OUTPUT_SENDING && stream->_transport == NULL &&
+             must_not_wait(stream))
+        shard->driver->ops->cancel(shard->driver, &stream->_send); /* sent() has it go on. */
 }
 
 /* Only pieces with something in them. */
@@ -207,11 +255,25 @@ static ssize_t send_pieces(struct torc_stream *stream, struct iovec pieces[2])
     if (stream->_transport != NULL)
         return write_transport(stream, pieces);
     if (!stream->_no_socket)
-        count = send_on_socket(stream, pieces);
+        count =
+            must_not_wait(stream) ? send_on_socket(stream, pieces) : send_until_end(stream, pieces);
     if (count != -ENOTSOCK)
         return count;
     stream->_no_socket = true;
     return torc_writev(stream->_fd, pieces, 2);
+}
+
+/*
+ * After -EAGAIN. If it cannot be asked for, or something else makes the socket ready, as an error
+ * queue that nobody reads, look again after a while: a send tells what is wrong.
+ */
+static int wait_for_room(const struct torc_stream *stream, const struct torc__shard *shard)
+{
+    const int ready = torc_poll(stream->_fd, POLLOUT);
+
+    if (ready < 0 && ready == torc__reason(shard))
+        return ready;
+    return ready > 0 && (ready & POLLOUT) ? 0 : torc_sleep(STARVED_NS);
 }
 
 /*
@@ -221,6 +283,7 @@ static ssize_t send_pieces(struct torc_stream *stream, struct iovec pieces[2])
 static int send_directly(struct torc_stream *stream, struct torc__shard *shard, const char *data,
                          size_t length, size_t *ret_done)
 {
+    bool had_room = false;
     int result = 0;
 
     *ret_done = 0;
@@ -237,10 +300,17 @@ static int send_directly(struct torc_stream *stream, struct torc__shard *shard, 
             result = torc_sleep(STARVED_NS);
             continue;
         }
+        if (count == -EAGAIN && stream->_transport == NULL && must_not_wait(stream)) {
+            /* What has room, and takes nothing, is out of memory. */
+            result = had_room ? torc_sleep(STARVED_NS) : wait_for_room(stream, shard);
+            had_room = !had_room;
+            continue;
+        }
         if (count <= 0) {
             result = count < 0 ? (int)count : -EIO;
             break;
         }
+        had_room = false;
         *ret_done += (size_t)count > collected ? (size_t)count - collected : 0;
         has_left(stream, (size_t)count < collected ? (size_t)count : collected);
     }
@@ -325,17 +395,23 @@ static int wait_until_idle(struct torc_stream *stream, struct torc__shard *shard
     return result < 0 ? result : stream->_output_error;
 }
 
+/* Get some of what was collected to leave, if any was: by an op, where there is one that waits. */
+static int send_collected(struct torc_stream *stream, struct torc__shard *shard)
+{
+    size_t none;
+
+    if (stream->_output == OUTPUT_IDLE && (stream->_transport != NULL || must_not_wait(stream)))
+        return send_directly(stream, shard, NULL, 0, &none);
+    return wait_for_send(stream, shard);
+}
+
 /* Make room for `length` more collected bytes. */
 static int make_room(struct torc_stream *stream, struct torc__shard *shard, size_t length)
 {
-    size_t none;
     int result = 0;
 
     while (result == 0 && stream->_block != NULL && stream->_out_to + length > STREAM_BLOCK) {
-        if (stream->_transport != NULL && stream->_output == OUTPUT_IDLE)
-            result = send_directly(stream, shard, NULL, 0, &none);
-        else
-            result = wait_for_send(stream, shard);
+        result = send_collected(stream, shard);
         if (result == 0)
             result = stream->_output_error;
     }
@@ -419,15 +495,10 @@ int torc_stream_write_le(struct torc_stream *stream, unsigned size, uint64_t val
 int torc_stream_flush(struct torc_stream *stream)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
-    size_t none;
     int result = check_output(stream, shard);
 
-    if (result == 0 && stream->_transport != NULL)
-        result = wait_until_idle(stream, shard);
-    if (result == 0 && stream->_transport != NULL)
-        result = send_directly(stream, shard, NULL, 0, &none);
     while (result == 0 && torc__stream_has_output(stream))
-        result = wait_for_send(stream, shard);
+        result = send_collected(stream, shard);
     return result < 0 ? result : stream->_output_error;
 }
 

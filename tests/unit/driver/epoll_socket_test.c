@@ -447,38 +447,51 @@ static void close_accepted(void)
         close(accepted.fds[i]);
 }
 
+#define CLIENTS 50
+
+/* A multishot accept, for CLIENTS that come. */
+static void begin_to_accept(struct torc__epoll *epoll, struct torc_op *op, int listener)
+{
+    start(epoll);
+    set_function(op, take);
+    memset(&accepted, 0, sizeof(accepted));
+    accepted.epoll = epoll;
+    io_uring_prep_multishot_accept(torc__epoll_ops.prepare(&epoll->base, op), listener, NULL, NULL,
+                                   SOCK_CLOEXEC);
+}
+
+static void end_accepting(struct torc__epoll *epoll, int listener, const int clients[])
+{
+    for (unsigned i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    close_accepted();
+    close(listener);
+    stop(epoll);
+}
+
 TEST(a_multishot_accept_takes_all_that_come_and_ends_when_it_is_cancelled)
 {
     struct torc__epoll epoll;
     struct torc_address address;
     const int listener = harness_listener(&address);
     struct torc_op op = {0};
-    int clients[50];
+    int clients[CLIENTS];
 
-    start(&epoll);
-    set_function(&op, take);
-    memset(&accepted, 0, sizeof(accepted));
-    accepted.epoll = &epoll;
-    io_uring_prep_multishot_accept(torc__epoll_ops.prepare(&epoll.base, &op), listener, NULL, NULL,
-                                   SOCK_CLOEXEC);
+    begin_to_accept(&epoll, &op, listener);
     settle(&epoll);
-    for (unsigned i = 0; i < 50; i++)
+    for (unsigned i = 0; i < CLIENTS; i++)
         clients[i] = harness_dial(&address);
-    while (accepted.count < 49)
+    while (accepted.count < CLIENTS - 1)
         turn(&epoll, TORC_FOREVER);
     accepted.cancel_at = accepted.count + 1;
     while (accepted.last == 0) {
-        EXPECT_UINT(accepted.count, <=, 50);
-        if (accepted.count == 50)
+        EXPECT_UINT(accepted.count, <=, CLIENTS);
+        if (accepted.count == CLIENTS)
             torc__epoll_ops.cancel(&epoll.base, &op);
         turn(&epoll, TORC_FOREVER);
     }
     EXPECT_INT(accepted.last, ==, -ECANCELED);
-    for (unsigned i = 0; i < 50; i++)
-        close(clients[i]);
-    close_accepted();
-    close(listener);
-    stop(&epoll);
+    end_accepting(&epoll, listener, clients);
 }
 
 /* How often a trace says that an op begins. */
@@ -501,30 +514,22 @@ static void accept_in_turns(struct torc__trace *trace, bool begins_unseen)
     struct torc_address address;
     const int listener = harness_listener(&address);
     struct torc_op op = {0};
-    int clients[50];
+    int clients[CLIENTS];
 
-    start(&epoll);
-    set_function(&op, take);
-    memset(&accepted, 0, sizeof(accepted));
-    for (unsigned i = 0; i < 50; i++)
+    begin_to_accept(&epoll, &op, listener);
+    for (unsigned i = 0; i < CLIENTS; i++)
         clients[i] = harness_dial(&address);
-    io_uring_prep_multishot_accept(torc__epoll_ops.prepare(&epoll.base, &op), listener, NULL, NULL,
-                                   SOCK_CLOEXEC);
     epoll.base.trace = begins_unseen ? NULL : trace;
     turn(&epoll, DRIVER_NO_WAIT);
-    EXPECT_UINT(accepted.count, <, 50);
+    EXPECT_UINT(accepted.count, <, CLIENTS);
     epoll.base.trace = trace;
-    while (accepted.count < 50)
+    while (accepted.count < CLIENTS)
         turn(&epoll, TORC_FOREVER);
     torc__epoll_ops.cancel(&epoll.base, &op);
     while (accepted.last == 0)
         turn(&epoll, TORC_FOREVER);
     EXPECT_UINT(starts_in(trace, &op), ==, begins_unseen ? 0 : 1);
-    for (unsigned i = 0; i < 50; i++)
-        close(clients[i]);
-    close_accepted();
-    close(listener);
-    stop(&epoll);
+    end_accepting(&epoll, listener, clients);
 }
 
 TEST(an_op_that_goes_on_in_other_turns_is_recorded_to_have_begun_once)

@@ -58,26 +58,29 @@ uint64_t torc__poll_policy_begin(struct torc__poll_policy *policy, uint64_t now_
  * Involuntary switches mean that somebody else wanted this CPU while we polled. Some are always:
  * threads of the kernel, and the observer of this process, who looks about every 12 ms.
  */
-static bool has_company(const struct torc__poll_policy *policy, uint64_t passed_ns)
+static bool has_company(const struct torc__poll_policy *policy, long preemptions,
+                        uint64_t passed_ns)
 {
-    const uint64_t preemptions = (uint64_t)(torc__thread_preemptions() - policy->preemptions);
-
-    return preemptions > passed_ns / PREEMPTED_NS || policy->taken_ns > passed_ns / TAKEN_SHARE;
+    return (uint64_t)(preemptions - policy->preemptions) > passed_ns / PREEMPTED_NS ||
+           policy->taken_ns > passed_ns / TAKEN_SHARE;
 }
 
 static void look_for_company(struct torc__poll_policy *policy, uint64_t now_ns)
 {
+    const uint64_t passed_ns = now_ns - policy->looked_ns;
     const bool rested = policy->looked_ns < policy->rest_until_ns; /* That time says nothing. */
+    long preemptions;
 
-    if (now_ns - policy->looked_ns < LOOK_NS)
+    if (passed_ns < LOOK_NS)
         return;
-    if (!rested && has_company(policy, now_ns - policy->looked_ns)) {
+    preemptions = torc__thread_preemptions();
+    if (!rested && has_company(policy, preemptions, passed_ns)) {
         policy->rest_until_ns = now_ns + policy->rest_ns;
         policy->rest_ns *= policy->rest_ns < REST_NS_MAX ? 2 : 1;
     } else if (!rested) {
         policy->rest_ns = REST_NS_MIN;
     }
-    policy->preemptions = torc__thread_preemptions();
+    policy->preemptions = preemptions;
     policy->taken_ns = 0;
     policy->looked_ns = now_ns;
 }

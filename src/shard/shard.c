@@ -41,7 +41,7 @@
 #define FIBERS_MAX_DEFAULT (UINT32_C(1) << 22)
 #define STACK_SIZE_MIN     (16u * 1024u)
 #define STACK_SIZE_MAX     (64u * 1024u * 1024u)
-#define TIMER_SLACK_NS         UINT64_C(230000)
+#define TIMER_SLACK_NS     UINT64_C(230000)
 /* After so many in a row that fired alone, timers are not dense. */
 #define LONE_TIMERS            2
 #define SHUTDOWN_WARN_NS       (5 * NS_PER_SECOND)
@@ -217,17 +217,27 @@ void torc__shard_serve_timers(struct torc__shard *shard)
         shard->last_timers_fired = fired;
 }
 
+bool torc__shard_timer_is_due(const struct torc__shard *shard)
+{
+    const uint64_t next_ns = torc__timers_next(&shard->timers);
+
+    return next_ns != TORC_FOREVER && next_ns <= shard->driver->ops->now(shard->driver);
+}
+
+/* What was collected in this round goes with the turn that follows. */
+static void prepare_turn(struct torc__shard *shard)
+{
+    if (shard->before_turn != NULL)
+        shard->before_turn(shard);
+}
+
 /* What has come is told before a timer fires, though the driver was too busy to look for it. */
 static void catch_up(struct torc__shard *shard)
 {
-    struct torc__driver *driver = shard->driver;
-    const uint64_t next_ns = torc__timers_next(&shard->timers);
-
-    if (next_ns == TORC_FOREVER || next_ns > driver->ops->now(driver))
+    if (!torc__shard_timer_is_due(shard))
         return;
-    if (shard->before_turn != NULL)
-        shard->before_turn(shard);
-    (void)driver->ops->turn(driver, DRIVER_LOOK);
+    prepare_turn(shard);
+    (void)shard->driver->ops->turn(shard->driver, DRIVER_LOOK);
 }
 
 /* Poll until something has come or `until_ns`. Returns whether something has. */
@@ -372,8 +382,7 @@ static void run_loop(struct torc__shard *shard)
         shard->rounds++;
         if (unlikely(shard->closing) && shard->root._fiber_count == 0 && shard->mail == NULL)
             cancel_feeds(shard);
-        if (shard->before_turn != NULL)
-            shard->before_turn(shard);
+        prepare_turn(shard);
         if (shard->ready_first != NULL || unlikely(shard->mail != NULL)) {
             adapt_budget(shard, note_left(shard, driver->ops->now(driver)));
             (void)driver->ops->turn(driver, DRIVER_NO_WAIT);

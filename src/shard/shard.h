@@ -260,6 +260,9 @@ static inline void torc__op_hurry(struct torc__shard *shard, struct torc_op *op)
     shard->driver->ops->cancel(shard->driver, op);
 }
 
+/* Whether a timer's time has come. The clock is read only if one runs. */
+bool torc__shard_timer_is_due(const struct torc__shard *shard);
+
 /* Read the clock for this round, and fire what is due. */
 void torc__shard_serve_timers(struct torc__shard *shard);
 

@@ -224,9 +224,8 @@ int torc_cancelled(void)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
     int reason = torc__reason(shard);
-    uint64_t next_ns = reason == 0 ? torc__timers_next(&shard->timers) : TORC_FOREVER;
 
-    if (next_ns != TORC_FOREVER && next_ns <= shard->driver->ops->now(shard->driver)) {
+    if (reason == 0 && torc__shard_timer_is_due(shard)) {
         torc__shard_serve_timers(shard);
         reason = torc__reason(shard);
     }

@@ -19,10 +19,15 @@ TORC_BEGIN_C
 #define TORC_MILLISECOND UINT64_C(1000000)
 #define TORC_SECOND      UINT64_C(1000000000)
 
+/* A place in a ring of timers. */
+struct torc_timer_link {
+    struct torc_timer_link *_next;
+    struct torc_timer_link *_previous; /* NULL while the timer is stopped. */
+};
+
 /* A pending point in time. Embedded in what has a deadline; all fields are private. */
 struct torc_timer {
-    struct torc_timer *_next;
-    struct torc_timer **_link; /* What points here; NULL while the timer is stopped. */
+    struct torc_timer_link _link;
     uint64_t _deadline_ns;
     void (*_fire)(struct torc_timer *timer);
 };

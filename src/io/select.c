@@ -246,7 +246,7 @@ static int begin(struct torc__selection *selection)
         shared += one->_shared != NULL;
         one->_selection = selection;
         one->_waiter._queue = NULL;
-        one->_timer._link = NULL;
+        torc__timer_init(&one->_timer);
     }
     return any && shared <= TORC_SELECT_SHARED_MAX ? 0 : -EINVAL;
 }

@@ -105,7 +105,7 @@ void torc__block_give(struct torc__streams *streams, struct torc__memory *block)
     }
     block->next = streams->blocks;
     streams->blocks = block;
-    if (++streams->block_count > BLOCKS_LEAST && streams->trim._link == NULL)
+    if (++streams->block_count > BLOCKS_LEAST && !torc__timer_is_running(&streams->trim))
         plan_trim(streams);
 }
 

@@ -112,7 +112,7 @@ static void send_later(struct torc_stream *stream, struct torc__shard *shard)
 {
     struct torc__streams *streams = shard->streams;
 
-    if (streams->again._link == NULL)
+    if (!torc__timer_is_running(&streams->again))
         torc__timer_start(&shard->timers, &streams->again,
                           torc__time_add(shard->round_time_ns, STARVED_NS), feed_starved);
     stream->_is_dirty = true;

@@ -103,7 +103,7 @@ static const struct torc_inspect_field fields[] = {
     SCOPE("reason", _reason),
     SCOPE("flags", _flags),
     SCOPE("fibers", _fiber_count),
-    SCOPE("timer", _deadline._link),
+    SCOPE("timer", _deadline._link._previous),
     SCOPE("deadline", _deadline._deadline_ns),
     SIZE("stack", struct torc__stack),
     STACK("low", low),

@@ -102,7 +102,7 @@ void torc_scope_open(struct torc_scope *scope, unsigned flags)
     scope->_owner = self;
     scope->_fibers = NULL;
     scope->_token = NULL;
-    scope->_deadline._link = NULL;
+    torc__timer_init(&scope->_deadline);
     scope->_fiber_count = 0;
     scope->_daemon_count = 0;
     scope->_own_reason = 0;

@@ -29,8 +29,13 @@
 #define ROUND_OPS_MAX      UINT64_C(64)
 #define ROUND_SWITCHES_MAX 1024u
 
-/* A round fires so many timers at most; what they wake is still in the cache when it runs. */
+/*
+ * A round fires so many timers at most; what they wake is still in the cache when it runs. Where
+ * the round before has left fibers it is half of what a round can run, and some: else timers would
+ * fill the run queue faster than it is emptied, and be long out of the cache.
+ */
 #define ROUND_TIMERS_MAX 256u
+#define ROUND_TIMERS_MIN 32u
 
 /* And it runs so many messages at most, however many come; the others stay first in line. */
 #define ROUND_MESSAGES_MAX 256u
@@ -196,11 +201,20 @@ static void run_fibers(struct torc__shard *shard)
  * timers are so dense that a service fires several, those that are near each other share the next.
  * Timers that come one by one are never made to wait.
  */
-static uint64_t timer_deadline(const struct torc__shard *shard)
+static uint64_t timer_deadline(const struct torc__shard *shard, uint64_t now_ns)
 {
-    if (shard->lone_timers >= LONE_TIMERS || shard->last_timers_fired == ROUND_TIMERS_MAX)
-        return torc__timers_next(&shard->timers); /* Or there may be more that is due already. */
-    return torc__timers_next_of_company(&shard->timers, shard->timer_slack_ns);
+    if (shard->lone_timers >= LONE_TIMERS)
+        return torc__timers_next(&shard->timers);
+    return torc__timers_next_of_company(&shard->timers, now_ns, shard->timer_slack_ns);
+}
+
+static unsigned timers_max(const struct torc__shard *shard)
+{
+    const unsigned half = shard->budget_full / 2;
+
+    if (shard->ready_first == NULL || half > ROUND_TIMERS_MAX)
+        return ROUND_TIMERS_MAX;
+    return half > ROUND_TIMERS_MIN ? half : ROUND_TIMERS_MIN;
 }
 
 void torc__shard_serve_timers(struct torc__shard *shard)
@@ -208,13 +222,11 @@ void torc__shard_serve_timers(struct torc__shard *shard)
     unsigned fired;
 
     shard->round_time_ns = shard->driver->ops->now(shard->driver);
-    fired = torc__timers_serve(&shard->timers, shard->round_time_ns, ROUND_TIMERS_MAX);
+    fired = torc__timers_serve(&shard->timers, shard->round_time_ns, timers_max(shard));
     if (fired > 1)
         shard->lone_timers = 0;
     else if (fired == 1 && shard->lone_timers < LONE_TIMERS)
         shard->lone_timers++;
-    if (fired > 0)
-        shard->last_timers_fired = fired;
 }
 
 bool torc__shard_timer_is_due(const struct torc__shard *shard)
@@ -302,7 +314,7 @@ static void idle(struct torc__shard *shard)
 {
     struct torc__driver *driver = shard->driver;
     uint64_t begun_ns = driver->ops->now(driver);
-    uint64_t deadline_ns = timer_deadline(shard);
+    uint64_t deadline_ns = timer_deadline(shard, begun_ns);
     uint64_t ended_ns;
     enum wait_end end;
 
@@ -333,7 +345,7 @@ static void trim_stacks(struct torc_timer *timer)
 /* Many stacks have become free: trim in a second, unless they are used again by then. */
 static void plan_trim(struct torc__shard *shard)
 {
-    if (shard->trim._link == NULL &&
+    if (!torc__timer_is_running(&shard->trim) &&
         shard->stacks.touched > shard->stacks.used + FREE_STACKS_WORTH_TRIM &&
         shard->stacks.used_peak > shard->stacks.used + FREE_STACKS_WORTH_TRIM)
         torc__timer_start(&shard->timers, &shard->trim,
@@ -515,7 +527,7 @@ static int main_fiber(void *arg)
 /* What has not ended by then is named. */
 static void plan_warning(struct torc__shard *shard, uint64_t now_ns)
 {
-    if (shard->warn._link == NULL)
+    if (!torc__timer_is_running(&shard->warn))
         torc__timer_start(&shard->timers, &shard->warn,
                           torc__time_add(now_ns, shard->shutdown_warn_ns), torc__name_remaining);
 }

@@ -10,6 +10,12 @@
 
 #define TICK_NS   (UINT64_C(1) << TIMER_TICK_BITS)
 #define SLOT_MASK (TIMER_SLOTS - 1)
+/*
+ * A service moves so many timers to lower levels at most: each is likely to be out of the cache, so
+ * that all of a second's may be 25 ms of work.
+ */
+#define MOVES_MAX 512u
+
 /* The last tick that the levels can tell apart from the first; later deadlines wait there. */
 #define TICK_SPAN ((UINT64_C(1) << (TIMER_SLOT_BITS * TIMER_LEVELS)) - 1)
 
@@ -30,12 +36,41 @@ static unsigned level_of(uint64_t difference)
     return difference == 0 ? 0 : (63u - (unsigned)__builtin_clzll(difference)) / TIMER_SLOT_BITS;
 }
 
+/* ---- Rings of timers ---- */
+
+static struct torc_timer *timer_of(struct torc_timer_link *link)
+{
+    return container_of(link, struct torc_timer, _link);
+}
+
+static void ring_init(struct torc_timer_link *ring)
+{
+    *ring = (struct torc_timer_link){._next = ring, ._previous = ring};
+}
+
+static bool ring_is_empty(const struct torc_timer_link *ring)
+{
+    return ring->_next == ring;
+}
+
+static void append(struct torc_timer_link *ring, struct torc_timer_link *link)
+{
+    link->_next = ring;
+    link->_previous = ring->_previous;
+    ring->_previous->_next = link;
+    ring->_previous = link;
+}
+
+/* ---- Start and stop ---- */
+
 static void place(struct torc__timers *timers, struct torc_timer *timer)
 {
     uint64_t tick = tick_of(timer->_deadline_ns);
     uint64_t difference;
     struct torc__wheel_level *level;
-    unsigned slot;
+    struct torc__wheel_slot *slot;
+    unsigned number;
+    uint64_t bit;
 
     if (tick < timers->tick)
         tick = timers->tick; /* Overdue: the next service. */
@@ -45,23 +80,24 @@ static void place(struct torc__timers *timers, struct torc_timer *timer)
         difference = tick ^ timers->tick;
     }
     level = &timers->levels[level_of(difference)];
-    slot = slot_of(tick, level_of(difference));
-    if (level->slots[slot] == NULL) {
-        level->occupied[slot / 64] |= UINT64_C(1) << (slot % 64);
-        level->earliest_ns[slot] = timer->_deadline_ns;
-    } else {
-        level->slots[slot]->_link = &timer->_next;
-        if (timer->_deadline_ns < level->earliest_ns[slot])
-            level->earliest_ns[slot] = timer->_deadline_ns;
+    number = slot_of(tick, level_of(difference));
+    slot = &level->slots[number];
+    bit = UINT64_C(1) << (number % 64);
+    if ((level->occupied[number / 64] & bit) == 0) {
+        level->occupied[number / 64] |= bit;
+        ring_init(&slot->timers);
+        slot->earliest_ns = timer->_deadline_ns;
+    } else if (timer->_deadline_ns < slot->earliest_ns) {
+        slot->earliest_ns = timer->_deadline_ns;
     }
-    timer->_next = level->slots[slot];
-    timer->_link = &level->slots[slot];
-    level->slots[slot] = timer;
+    append(&slot->timers, &timer->_link);
 }
 
 void torc__timers_init(struct torc__timers *timers, uint64_t now_ns)
 {
     memset(timers, 0, sizeof(*timers));
+    ring_init(&timers->due);
+    ring_init(&timers->moving);
     timers->tick = now_ns >> TIMER_TICK_BITS;
 }
 
@@ -74,11 +110,16 @@ void torc__timer_start(struct torc__timers *timers, struct torc_timer *timer, ui
     timers->count++;
 }
 
-/* If `link` is the head of a slot, that slot has become empty. */
-static void clear_if_slot(struct torc__timers *timers, struct torc_timer **link)
+static void clear_occupied(struct torc__wheel_level *level, unsigned slot)
 {
-    char *at = (char *)link;
-    char *base = (char *)timers->levels;
+    level->occupied[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+}
+
+/* A ring has become empty: if it is a slot's, that is not occupied any more. */
+static void clear_if_slot(struct torc__timers *timers, const struct torc_timer_link *ring)
+{
+    const char *at = (const char *)ring;
+    const char *base = (const char *)timers->levels;
     size_t offset;
     struct torc__wheel_level *level;
     unsigned slot;
@@ -87,22 +128,26 @@ static void clear_if_slot(struct torc__timers *timers, struct torc_timer **link)
         return;
     offset = (size_t)(at - base);
     level = &timers->levels[offset / sizeof(*level)];
-    slot = (unsigned)(link - level->slots);
-    level->occupied[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+    slot = (unsigned)((const struct torc__wheel_slot *)ring - level->slots);
+    clear_occupied(level, slot);
 }
 
 void torc__timer_stop(struct torc__timers *timers, struct torc_timer *timer)
 {
-    if (timer->_link == NULL)
+    struct torc_timer_link *next = timer->_link._next;
+    struct torc_timer_link *previous = timer->_link._previous;
+
+    if (previous == NULL)
         return;
-    *timer->_link = timer->_next;
-    if (timer->_next != NULL)
-        timer->_next->_link = timer->_link;
-    else
-        clear_if_slot(timers, timer->_link);
-    timer->_link = NULL;
+    previous->_next = next;
+    next->_previous = previous;
+    if (next == previous)
+        clear_if_slot(timers, next);
+    timer->_link._previous = NULL;
     timers->count--;
 }
+
+/* ---- When to serve ---- */
 
 /* The first occupied slot of a level from `from` on; TIMER_SLOTS if there is none. */
 static unsigned next_occupied(const struct torc__wheel_level *level, unsigned from)
@@ -134,8 +179,8 @@ static uint64_t earliest(const struct torc__timers *timers, unsigned from)
         const struct torc__wheel_level *level = &timers->levels[i];
         unsigned slot = next_occupied(level, 0);
 
-        if (slot < TIMER_SLOTS && level->earliest_ns[slot] < earliest_ns)
-            earliest_ns = level->earliest_ns[slot];
+        if (slot < TIMER_SLOTS && level->slots[slot].earliest_ns < earliest_ns)
+            earliest_ns = level->slots[slot].earliest_ns;
     }
     return earliest_ns;
 }
@@ -144,8 +189,8 @@ uint64_t torc__timers_next(const struct torc__timers *timers)
 {
     uint64_t next_ns;
 
-    if (timers->due != NULL)
-        return 0;
+    if (!ring_is_empty(&timers->due) || !ring_is_empty(&timers->moving))
+        return timers->tick << TIMER_TICK_BITS;
     if (timers->count == 0)
         return TORC_FOREVER;
     next_ns = earliest(timers, 0);
@@ -166,7 +211,8 @@ static unsigned last_occupied(const struct torc__wheel_level *level, unsigned to
     return word * 64 + 63 - (unsigned)__builtin_clzll(bits);
 }
 
-uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_t slack_ns)
+uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_t now_ns,
+                                      uint64_t slack_ns)
 {
     const uint64_t next_ns = torc__timers_next(timers);
     const uint64_t until_ns = torc__time_add(next_ns, slack_ns);
@@ -175,7 +221,7 @@ uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_
     uint64_t last_tick = until_ns >> TIMER_TICK_BITS;
     unsigned slot;
 
-    if (last_tick < round || next_ns >> TIMER_TICK_BITS > round_end)
+    if (next_ns <= now_ns || last_tick < round || next_ns >> TIMER_TICK_BITS > round_end)
         return next_ns;
     if (last_tick > round_end) {
         if (earliest(timers, 1) <= until_ns)
@@ -188,31 +234,16 @@ uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_
     return (round | slot) << TIMER_TICK_BITS;
 }
 
-/* Empty a slot and return its chain, in the order in which the timers were put there. */
-static struct torc_timer *take_slot(struct torc__wheel_level *level, unsigned slot)
+/* ---- Serve ---- */
+
+static struct torc_timer_link *merge(struct torc_timer_link *a, struct torc_timer_link *b)
 {
-    struct torc_timer *chain = level->slots[slot];
-    struct torc_timer *reversed = NULL;
-
-    level->slots[slot] = NULL;
-    level->occupied[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
-    while (chain != NULL) {
-        struct torc_timer *timer = chain;
-
-        chain = timer->_next;
-        timer->_next = reversed;
-        reversed = timer;
-    }
-    return reversed;
-}
-
-static struct torc_timer *merge(struct torc_timer *a, struct torc_timer *b)
-{
-    struct torc_timer *merged = NULL;
-    struct torc_timer **last = &merged;
+    struct torc_timer_link *merged = NULL;
+    struct torc_timer_link **last = &merged;
 
     while (a != NULL && b != NULL) {
-        struct torc_timer **earlier = b->_deadline_ns < a->_deadline_ns ? &b : &a;
+        const bool b_is_earlier = timer_of(b)->_deadline_ns < timer_of(a)->_deadline_ns;
+        struct torc_timer_link **earlier = b_is_earlier ? &b : &a;
 
         *last = *earlier;
         last = &(*last)->_next;
@@ -222,21 +253,32 @@ static struct torc_timer *merge(struct torc_timer *a, struct torc_timer *b)
     return merged;
 }
 
-/* Merge sort by deadline; bin i holds a sorted list of 2^i timers. Stable. */
-static struct torc_timer *sort_by_deadline(struct torc_timer *chain)
+/* Cut off what is in order at the beginning of a chain. Returns the rest. */
+static struct torc_timer_link *cut_run(struct torc_timer_link *chain)
 {
-    struct torc_timer *bins[32] = {NULL};
-    struct torc_timer *sorted = NULL;
+    struct torc_timer_link *last = chain;
+    struct torc_timer_link *rest;
+
+    while (last->_next != NULL &&
+           timer_of(last->_next)->_deadline_ns >= timer_of(last)->_deadline_ns)
+        last = last->_next;
+    rest = last->_next;
+    last->_next = NULL;
+    return rest;
+}
+
+/* Merge sort by deadline; bin i holds a sorted list of 2^i runs. Stable. */
+static struct torc_timer_link *sort_by_deadline(struct torc_timer_link *chain)
+{
+    struct torc_timer_link *bins[32] = {NULL};
+    struct torc_timer_link *sorted = NULL;
     unsigned highest = 0;
 
-    if (chain->_next == NULL)
-        return chain;
     while (chain != NULL) {
-        struct torc_timer *list = chain;
+        struct torc_timer_link *list = chain;
         unsigned i = 0;
 
-        chain = chain->_next;
-        list->_next = NULL;
+        chain = cut_run(list);
         for (; bins[i] != NULL; i++) {
             list = merge(bins[i], list);
             bins[i] = NULL;
@@ -271,61 +313,80 @@ static unsigned next_slot(const struct torc__timers *timers, uint64_t end, unsig
     return TIMER_LEVELS;
 }
 
-static void place_all(struct torc__timers *timers, struct torc_timer *chain)
+/* What is in a slot of a higher level moves from now on. */
+static void begin_moving(struct torc__timers *timers, struct torc__wheel_slot *slot)
 {
-    while (chain != NULL) {
-        struct torc_timer *timer = chain;
+    timers->moving = slot->timers;
+    timers->moving._next->_previous = &timers->moving;
+    timers->moving._previous->_next = &timers->moving;
+}
 
-        chain = timer->_next;
-        place(timers, timer);
+/* Move timers to their places while `moves` lasts. Returns whether all are there. */
+static bool move(struct torc__timers *timers, unsigned *moves)
+{
+    while (!ring_is_empty(&timers->moving)) {
+        struct torc_timer_link *link = timers->moving._next;
+
+        if (*moves == 0)
+            return false;
+        --*moves;
+        timers->moving._next = link->_next;
+        link->_next->_previous = &timers->moving;
+        place(timers, timer_of(link));
     }
+    return true;
 }
 
 /*
- * Make a sorted chain the due list, but for those at its end whose time has not come: they are
- * later than all levels reach, and wait in the last slot there is. Returns these.
+ * What is in a slot of the lowest level becomes due, in order, but for those whose time has not
+ * come: they are later than all levels reach, and wait in the last slot there is.
  */
-static struct torc_timer *make_due(struct torc__timers *timers, struct torc_timer *chain,
-                                   uint64_t now_ns)
+static void make_due(struct torc__timers *timers, struct torc__wheel_slot *slot, uint64_t now_ns)
 {
-    struct torc_timer **link = &timers->due;
-    struct torc_timer *rest;
+    struct torc_timer_link *chain = slot->timers._next;
 
-    *link = chain;
-    while (*link != NULL && (*link)->_deadline_ns <= now_ns) {
-        (*link)->_link = link; /* From here on each can be stopped, by the functions of others. */
-        link = &(*link)->_next;
+    slot->timers._previous->_next = NULL;
+    chain = sort_by_deadline(chain);
+    while (chain != NULL && timer_of(chain)->_deadline_ns <= now_ns) {
+        struct torc_timer_link *link = chain;
+
+        chain = link->_next;
+        append(&timers->due,
+               link); /* From here on each can be stopped, by the functions of others. */
     }
-    rest = *link;
-    *link = NULL;
-    return rest;
+    if (chain != NULL)
+        timers->tick++; /* Or they would be found here again, and again. */
+    while (chain != NULL) {
+        struct torc_timer_link *link = chain;
+
+        chain = link->_next;
+        place(timers, timer_of(link));
+    }
 }
 
 /*
  * Make the next slot that has come the due list; slots of higher levels are spread on the way.
- * False if none has come by tick `end`.
+ * False if none has come by tick `end`, or so much has to be spread that it has to wait.
  */
-static bool collect(struct torc__timers *timers, uint64_t end, uint64_t now_ns)
+static bool collect(struct torc__timers *timers, uint64_t end, uint64_t now_ns, unsigned *moves)
 {
     unsigned level;
     unsigned slot;
     uint64_t tick;
 
-    while ((level = next_slot(timers, end, &slot, &tick)) < TIMER_LEVELS) {
-        struct torc_timer *chain = take_slot(&timers->levels[level], slot);
-        struct torc_timer *rest;
-
+    for (;;) {
+        if (!move(timers, moves))
+            return false;
+        level = next_slot(timers, end, &slot, &tick);
+        if (level == TIMER_LEVELS)
+            break;
         timers->tick = tick;
-        if (level > 0) {
-            place_all(timers, chain);
-            continue;
-        }
-        rest = make_due(timers, sort_by_deadline(chain), now_ns);
-        if (rest != NULL) {
-            timers->tick = tick + 1; /* Or they would be found here again, and again. */
-            place_all(timers, rest);
-        }
-        if (timers->due != NULL)
+        clear_occupied(&timers->levels[level], slot);
+        if (level > 0)
+            begin_moving(timers, &timers->levels[level].slots[slot]);
+        else
+            make_due(timers, &timers->levels[0].slots[slot], now_ns);
+        if (!ring_is_empty(&timers->due))
             return true;
     }
     if (timers->tick < end)
@@ -336,6 +397,7 @@ static bool collect(struct torc__timers *timers, uint64_t end, uint64_t now_ns)
 unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsigned max)
 {
     uint64_t end = now_ns >> TIMER_TICK_BITS;
+    unsigned moves = MOVES_MAX;
     unsigned fired = 0;
 
     if (end < timers->tick)
@@ -344,8 +406,8 @@ unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsign
         timers->tick = end;
     if (max > timers->count)
         max = (unsigned)timers->count; /* What is started meanwhile, even overdue, comes later. */
-    while (fired < max && (timers->due != NULL || collect(timers, end, now_ns))) {
-        struct torc_timer *timer = timers->due;
+    while (fired < max && (!ring_is_empty(&timers->due) || collect(timers, end, now_ns, &moves))) {
+        struct torc_timer *timer = timer_of(timers->due._next);
 
         torc__timer_stop(timers, timer);
         fired++;

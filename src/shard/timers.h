@@ -14,6 +14,7 @@
 #define SHARD_TIMERS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <torc/time.h>
 
@@ -23,15 +24,21 @@
 #define TIMER_LEVELS    6
 #define TIMER_MAP_WORDS (TIMER_SLOTS / 64)
 
+/* Meaningful while it is occupied. */
+struct torc__wheel_slot {
+    struct torc_timer_link timers; /* in the order in which they were put there */
+    uint64_t earliest_ns;
+};
+
 struct torc__wheel_level {
     uint64_t occupied[TIMER_MAP_WORDS];
-    struct torc_timer *slots[TIMER_SLOTS];
-    uint64_t earliest_ns[TIMER_SLOTS]; /* Meaningful while the slot is occupied. */
+    struct torc__wheel_slot slots[TIMER_SLOTS];
 };
 
 struct torc__timers {
-    uint64_t tick;          /* the wheel's own time: all earlier ticks have been served */
-    struct torc_timer *due; /* of one slot: the rest of what a service had to leave */
+    uint64_t tick;                 /* the wheel's own time: all earlier ticks have been served */
+    struct torc_timer_link due;    /* of one slot: the rest of what a service had to leave */
+    struct torc_timer_link moving; /* of one slot: the rest of what goes to lower levels */
     uint64_t count;
     uint64_t fired;
     struct torc__wheel_level levels[TIMER_LEVELS];
@@ -46,23 +53,37 @@ void torc__timer_start(struct torc__timers *timers, struct torc_timer *timer, ui
 /* Stop a timer; nothing if it is stopped already, as it is when it has fired. */
 void torc__timer_stop(struct torc__timers *timers, struct torc_timer *timer);
 
+static inline bool torc__timer_is_running(const struct torc_timer *timer)
+{
+    return timer->_link._previous != NULL;
+}
+
+/* Make a timer of what is not yet one. It is stopped. */
+static inline void torc__timer_init(struct torc_timer *timer)
+{
+    timer->_link._previous = NULL;
+}
+
 /*
  * Fire what is due at `now_ns`, in the order of the deadlines but `max` at most, each timer stopped
- * before its function is called. Returns how many have fired.
+ * before its function is called. Returns how many have fired. What is due may be left for the next
+ * service also where so many timers have to go to lower levels that it would take long.
  */
 unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsigned max);
 
 /*
- * When to serve next: never later than the earliest deadline (rounded up to a tick); 0 if something
- * is known to be due, TORC_FOREVER without timers.
+ * When to serve next: never later than the earliest deadline (rounded up to a tick); not after the
+ * last service if that had to leave something, TORC_FOREVER without timers.
  */
 uint64_t torc__timers_next(const struct torc__timers *timers);
 
 /*
  * When to serve next if timers may be late for each other's sake: with the last of those whose
  * deadlines are within `slack_ns` of the first one's. Where the lowest level ends it may be later,
- * but not by more than the slack; nobody is waited for if the first itself is on a higher one.
+ * but not by more than the slack; nobody is waited for if the first itself is on a higher one,
+ * or has been due at `now_ns`.
  */
-uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_t slack_ns);
+uint64_t torc__timers_next_of_company(const struct torc__timers *timers, uint64_t now_ns,
+                                      uint64_t slack_ns);
 
 #endif

@@ -62,6 +62,63 @@ FIBER_TEST(timers_fire_while_fibers_keep_the_run_queue_busy)
     run_busily(10, 100 * TORC_MICROSECOND, sleep_often, NULL);
 }
 
+#define CROWD 5000
+
+struct crowd {
+    uint64_t until_ns;
+    uint64_t asleep; /* when the first wakes up */
+    uint64_t awake;
+    uint64_t waiting_most; /* for their turn, of those whose timer has fired ... */
+    uint64_t rounds;       /* ... in so many rounds */
+    struct torc_stats before;
+};
+
+static int wake_in_a_crowd(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct torc_stats now;
+
+    if (crowd->awake == 0)
+        crowd->asleep++;
+    EXPECT_INT(torc_sleep_until(crowd->until_ns), ==, 0);
+    if (crowd->awake == 0)
+        torc_stats(&crowd->before);
+    torc_stats(&now);
+    harness_hog_until(torc_now() + 2 * TORC_MICROSECOND);
+    if (now.timers_fired - crowd->before.timers_fired > crowd->awake + crowd->waiting_most) {
+        crowd->waiting_most = now.timers_fired - crowd->before.timers_fired - crowd->awake;
+        crowd->rounds = now.rounds - crowd->before.rounds;
+    }
+    crowd->awake++;
+    return 0;
+}
+
+/* Returns whether all were asleep before the first woke up. */
+static bool let_a_crowd_sleep(struct crowd *crowd, unsigned count, uint64_t duration_ns)
+{
+    struct torc_scope scope;
+
+    *crowd = (struct crowd){.until_ns = torc_deadline(duration_ns)};
+    torc_scope_open(&scope, 0);
+    for (unsigned i = 0; i < count; i++)
+        harness_spawn(&scope, wake_in_a_crowd, crowd);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_UINT(crowd->awake, ==, count);
+    return crowd->asleep == count;
+}
+
+/* Or what they wake would be out of the cache when it runs, and in front of what others wake. */
+FIBER_TEST(timers_do_not_fill_the_run_queue_faster_than_it_is_emptied)
+{
+    const unsigned count = harness_scaled(5000);
+    uint64_t duration_ns = 30 * TORC_MILLISECOND;
+    struct crowd crowd;
+
+    while (!let_a_crowd_sleep(&crowd, count, duration_ns))
+        duration_ns *= 2;
+    EXPECT_UINT(crowd.waiting_most, <=, 512 + 32 * crowd.rounds);
+}
+
 static int echo_often(void *arg)
 {
     int fds[2];

@@ -306,7 +306,7 @@ static uint64_t tick_time(uint64_t deadline_ns)
 
 static uint64_t next_of_company(uint64_t slack_ns)
 {
-    return torc__timers_next_of_company(&wheel.timers, slack_ns);
+    return torc__timers_next_of_company(&wheel.timers, wheel.now_ns, slack_ns);
 }
 
 TEST(timers_near_each_other_are_served_with_the_last_of_them)
@@ -440,6 +440,47 @@ TEST(a_million_timers_fire_or_are_stopped)
     EXPECT_UINT(wheel.fired, ==, count - stopped);
     for (unsigned i = 0; i < count; i++)
         EXPECT_UINT(entries[i].fired, ==, i % 3 != 0);
+    free(entries);
+}
+
+/*
+ * All of a slot of a second are moved when the wheel comes to it: not in one service, since that
+ * would keep the shard for as long as tens of milliseconds. What is moved meanwhile can be stopped.
+ */
+TEST(many_timers_go_to_a_lower_level_in_several_services)
+{
+    const unsigned count = 20000;
+    struct entry *entries = calloc(count, sizeof(*entries));
+    unsigned services = 0;
+
+    wheel_init(0);
+    for (unsigned i = 0; i < count; i++)
+        start(&entries[i], 2 * NS_PER_SECOND + i * TICK_NS / 8);
+    serve(2 * NS_PER_SECOND + TICK_NS);
+    while (next() <= wheel.now_ns) {
+        EXPECT_UINT(wheel.fired, ==, 0);
+        stop(&entries[count - 1 - services]);
+        services++;
+        serve(wheel.now_ns);
+    }
+    EXPECT_UINT(services, >=, 20);
+    EXPECT_UINT(services, <=, 200);
+    EXPECT_UINT(wheel.fired, >, 0);
+    while (wheel.running > 0)
+        serve(next() > wheel.now_ns ? next() : wheel.now_ns);
+    EXPECT_UINT(wheel.fired, ==, count - services);
+    free(entries);
+}
+
+TEST(a_crowd_with_the_same_deadline_fires_in_the_order_of_its_start)
+{
+    const unsigned count = 100000;
+    struct entry *entries = calloc(count, sizeof(*entries));
+
+    wheel_init(0);
+    for (unsigned i = 0; i < count; i++)
+        start(&entries[i], 3 * TICK_NS - 1 - (i & 1));
+    EXPECT_UINT(serve(3 * TICK_NS), ==, count);
     free(entries);
 }
 

@@ -47,6 +47,17 @@ static int wait_for_message(int fd)
     return result < 0 ? (int)result : 0;
 }
 
+/* The same, of a socket without room. Returns how many were sent: 1. */
+static int send_first(int fd, struct mmsghdr *messages, int flags)
+{
+    const ssize_t result = torc_sendmsg(fd, &messages->msg_hdr, flags);
+
+    if (result < 0)
+        return (int)result;
+    messages->msg_len = (unsigned)result;
+    return 1;
+}
+
 /*
  * `attempt`, as often as it needs to succeed. Yields first, or a fiber that always finds something
  * would keep the shard to itself.
@@ -63,7 +74,7 @@ static int repeat(try_fn *attempt, unsigned event, int fd, struct mmsghdr *messa
             return result;
         if (!(ready & (int)event)) {
             if (event != POLLIN)
-                return result;
+                return send_first(fd, messages, flags);
             ready = POLLIN;
             result = wait_for_message(fd);
             continue;

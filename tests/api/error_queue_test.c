@@ -157,3 +157,38 @@ FIBER_TEST(a_stream_waits_although_nobody_reads_the_error_queue)
     EXPECT_INT(torc_stream_peek(&stream, &data), ==, 0); /* The end has come with the byte. */
     EXPECT_INT(torc_stream_close(&stream), ==, 0);
 }
+
+/* A full socket may take some more after a while. */
+static int send_batches(int fd, void *context)
+{
+    const struct torc_datagram datagram = {.data = context, .length = 1000};
+    int result;
+
+    do
+        result = torc_datagram_send_batch(fd, &datagram, 1);
+    while (result == 1);
+    return result;
+}
+
+/* Batches are for datagrams; but on TCP one can fill a socket. */
+FIBER_TEST(a_batch_waits_for_room_although_nobody_reads_the_error_queue)
+{
+    const int size = 65536; /* Or both would grow, and take some more, and some more. */
+    const int on = 1;
+    char bytes[1000] = "";
+    int fds[2];
+
+    harness_tcp_pair(fds);
+    if (setsockopt(fds[0], SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)) < 0) {
+        harness_close_pair(fds);
+        SKIP("no zero-copy sends, whose notices stand in the error queue");
+    }
+    EXPECT_INT(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), ==, 0);
+    EXPECT_INT(setsockopt(fds[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), ==, 0);
+    EXPECT_INT(send(fds[0], bytes, sizeof(bytes), MSG_ZEROCOPY), ==, sizeof(bytes));
+    harness_get(fds[1], bytes, sizeof(bytes));
+    EXPECT_INT(poll(&(struct pollfd){.fd = fds[0]}, 1, 1000), ==, 1); /* POLLERR */
+    harness_fill(fds[0]);
+    EXPECT_INT(await_nothing(send_batches, fds[0], bytes), ==, -ETIME);
+    harness_close_pair(fds);
+}

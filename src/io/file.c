@@ -5,6 +5,7 @@
 #include "fiber/sanitizer.h"
 #include "io/await.h"
 #include "io/blocking.h"
+#include "io/transfer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -80,6 +81,8 @@ ssize_t torc_pwritev(int fd, const struct iovec *vector, int count, off_t offset
         io_uring_prep_writev2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    if (offset == -1)
+        torc__wrote_vector(fd, result, vector, count);
     return result;
 }
 

@@ -41,6 +41,8 @@ static ssize_t write_at(int fd, const void *buffer, size_t length, uint64_t offs
         io_uring_prep_write(sqe, fd, buffer, torc__clamp(length), offset);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    if (offset == AT_POSITION)
+        torc__wrote(fd, result, length);
     return result;
 }
 
@@ -94,6 +96,7 @@ ssize_t torc_writev(int fd, const struct iovec *vector, int count)
         io_uring_prep_writev(sqe, fd, vector, (unsigned)count, AT_POSITION);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    torc__wrote_vector(fd, result, vector, count);
     return result;
 }
 

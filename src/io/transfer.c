@@ -3,6 +3,7 @@
  * transfer.c - move everything, by as many short transfers as it takes.
  */
 #include "io/transfer.h"
+#include "driver/position.h"
 #include <errno.h>
 
 /* Entries handed to the kernel at a time: few, since they stand on a fiber's stack. */
@@ -77,4 +78,20 @@ int torc__move_vector(torc__move_vector_fn *move, int fd, const struct iovec *ve
         advance(&at, (size_t)moved);
     }
     return conclude(0, done, ret_done);
+}
+
+void torc__wrote(int fd, ssize_t result, size_t length)
+{
+    if (unlikely(result > 0 && (size_t)result < torc__clamp(length)) &&
+        torc__shard->driver->ops == &torc__uring_ops)
+        torc__position_follow(fd, (size_t)result);
+}
+
+void torc__wrote_vector(int fd, ssize_t result, const struct iovec *vector, int count)
+{
+    size_t length = 0;
+
+    for (int i = 0; i < count && length <= (size_t)result && result > 0; i++)
+        length += vector[i].iov_len;
+    torc__wrote(fd, result, length);
 }

@@ -21,4 +21,12 @@ int torc__move_all(torc__move_fn *move, int fd, void *buffer, size_t length, siz
 int torc__move_vector(torc__move_vector_fn *move, int fd, const struct iovec *vector, int count,
                       size_t *ret_done);
 
+/*
+ * A write of `length` bytes at the position of `fd` has come to this result: see driver/position.h.
+ */
+void torc__wrote(int fd, ssize_t result, size_t length);
+
+/* The same, of a vector. */
+void torc__wrote_vector(int fd, ssize_t result, const struct iovec *vector, int count);
+
 #endif

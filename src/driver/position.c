@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * position.c - the position of a file after a write by a ring that came to a short end.
+ * position.c - the position of a file, where a ring does not move it.
  *
- * What this kernel does is tried when it first matters: a file in memory is written from two pages,
- * of which the second cannot be read.
+ * What this kernel does after a short write is tried when it first matters: a file in memory is
+ * written from two pages, of which the second cannot be read.
  */
 #include "driver/position.h"
 #include "driver/ring.h"
@@ -93,6 +93,24 @@ void torc__position_follow(int fd, size_t count)
     const int saved = errno;
 
     if (is_file(fd) && stays())
-        (void)lseek(fd, (off_t)count, SEEK_CUR);
+        torc__position_move(fd, count);
+    errno = saved;
+}
+
+off_t torc__position_of_direct(int fd)
+{
+    const int saved = errno;
+    const int flags = fcntl(fd, F_GETFL);
+    const off_t position = flags >= 0 && (flags & O_DIRECT) ? lseek(fd, 0, SEEK_CUR) : -1;
+
+    errno = saved;
+    return position;
+}
+
+void torc__position_move(int fd, size_t count)
+{
+    const int saved = errno;
+
+    (void)lseek(fd, (off_t)count, SEEK_CUR);
     errno = saved;
 }

@@ -49,11 +49,14 @@ int torc_openat2(int dirfd, const char *path, const struct open_how *how)
 
 ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
+    const off_t direct = offset == -1 ? torc__direct_position_of(fd, vector, count) : -1;
     struct torc_op op;
     int result;
 
     if (offset < -1)
         return -EINVAL;
+    if (direct >= 0)
+        offset = direct;
     do {
         struct io_uring_sqe *sqe = torc__begin(&op);
 
@@ -62,17 +65,21 @@ ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset,
         io_uring_prep_readv2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    torc__moved_direct(fd, direct, result);
     torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
 
 ssize_t torc_pwritev(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
+    const off_t direct = offset == -1 ? torc__direct_position_of(fd, vector, count) : -1;
     struct torc_op op;
     int result;
 
     if (offset < -1)
         return -EINVAL;
+    if (direct >= 0)
+        offset = direct;
     do {
         struct io_uring_sqe *sqe = torc__begin(&op);
 
@@ -83,6 +90,7 @@ ssize_t torc_pwritev(int fd, const struct iovec *vector, int count, off_t offset
     } while (torc__is_disturbed(result));
     if (offset == -1)
         torc__wrote_vector(fd, result, vector, count);
+    torc__moved_direct(fd, direct, result);
     return result;
 }
 

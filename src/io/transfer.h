@@ -22,8 +22,18 @@ int torc__move_vector(torc__move_vector_fn *move, int fd, const struct iovec *ve
                       size_t *ret_done);
 
 /*
- * A write of `length` bytes at the position of `fd` has come to this result: see driver/position.h.
+ * Where a transfer of `length` bytes at the position of `fd` is to be made: -1 for there, or at
+ * this offset, and then torc__moved_direct() is to follow. See driver/position.h.
  */
+off_t torc__direct_position(int fd, size_t length);
+
+/* The same, of a vector. */
+off_t torc__direct_position_of(int fd, const struct iovec *vector, int count);
+
+/* Such a transfer has come to this result. */
+void torc__moved_direct(int fd, off_t position, ssize_t result);
+
+/* A write of `length` bytes at the position of `fd` has come to this result. */
 void torc__wrote(int fd, ssize_t result, size_t length);
 
 /* The same, of a vector. */

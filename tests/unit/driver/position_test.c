@@ -4,6 +4,7 @@
  */
 #include "driver/position.h"
 #include "unit/driver/rig.h"
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -49,6 +50,24 @@ TEST(what_has_no_position_is_left_alone)
     torc__position_follow(fds[1], 1);
     torc__position_follow(-1, 1);
     EXPECT_INT(errno, ==, EXDEV);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+TEST(only_a_file_that_is_open_for_direct_transfers_tells_where_it_is)
+{
+    const int fd = memfd_create("file", MFD_CLOEXEC);
+    int fds[2];
+
+    EXPECT_INT(pipe2(fds, O_DIRECT), ==, 0); /* Packets, which have no positions. */
+    errno = EXDEV;
+    EXPECT_INT(torc__position_of_direct(fds[1]), ==, -1);
+    EXPECT_INT(torc__position_of_direct(fd), ==, -1);
+    EXPECT_INT(torc__position_of_direct(-1), ==, -1);
+    EXPECT_INT(errno, ==, EXDEV);
+    torc__position_move(fd, 77);
+    EXPECT_INT(lseek(fd, 0, SEEK_CUR), ==, 77);
+    close(fd);
     close(fds[0]);
     close(fds[1]);
 }

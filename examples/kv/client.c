@@ -82,7 +82,7 @@ static bool wait_for(struct client *client, size_t count)
         client->result = length < 0 ? (int)length : -ENODATA;
         return false;
     }
-    for (unsigned i = client->first; i < client->first + client->count; i++)
+    for (unsigned i = client->first; data != begin && i < client->first + client->count; i++)
         client->args[i].at = (const char *)data + (client->args[i].at - begin);
     client->input = data;
     client->length = (size_t)length;

@@ -21,7 +21,7 @@
 
 struct entry {
     struct entry *branches[BRANCHES];
-    uint64_t expires_ns; /* 0: never */
+    uint64_t expires_ms; /* 0: never */
     uint64_t hash;
     uint32_t key_length;
     uint32_t value_length;
@@ -55,15 +55,20 @@ static struct slice value_of(const struct entry *entry)
     return (struct slice){entry->bytes + entry->key_length, entry->value_length};
 }
 
-static void set_expiry(struct shard *shard, struct entry *entry, uint64_t expires_ns)
+static void set_expiry(struct shard *shard, struct entry *entry, uint64_t expires_ms)
 {
-    shard->mortal_count += (expires_ns != 0) - (entry->expires_ns != 0);
-    entry->expires_ns = expires_ns;
+    shard->mortal_count += (expires_ms != 0) - (entry->expires_ms != 0);
+    entry->expires_ms = expires_ms;
+}
+
+static uint64_t now_ms(void)
+{
+    return torc_round_time() / TORC_MILLISECOND;
 }
 
 static bool has_expired(const struct entry *entry)
 {
-    return entry->expires_ns != 0 && entry->expires_ns <= torc_round_time();
+    return entry->expires_ms != 0 && entry->expires_ms <= now_ms();
 }
 
 /* Take an entry out. Any of those behind it that has no branches itself may take its place. */
@@ -107,7 +112,7 @@ static struct entry **find(struct shard *shard, struct slice key)
 }
 
 /* Give the key that is asked for, whose place this is, a value. */
-static void put(struct call *call, struct entry **link, struct slice value, uint64_t expires_ns)
+static void put(struct call *call, struct entry **link, struct slice value, uint64_t expires_ms)
 {
     struct shard *shard = call->shard;
     const struct slice key = call->args[1];
@@ -126,7 +131,7 @@ static void put(struct call *call, struct entry **link, struct slice value, uint
     *link = entry;
     entry->value_length = (uint32_t)value.length;
     memcpy(entry->bytes + key.length, value.at, value.length);
-    set_expiry(shard, entry, expires_ns);
+    set_expiry(shard, entry, expires_ms);
 }
 
 /* Go to an end of the tree, each time to another, and take out what has expired on the way. */
@@ -186,47 +191,54 @@ const char *run_delete(struct call *call)
 }
 
 /* When a key expires that is to live so long. Returns NULL, or what is wrong with that. */
-static const char *read_expiry(struct slice text, uint64_t unit_ns, int64_t least, uint64_t *ret_ns)
+static const char *read_expiry(struct slice text, int64_t unit_ms, int64_t least, uint64_t *ret_ms)
 {
     int64_t number;
 
     if (torc_integer_parse(text.at, text.length, &number) < 0)
         return NOT_AN_INTEGER;
-    if (number < least || __builtin_mul_overflow(number, unit_ns, &number))
+    if (number < least || __builtin_mul_overflow(number, unit_ms, &number) ||
+        __builtin_add_overflow(number, (int64_t)now_ms(), &number))
         return "invalid expire time in '%s' command";
-    *ret_ns = torc_round_time() + (uint64_t)(number > 0 ? number : 0);
+    *ret_ms = (uint64_t)MAX(number, (int64_t)now_ms());
     return NULL;
 }
 
 /* SET, and one of MSET. */
 const char *run_set(struct call *call)
 {
-    const char *error = NULL;
+    const struct slice *life = NULL;
+    int64_t unit_ms = 0; /* of the life */
     bool only_new = false;
     bool only_old = false;
-    uint64_t expires_ns = 0;
+    uint64_t expires_ms = 0;
     struct entry **link;
 
-    for (unsigned i = 3; i < call->count && error == NULL; i++) {
-        const bool is_seconds = slice_is(call->args[i], "EX");
-        const bool is_time = is_seconds || slice_is(call->args[i], "PX");
+    for (unsigned i = 3; i < call->count; i++) {
+        const struct slice option = call->args[i];
+        const int64_t unit = slice_is(option, "EX") ? 1000 : slice_is(option, "PX") ? 1 : 0;
 
-        if (slice_is(call->args[i], "NX") && !only_old)
+        if (slice_is(option, "NX") && !only_old) {
             only_new = true;
-        else if (slice_is(call->args[i], "XX") && !only_new)
+        } else if (slice_is(option, "XX") && !only_new) {
             only_old = true;
-        else if (is_time && expires_ns == 0 && i + 1 < call->count)
-            error = read_expiry(call->args[++i], is_seconds ? TORC_SECOND : TORC_MILLISECOND, 1,
-                                &expires_ns);
-        else
-            error = "syntax error";
+        } else if (unit != 0 && (unit_ms == 0 || unit_ms == unit) && i + 1 < call->count) {
+            unit_ms = unit;
+            life = &call->args[++i];
+        } else {
+            return "syntax error";
+        }
     }
-    if (error != NULL)
-        return error;
+    if (life != NULL) {
+        const char *error = read_expiry(*life, unit_ms, 1, &expires_ms);
+
+        if (error != NULL)
+            return error;
+    }
     link = find(call->shard, call->args[1]);
     if (*link != NULL ? only_new : only_old)
         return reply_null(call->client);
-    put(call, link, call->args[2], expires_ns);
+    put(call, link, call->args[2], expires_ms);
     return "+OK";
 }
 
@@ -242,18 +254,18 @@ const char *run_increment(struct call *call)
     if (__builtin_add_overflow(number, 1, &number))
         return "increment or decrement would overflow";
     put(call, link, (struct slice){digits, torc_integer_format(number, digits)},
-        *link != NULL ? (*link)->expires_ns : 0);
+        *link != NULL ? (*link)->expires_ms : 0);
     return reply_number(call->reply, ':', number);
 }
 
 const char *run_expire(struct call *call)
 {
     struct entry *entry = *find(call->shard, call->args[1]);
-    uint64_t expires_ns;
-    const char *error = read_expiry(call->args[2], TORC_SECOND, INT64_MIN, &expires_ns);
+    uint64_t expires_ms;
+    const char *error = read_expiry(call->args[2], 1000, INT64_MIN, &expires_ms);
 
     if (error == NULL && entry != NULL)
-        set_expiry(call->shard, entry, expires_ns); /* Which may be over already. */
+        set_expiry(call->shard, entry, expires_ms); /* Which may be over already. */
     return error != NULL ? error : reply_number(call->reply, ':', entry != NULL);
 }
 
@@ -262,8 +274,7 @@ const char *run_ttl(struct call *call)
     const struct entry *entry = *find(call->shard, call->args[1]);
     int64_t seconds = entry == NULL ? -2 : -1;
 
-    if (entry != NULL && entry->expires_ns != 0)
-        seconds =
-            (int64_t)((entry->expires_ns - torc_round_time() + TORC_SECOND / 2) / TORC_SECOND);
+    if (entry != NULL && entry->expires_ms != 0)
+        seconds = (int64_t)((entry->expires_ms - now_ms() + 500) / 1000);
     return reply_number(call->reply, ':', seconds);
 }

@@ -99,6 +99,7 @@ struct torc_stream {
     struct torc__memory *_block;
     uint32_t _out_from;
     uint32_t _out_to;
+    uint32_t _out_asked;           /* bytes of them that the op under way sends */
     struct torc_fiber *_writer;    /* who waits for it to leave */
     struct torc_scope *_pump;      /* of the fiber that sends it on a transport, if there is one */
     struct torc_scope *_until_end; /* of a send that the end of the input interrupts */

@@ -8,11 +8,14 @@
  */
 #include "base/compiler.h"
 #include "base/kernel_abi.h"
+#include "driver/thread.h"
 #include "io/await.h"
 #include "io/blocking.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -332,11 +335,27 @@ static int remove_name(int dirfd, const char *name, int flags)
     return result;
 }
 
-static int remove_visited(const struct torc_walk_entry *entry)
+/* Whether a directory was too far from where the walk began, by its depth or its path. */
+static bool is_far(const struct torc_walk_entry *entry)
+{
+    return entry->error == -ELOOP || entry->error == -ENAMETOOLONG;
+}
+
+/* Move it to there, under a name of its own, where this pass finds it again, or the next one. */
+static int bring_near(const struct torc_walk_entry *entry, int top)
+{
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), ".torc-%016" PRIx64, torc__thread_unique());
+    return torc_renameat(entry->dirfd, entry->name, top, name, RENAME_NOREPLACE);
+}
+
+/* `top` is the directory that the walk began with. */
+static int remove_visited(const struct torc_walk_entry *entry, int top)
 {
     int result;
 
-    if (entry->visit == TORC_WALK_ENTER)
+    if (entry->visit == TORC_WALK_ENTER || (is_far(entry) && bring_near(entry, top) == 0))
         return 0;
     result =
         remove_name(entry->dirfd, entry->name, entry->visit == TORC_WALK_ENTRY ? 0 : AT_REMOVEDIR);
@@ -356,7 +375,7 @@ static int empty_directory(int dirfd, const char *path)
     if (result < 0)
         return result;
     while ((result = torc_walk_next(&walk, &entry)) > 0) {
-        int removed = remove_visited(&entry);
+        int removed = remove_visited(&entry, walk._levels[0]._fd);
 
         if (failure == 0)
             failure = removed;

@@ -5,6 +5,7 @@
 #include "fiber/sanitizer.h"
 #include "io/await.h"
 #include "io/blocking.h"
+#include "io/transfer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -48,11 +49,14 @@ int torc_openat2(int dirfd, const char *path, const struct open_how *how)
 
 ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
+    const off_t direct = offset == -1 ? torc__direct_position_of(fd, vector, count) : -1;
     struct torc_op op;
     int result;
 
     if (offset < -1)
         return -EINVAL;
+    if (direct >= 0)
+        offset = direct;
     do {
         struct io_uring_sqe *sqe = torc__begin(&op);
 
@@ -61,17 +65,21 @@ ssize_t torc_preadv(int fd, const struct iovec *vector, int count, off_t offset,
         io_uring_prep_readv2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    torc__moved_direct(fd, direct, result);
     torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
 
 ssize_t torc_pwritev(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
+    const off_t direct = offset == -1 ? torc__direct_position_of(fd, vector, count) : -1;
     struct torc_op op;
     int result;
 
     if (offset < -1)
         return -EINVAL;
+    if (direct >= 0)
+        offset = direct;
     do {
         struct io_uring_sqe *sqe = torc__begin(&op);
 
@@ -80,6 +88,9 @@ ssize_t torc_pwritev(int fd, const struct iovec *vector, int count, off_t offset
         io_uring_prep_writev2(sqe, fd, vector, (unsigned)count, (uint64_t)offset, flags);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    if (offset == -1)
+        torc__wrote_vector(fd, result, vector, count);
+    torc__moved_direct(fd, direct, result);
     return result;
 }
 

@@ -96,7 +96,7 @@ static int load(int fd, size_t limit, char **data, size_t *length)
             return 0;
         if (*length == limit)
             return expect_end(fd);
-        room = room - 1 > limit / 2 ? limit + 1 : 2 * room;
+        room = room > limit / 2 ? limit + 1 : 2 * room;
     }
 }
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <torc/io.h>
 
-/* The offset by which the kernel means the file's own position (IORING_FEAT_RW_CUR_POS, 5.6). */
+/* -1: the kernel means the file's own position (IORING_FEAT_RW_CUR_POS, 5.6). */
 #define AT_POSITION UINT64_MAX
 
 static ssize_t read_at(int fd, void *buffer, size_t length, uint64_t offset)
@@ -41,17 +41,27 @@ static ssize_t write_at(int fd, const void *buffer, size_t length, uint64_t offs
         io_uring_prep_write(sqe, fd, buffer, torc__clamp(length), offset);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    if (offset == AT_POSITION)
+        torc__wrote(fd, result, length);
     return result;
 }
 
 ssize_t torc_read(int fd, void *buffer, size_t length)
 {
-    return read_at(fd, buffer, length, AT_POSITION);
+    const off_t direct = torc__direct_position(fd, length);
+    const ssize_t result = read_at(fd, buffer, length, (uint64_t)direct);
+
+    torc__moved_direct(fd, direct, result);
+    return result;
 }
 
 ssize_t torc_write(int fd, const void *buffer, size_t length)
 {
-    return write_at(fd, buffer, length, AT_POSITION);
+    const off_t direct = torc__direct_position(fd, length);
+    const ssize_t result = write_at(fd, buffer, length, (uint64_t)direct);
+
+    torc__moved_direct(fd, direct, result);
+    return result;
 }
 
 ssize_t torc_pread(int fd, void *buffer, size_t length, off_t offset)
@@ -66,6 +76,7 @@ ssize_t torc_pwrite(int fd, const void *buffer, size_t length, off_t offset)
 
 ssize_t torc_readv(int fd, const struct iovec *vector, int count)
 {
+    const off_t direct = torc__direct_position_of(fd, vector, count);
     struct torc_op op;
     int result;
 
@@ -74,15 +85,17 @@ ssize_t torc_readv(int fd, const struct iovec *vector, int count)
 
         if (sqe == NULL)
             return op._result;
-        io_uring_prep_readv(sqe, fd, vector, (unsigned)count, AT_POSITION);
+        io_uring_prep_readv(sqe, fd, vector, (unsigned)count, (uint64_t)direct);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    torc__moved_direct(fd, direct, result);
     torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
     return result;
 }
 
 ssize_t torc_writev(int fd, const struct iovec *vector, int count)
 {
+    const off_t direct = torc__direct_position_of(fd, vector, count);
     struct torc_op op;
     int result;
 
@@ -91,9 +104,12 @@ ssize_t torc_writev(int fd, const struct iovec *vector, int count)
 
         if (sqe == NULL)
             return op._result;
-        io_uring_prep_writev(sqe, fd, vector, (unsigned)count, AT_POSITION);
+        io_uring_prep_writev(sqe, fd, vector, (unsigned)count, (uint64_t)direct);
         result = torc__await(&op, sqe);
     } while (torc__is_disturbed(result));
+    if (direct < 0)
+        torc__wrote_vector(fd, result, vector, count);
+    torc__moved_direct(fd, direct, result);
     return result;
 }
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "io/at_once.h"
 #include "io/stream.h"
+#include "io/transfer.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -86,6 +87,7 @@ static void start_send(struct torc_stream *stream)
     const uint32_t length = stream->_out_to - stream->_out_from;
 
     stream->_output = OUTPUT_SENDING;
+    stream->_out_asked = length;
     if (stream->_no_socket)
         io_uring_prep_write(sqe, stream->_fd, data, length, UINT64_MAX);
     else
@@ -129,6 +131,8 @@ static void sent(struct torc_op *op, int result, uint32_t flags, int more)
     (void)more;
     torc__told_end(op);
     stream->_output = OUTPUT_IDLE;
+    if (stream->_no_socket)
+        torc__wrote(stream->_fd, result, stream->_out_asked);
     if (result > 0)
         has_left(stream, (size_t)result);
     else if (result == -ENOTSOCK && !stream->_no_socket)

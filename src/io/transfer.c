@@ -3,7 +3,9 @@
  * transfer.c - move everything, by as many short transfers as it takes.
  */
 #include "io/transfer.h"
+#include "driver/position.h"
 #include <errno.h>
+#include <limits.h>
 
 /* Entries handed to the kernel at a time: few, since they stand on a fiber's stack. */
 #define WINDOW 32
@@ -77,4 +79,52 @@ int torc__move_vector(torc__move_vector_fn *move, int fd, const struct iovec *ve
         advance(&at, (size_t)moved);
     }
     return conclude(0, done, ret_done);
+}
+
+/* ---- The position of a file ---- */
+
+/* Lengths with O_DIRECT are multiples of this, at least. */
+#define SECTOR 512u
+
+off_t torc__direct_position(int fd, size_t length)
+{
+    if (length == 0 || length % SECTOR != 0 ||
+        torc__shard_of_fiber()->driver->ops != &torc__uring_ops)
+        return -1;
+    return torc__position_of_direct(fd);
+}
+
+static size_t length_of(const struct iovec *vector, int count)
+{
+    size_t length = 0;
+
+    for (int i = 0; i < count; i++)
+        length += vector[i].iov_len;
+    return length;
+}
+
+off_t torc__direct_position_of(int fd, const struct iovec *vector, int count)
+{
+    if (vector == NULL || count > IOV_MAX)
+        return -1;
+    return torc__direct_position(fd, length_of(vector, count));
+}
+
+void torc__moved_direct(int fd, off_t position, ssize_t result)
+{
+    if (unlikely(position >= 0) && result > 0)
+        torc__position_move(fd, (size_t)result);
+}
+
+void torc__wrote(int fd, ssize_t result, size_t length)
+{
+    if (unlikely(result > 0 && (size_t)result < torc__clamp(length)) &&
+        torc__shard->driver->ops == &torc__uring_ops)
+        torc__position_follow(fd, (size_t)result);
+}
+
+void torc__wrote_vector(int fd, ssize_t result, const struct iovec *vector, int count)
+{
+    if (result > 0)
+        torc__wrote(fd, result, length_of(vector, count));
 }

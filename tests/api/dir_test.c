@@ -286,6 +286,40 @@ FIBER_TEST_WITH_THREADS(a_tree_is_removed_and_nothing_that_links_point_to)
     harness_leave_directory();
 }
 
+/* A directory in a directory, and so on. */
+static void make_chain(const char *top, const char *name, unsigned depth)
+{
+    int fd;
+
+    EXPECT_INT(torc_mkdir(top, 0755), ==, 0);
+    fd = torc_open(top, O_RDONLY | O_DIRECTORY, 0);
+    for (unsigned i = 0; i < depth; i++) {
+        int next;
+
+        EXPECT_INT(torc_mkdirat(fd, name, 0755), ==, 0);
+        next = torc_openat(fd, name, O_RDONLY | O_DIRECTORY, 0);
+        EXPECT_INT(next, >=, 0);
+        EXPECT_INT(torc_close(fd), ==, 0);
+        fd = next;
+    }
+    EXPECT_INT(torc_close(fd), ==, 0);
+}
+
+FIBER_TEST_WITH_THREADS(a_tree_is_removed_however_deep_it_is_and_however_long_its_paths_are)
+{
+    char name[251];
+
+    harness_enter_directory();
+    make_chain("deep", "d", 3 * TORC_WALK_DEPTH_MAX);
+    EXPECT_INT(torc_remove_all(AT_FDCWD, "deep"), ==, 0);
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    make_chain("long", name, 40);
+    EXPECT_INT(torc_remove_all(AT_FDCWD, "long"), ==, 0);
+    EXPECT_UINT(harness_count_names(), ==, 0);
+    harness_leave_directory();
+}
+
 FIBER_TEST_WITH_THREADS(a_large_directory_is_removed_although_it_shrinks_meanwhile)
 {
     harness_enter_directory();

@@ -340,6 +340,51 @@ FIBER_TEST(direct_transfers_work_with_the_alignment_told)
     harness_leave_directory();
 }
 
+/* Blocks of `block` bytes that begin with a letter each, from 'a' on. */
+static void expect_blocks_at_position(int fd, char *memory, size_t block)
+{
+    const struct iovec vector = {memory, block};
+
+    memset(memory, 'a', block);
+    EXPECT_INT(torc_write(fd, memory, block), ==, (ssize_t)block);
+    memset(memory, 'b', block);
+    EXPECT_INT(torc_writev(fd, &vector, 1), ==, (ssize_t)block);
+    memset(memory, 'c', block);
+    EXPECT_INT(torc_pwritev(fd, &vector, 1, -1, 0), ==, (ssize_t)block);
+    EXPECT_INT(lseek(fd, 0, SEEK_CUR), ==, 3 * block);
+
+    EXPECT_INT(lseek(fd, 0, SEEK_SET), ==, 0);
+    EXPECT_INT(torc_read(fd, memory, block), ==, (ssize_t)block);
+    EXPECT_INT(memory[0], ==, 'a');
+    EXPECT_INT(torc_readv(fd, &vector, 1), ==, (ssize_t)block);
+    EXPECT_INT(memory[0], ==, 'b');
+    EXPECT_INT(torc_preadv(fd, &vector, 1, -1, 0), ==, (ssize_t)block);
+    EXPECT_INT(memory[0], ==, 'c');
+    EXPECT_INT(torc_read(fd, memory, block), ==, 0);
+    EXPECT_INT(lseek(fd, 0, SEEK_SET), ==, 0);
+}
+
+FIBER_TEST(direct_transfers_at_the_position_move_it)
+{
+    const size_t block = 4096;
+    char *memory;
+    int fd;
+
+    harness_enter_directory();
+    fd = torc_open("file", O_RDWR | O_CREAT | O_DIRECT, 0600);
+    if (fd == -EINVAL) {
+        harness_leave_directory();
+        SKIP("the file system for temporary files has no direct I/O");
+    }
+    EXPECT_INT(fd, >=, 0);
+    memory = aligned_alloc(block, block);
+    expect_blocks_at_position(fd, memory, block);
+    expect_blocks_at_position(fd, memory, block); /* Over what is there. */
+    EXPECT_INT(torc_close(fd), ==, 0);
+    free(memory);
+    harness_leave_directory();
+}
+
 /* ---- What goes wrong ---- */
 
 FIBER_TEST(a_full_device_is_an_error_and_what_fit_is_told)

@@ -102,6 +102,20 @@ FIBER_TEST(files_that_do_not_say_their_size_are_read_whole)
     EXPECT_INT(torc_load_file("/dev/zero", 100000, &data, &length), ==, -EFBIG);
 }
 
+/* The end of the room is looked for at every size, whatever it was doubled from. */
+FIBER_TEST(files_that_do_not_say_their_size_are_loaded_up_to_any_limit)
+{
+    char *data;
+    size_t length;
+
+    for (size_t limit = 4090; limit < 4100; limit++) {
+        for (size_t twice = limit; twice <= 4 * limit; twice *= 2) {
+            EXPECT_INT(torc_load_file("/dev/zero", twice, &data, &length), ==, -EFBIG);
+            EXPECT_INT(torc_load_file("/dev/zero", twice + 1, &data, &length), ==, -EFBIG);
+        }
+    }
+}
+
 /* ---- Replacing ---- */
 
 FIBER_TEST_WITH_THREADS(a_saved_file_replaces_the_old_one_and_leaves_nothing_else)

@@ -103,6 +103,112 @@ TEST(a_full_disk_is_told_with_how_much_was_written)
     harness_run_with(NULL, overfill, &error);
 }
 
+/* What a file that was filled in order has: the data, from their beginning. */
+static void expect_in_order(const char *path, size_t done)
+{
+    char *found;
+    size_t length;
+
+    EXPECT_INT(torc_load_file(path, sizeof(data), &found, &length), ==, 0);
+    EXPECT_UINT(length, ==, done);
+    EXPECT_UINT(length, >=, ROOM / 2);
+    EXPECT_MEM(found, data, length);
+    free(found);
+    EXPECT_INT(torc_unlink(path), ==, 0);
+}
+
+/* At the file's position, which every call leaves behind what it has written. */
+static int overfill_in_order(void *arg)
+{
+    const struct iovec halves[] = {{data, ROOM}, {data + ROOM, ROOM}};
+    struct torc_stream stream;
+    size_t done = 0;
+    int fd;
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (char)(i / 1000 + i % 7);
+    fd = torc_open("file", O_WRONLY | O_CREAT, 0600);
+    EXPECT_INT(torc_write_all(fd, data, sizeof(data), &done), ==, -ENOSPC);
+    EXPECT_INT(torc_close(fd), ==, 0);
+    expect_in_order("file", done);
+
+    fd = torc_open("file", O_WRONLY | O_CREAT, 0600);
+    EXPECT_INT(torc_writev_all(fd, halves, 2, &done), ==, -ENOSPC);
+    EXPECT_INT(torc_close(fd), ==, 0);
+    expect_in_order("file", done);
+
+    fd = torc_open("file", O_WRONLY | O_CREAT, 0600);
+    done = (size_t)torc_pwritev(fd, halves, 2, -1, 0);
+    EXPECT_INT(torc_pwritev(fd, halves, 2, -1, 0), ==, -ENOSPC);
+    EXPECT_INT(torc_close(fd), ==, 0);
+    expect_in_order("file", done);
+
+    torc_stream_open(&stream, torc_open("file", O_WRONLY | O_CREAT, 0600));
+    EXPECT_INT(torc_stream_write(&stream, data, sizeof(data), &done), ==, -ENOSPC);
+    EXPECT_INT(torc_stream_close(&stream), ==, -ENOSPC);
+    expect_in_order("file", done);
+    return 0;
+}
+
+TEST(what_fits_on_a_full_disk_is_there_in_order)
+{
+    NEEDS_THREADS();
+    if (!enter_file_system("size=1m,mode=0777", 0))
+        SKIP("nothing may be mounted here");
+    harness_run_with(NULL, overfill_in_order, NULL);
+}
+
+/* Small pieces are collected, and written by an op that nobody waits for. */
+static int overfill_by_pieces(void *arg)
+{
+    struct torc_stream stream;
+    size_t at = 0;
+    int result = 0;
+
+    (void)arg;
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (char)(i / 1000 + i % 7);
+    torc_stream_open(&stream, torc_open("file", O_WRONLY | O_CREAT, 0600));
+    for (; result == 0 && at < sizeof(data); at += 999)
+        result = torc_stream_write(&stream, data + at, 999, NULL);
+    EXPECT_INT(result, ==, -ENOSPC);
+    EXPECT_INT(torc_stream_close(&stream), ==, -ENOSPC);
+    expect_in_order("file", ROOM - ROOM % 4096);
+    return 0;
+}
+
+TEST(small_pieces_that_fit_on_a_full_disk_are_there_in_order)
+{
+    NEEDS_THREADS();
+    if (!enter_file_system("size=1m,mode=0777", 0))
+        SKIP("nothing may be mounted here");
+    harness_run_with(NULL, overfill_by_pieces, NULL);
+}
+
+/* Files that are replaced: there is room for the old one, and not for the new one. */
+static int save_in_vain(void *arg)
+{
+    char small[8] = "";
+
+    (void)arg;
+    EXPECT_INT(torc_save_file("saved", "old", 3, 0600), ==, 0);
+    EXPECT_INT(torc_save_file("saved", data, sizeof(data), 0600), ==, -ENOSPC);
+    EXPECT_INT(torc_copy_file("/proc/self/exe", "saved"), ==, -ENOSPC);
+    EXPECT_INT(torc_read_file("saved", small, sizeof(small)), ==, 3);
+    EXPECT_STR(small, "old");
+    EXPECT_INT(torc_save_file("saved", data, ROOM / 2, 0600), ==, 0); /* Nothing was left. */
+    return 0;
+}
+
+TEST(a_file_that_finds_no_room_replaces_none)
+{
+    NEEDS_THREADS();
+    if (!enter_file_system("size=1m,mode=0777", 0))
+        SKIP("nothing may be mounted here");
+    harness_run_with(NULL, save_in_vain, NULL);
+}
+
 static int write_in_vain(void *arg)
 {
     (void)arg;

@@ -5,8 +5,8 @@
 What differs on purpose, and so is not asked here:
   - INFO, COMMAND, and CONFIG GET of most things: another server has other things to say;
   - HELLO's id, and CLIENT ID: numbers of connections;
-  - what kv does not have: commands, options, subcommands, help, quotes in lines of words, an option
-    of SET that is given twice, rules for the names of clients;
+  - what kv does not have: commands, options, subcommands, help, quotes in lines of words, rules for
+    the names of clients;
   - keys longer than 64 KiB, which kv refuses;
   - the order in which UNSUBSCRIBE without arguments leaves channels: by a hash in Redis.
 """
@@ -27,6 +27,10 @@ SET k v PX 100000000 | TTL k | SET k v PX 100000000 XX | TTL k | DEL k | SET k v
 SET k v EX 0 | SET k v EX -1 | SET k v PX 0 | SET k v EX abc | SET k v EX | SET k v EX 1.5
 SET k v EX 9223372036854775807 | SET k v PX 9223372036854775807 | SET k v EX 9223372036854775
 SET k v EX 9223372036854775808 | SET k v EX 10000 PX 10000000 | TTL k
+SET k v EX 10000000000 | TTL k | SET k v EX 1 EX 20000 | TTL k | SET k v PX 1 EX 1
+SET k v EX 0 bogus | SET k v EX x bogus | SET k v PX x PX | SET k v EX x EX 9
+SET k v EX NX | SET k v EX NX EX 30000 | TTL k
+EXPIRE k 10000000000 | TTL k | EXPIRE k -10000000000 | EXISTS k | EXPIRE k -10000000000
 DEL k | DEL k | SET a 1 | SET b 2 | DEL a b c a | DEL | EXISTS a | EXISTS
 MSET a 1 b 2 c 3 | MGET a b c d | MGET d | MGET | MSET a | MSET a 1 b | MSET | EXISTS a b c d a
 MSET a 1 a 2 | GET a | MGET a a a | MSET {t}a 1 {t}b 2 | MGET {t}a {t}b {}a {t

@@ -145,6 +145,13 @@ class CommandLine(tool.TestCase):
             self.assertEqual((result.returncode, result.stderr),
                              (1, "torc: cannot write to standard output\n"), arguments)
 
+    def test_output_that_is_closed_is_an_error(self):
+        for arguments in (["--version"], ["doctor"],
+                          ["echo", "--listen", "127.0.0.1:0", "--duration", "1ms"]):
+            result = tool.torc(*arguments, preexec=lambda: os.close(1))
+            self.assertEqual((result.returncode, result.stderr),
+                             (1, "torc: cannot write to standard output\n"), arguments)
+
     def test_version(self):
         result = tool.torc("--version")
         self.assertEqual(result.returncode, 0)

@@ -6,8 +6,10 @@
 #include "commands.h"
 #include "output.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -86,7 +88,23 @@ static int run(int argc, char **argv)
                      name[0] == '-' ? "option" : "command", name);
 }
 
+/*
+ * Who is started with standard descriptors closed would have rings and sockets under their numbers,
+ * which then got what is printed. So they are taken, by what can be read but not be written to.
+ */
+static void take_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    take_standard_descriptors();
     return end_output(run(argc, argv));
 }

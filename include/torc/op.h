@@ -95,7 +95,7 @@ TORC_API uint32_t torc_op_flags(const struct torc_op *op);
  */
 TORC_API int torc_op_join(struct torc_op *const *ops, unsigned count);
 
-/* Like torc_op_join(), but the first op that fails cancels the others. Returns its error. */
+/* Like torc_op_join(), but the first op to fail cancels the others. Suspends. Returns its error. */
 TORC_API int torc_op_try_join(struct torc_op *const *ops, unsigned count);
 
 /*

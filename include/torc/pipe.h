@@ -102,8 +102,8 @@ struct torc_copied {
 };
 
 /*
- * A copy in one call: init, run, finish. `*ret_copied` (may be NULL) is set whatever is returned;
- * bytes taken and not delivered are lost, so where that matters use torc_copy.
+ * A copy in one call: init, run, finish. Suspends. `*ret_copied` (may be NULL) is set whatever is
+ * returned; bytes taken and not delivered are lost, so where that matters use torc_copy.
  */
 TORC_CHECK int torc_copy_fd(int in, int out, uint64_t length, struct torc_copied *ret_copied);
 

@@ -141,7 +141,10 @@ TORC_CHECK int torc_process_spawn(const char *const *argv,
 TORC_CHECK int torc_process_wait(struct torc_process *process,
                                  struct torc_process_status *ret_status);
 
-/* Like torc_process_wait(), but if the scope's reason ends the wait, stop the child: see below. */
+/*
+ * Like torc_process_wait(), but if the scope's reason ends the wait, stop the child: see below.
+ * Suspends.
+ */
 TORC_CHECK int torc_process_wait_or_stop(struct torc_process *process, uint64_t grace_ns,
                                          struct torc_process_status *ret_status);
 

@@ -74,7 +74,10 @@ TORC_API void torc_scope_open(struct torc_scope *scope, unsigned flags);
  */
 TORC_API int torc_scope_close(struct torc_scope *scope);
 
-/* Like torc_scope_close(), but give the fibers `grace_ns` before they are cut off with -ETIME. */
+/*
+ * Like torc_scope_close(), but give the fibers `grace_ns` before they are cut off with -ETIME.
+ * Suspends; not cancellable.
+ */
 TORC_API int torc_scope_linger(struct torc_scope *scope, uint64_t grace_ns);
 
 /*

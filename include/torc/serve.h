@@ -110,7 +110,8 @@ TORC_CHECK int torc_serve(struct torc_server *server);
 
 /*
  * Stop a server on all its shards; idempotent. Waits a moment for one that is just beginning or
- * ending somewhere, but not for connections. From a fiber, or a thread that is no shard.
+ * ending somewhere, but not for connections: a fiber suspends, a thread that is no shard blocks.
+ * Not cancellable. Not from a loop callback.
  */
 TORC_API void torc_server_stop(struct torc_server *server);
 

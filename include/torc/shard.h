@@ -63,14 +63,14 @@ TORC_CHECK int torc_shard_spawn(unsigned shard, torc_fiber_fn *body, void *arg);
 TORC_CHECK int torc_shard_post(unsigned shard, struct torc_message *message);
 
 /*
- * torc_shard_call() on every shard, this one included, one after the other in their order. Returns
- * the first failure, which ends it, or 0.
+ * torc_shard_call() on every shard, this one included, one after the other in their order.
+ * Suspends. Returns the first failure, which ends it, or 0.
  */
 TORC_API int torc_shard_call_each(torc_fiber_fn *body, void *arg);
 
 /*
- * torc_shard_call() on every shard, this one included, all at the same time. Waits for all, and
- * returns the first failure, which does not stop the others, or 0.
+ * torc_shard_call() on every shard, this one included, all at the same time. Suspends until all
+ * have ended; returns the first failure, which does not stop the others, or 0.
  *
  * -ENOMEM     not all of the fibers could be started that wait here, one for each shard.
  */
@@ -78,8 +78,8 @@ TORC_API int torc_shard_call_all(torc_fiber_fn *body, void *arg);
 
 /*
  * torc_shard_ask() of several shards, all at the same time: `leaf(args[i])` in the loop of shard i,
- * for each of the torc_shard_count() arguments that is not NULL. Waits for all, and returns the
- * first failure, which does not stop the others, or 0.
+ * for each of the torc_shard_count() arguments that is not NULL. Suspends until all have
+ * answered; returns the first failure, which does not stop the others, or 0.
  *
  * -ENOMEM     not all of the fibers could be started that wait here, one less than there are asked.
  */

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <torc/time.h>
 #include <unistd.h>
@@ -60,6 +61,20 @@ static ssize_t move(const struct transfer *transfer, int flags)
     if (result < 0 && errno == ESPIPE && transfer->offset != -1)
         result = call(transfer->fd, transfer->vector, (int)transfer->count, -1, flags);
     return result < 0 ? -errno : result;
+}
+
+/* An empty write is a message to a socket of messages, but the calls on vectors would send none. */
+static int move_now(const struct transfer *transfer)
+{
+    const bool is_empty = transfer->vector == &transfer->single && transfer->single.iov_len == 0;
+
+    if (is_empty && transfer->is_write) {
+        const ssize_t result = send(transfer->fd, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (result == 0 || errno != ENOTSOCK)
+            return result == 0 ? 0 : -errno;
+    }
+    return (int)move(transfer, transfer->flags | RWF_NOWAIT);
 }
 
 /* ---- Files, on a thread of the pool ---- */
@@ -182,7 +197,7 @@ static int try_transfer(struct torc__epoll *epoll, struct torc_op *op, struct io
     note->fd = sqe->fd;
     note->events = direction;
     torc__epoll_count_call(epoll);
-    result = (int)move(&transfer, transfer.flags | RWF_NOWAIT);
+    result = move_now(&transfer);
     if (result > 0 && (size_t)result < torc__epoll_vector_size(transfer.vector, transfer.count))
         return came_short(epoll, note, &transfer, result);
     if (result >= 0 || (transfer.flags & RWF_NOWAIT))

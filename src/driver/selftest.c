@@ -323,17 +323,22 @@ static void accept_again(struct torc__ring *ring, int listener)
     push(ring);
 }
 
-/* Connect, and see that the next completion is the other end of just that connection. */
-static bool connection_comes(struct torc__ring *ring, int client, struct io_uring_cqe *ret_cqe)
+/* See that the next completion is the other end of just that connection, if it finds room. */
+static enum verdict connection_comes(struct torc__ring *ring, int client,
+                                     struct io_uring_cqe *ret_cqe)
 {
     char byte = 0;
-    bool right = put(client, "c", 1) && take(ring, ret_cqe) && ret_cqe->res >= 0;
+    bool right;
 
-    if (!right)
-        return false;
+    if (!put(client, "c", 1) || !take(ring, ret_cqe))
+        return VERDICT_BROKEN;
+    if (ret_cqe->res == -EMFILE || ret_cqe->res == -ENFILE || ret_cqe->res == -ENOMEM)
+        return VERDICT_UNKNOWN;
+    if (ret_cqe->res < 0)
+        return VERDICT_BROKEN;
     right = recv(ret_cqe->res, &byte, 1, MSG_DONTWAIT) == 1 && byte == 'c';
     close(ret_cqe->res);
-    return right;
+    return right ? VERDICT_WORKS : VERDICT_BROKEN;
 }
 
 /* Each connection is accepted once, over the end of one accept too; and the end is told. */
@@ -353,9 +358,9 @@ static enum verdict check_accept(struct torc__ring *ring)
 
         if (client < 0 || connect(client, (struct sockaddr *)&address, length) < 0)
             verdict = VERDICT_UNKNOWN;
-        else if (!connection_comes(ring, client, &cqe))
-            verdict = VERDICT_BROKEN;
-        else if (!(cqe.flags & IORING_CQE_F_MORE))
+        else
+            verdict = connection_comes(ring, client, &cqe);
+        if (verdict == VERDICT_WORKS && !(cqe.flags & IORING_CQE_F_MORE))
             accept_again(ring, listener);
         if (client >= 0)
             close(client);

@@ -130,8 +130,8 @@ static void report(struct torc__observed *observed, const struct culprit *culpri
         torc__log("fiber %u \"%s\" has kept shard %u for %" PRIu64 " ms: %s", culprit->id,
                   culprit->name, index, ms, where->text);
     else
-        torc__log("a callback on the loop has kept shard %u for %" PRIu64 " ms: %s", index, ms,
-                  where->text);
+        torc__log("the loop, or a callback on it, has kept shard %u for %" PRIu64 " ms: %s", index,
+                  ms, where->text);
     if (!where->running)
         torc__stall_log_kernel(observed->tid);
     log_stack(observed, where);

@@ -203,6 +203,26 @@ FIBER_TEST(a_datagram_without_bytes_is_one_and_no_end)
     torc_close(fd);
 }
 
+/* As by write(2); a connection has no such thing, and a file takes it for nothing. */
+FIBER_TEST(an_empty_write_is_a_datagram_too)
+{
+    char data[4];
+    int datagrams[2];
+    int stream[2];
+
+    EXPECT_INT(torc_unix_pair(SOCK_DGRAM, datagrams), ==, 0);
+    harness_unix_pair(stream);
+    EXPECT_INT(torc_write(datagrams[0], NULL, 0), ==, 0);
+    EXPECT_INT(torc_write(datagrams[0], "abc", 3), ==, 3);
+    EXPECT_INT(torc_recv(datagrams[1], data, sizeof(data), 0), ==, 0);
+    EXPECT_INT(torc_recv(datagrams[1], data, sizeof(data), 0), ==, 3);
+    EXPECT_INT(torc_write(stream[0], NULL, 0), ==, 0);
+    EXPECT_INT(torc_write(stream[0], "abc", 3), ==, 3);
+    EXPECT_INT(torc_recv(stream[1], data, sizeof(data), 0), ==, 3);
+    harness_close_pair(stream);
+    harness_close_pair(datagrams);
+}
+
 FIBER_TEST(a_datagram_that_is_cut_is_reported_with_its_whole_length)
 {
     struct torc_address address;

@@ -5,12 +5,15 @@
 #include "harness/net.h"
 #include "harness/run.h"
 #include <errno.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <torc/torc.h>
 #include <unistd.h>
 
-#define SIZE (256u * 1024u)
+#define SIZE        (256u * 1024u)
+#define LONELY_USER (1963140388 + (uid_t)getpid()) /* who has no other processes */
 
 struct receiver {
     int fd;
@@ -73,6 +76,37 @@ FIBER_TEST(where_it_cannot_work_it_sends_with_a_copy)
     harness_unix_pair(fds); /* The kernel has no zero copy for these. */
     send_and_check(fds);
     harness_close_pair(fds);
+}
+
+static int send_raw(int fd)
+{
+    struct torc_op op;
+
+    io_uring_prep_send_zc(torc_op_prepare(&op), fd, "abc", 3, 0, 0);
+    return torc_op_wait(&op);
+}
+
+static void send_without_locked_memory(void)
+{
+    const struct rlimit none = {0, 0};
+    int fds[2];
+    int result;
+
+    harness_tcp_pair(fds);
+    EXPECT_INT(setrlimit(RLIMIT_MEMLOCK, &none), ==, 0); /* The ring has had what it needs. */
+    result = send_raw(fds[1]);
+    send_and_check(fds);
+    harness_close_pair(fds);
+    if (result != -ENOMEM)
+        SKIP("such a send locks no memory here, but gave %d", result);
+}
+
+/* What is sent from counts as locked while the kernel has it; but not a user's who may lock all. */
+TEST(where_no_memory_may_be_locked_it_sends_with_a_copy)
+{
+    if (setuid(LONELY_USER) != 0)
+        SKIP("only root can become a user without other processes");
+    harness_run(send_without_locked_memory);
 }
 
 FIBER_TEST(a_message_of_several_pieces_is_sent_without_copy)

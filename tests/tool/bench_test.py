@@ -206,7 +206,7 @@ class BadServers(tool.TestCase):
 
     def test_nobody_listens(self):
         port = tool.closed_port()
-        line = rf"\Atorc bench tcp: cannot connect to 127\.0\.0\.1:{port}: Connection refused\n\Z"
+        line = rf"\Atorc bench: cannot connect to 127\.0\.0\.1:{port}: Connection refused\n\Z"
         for arguments in ((), ("--churn",), ("--rate", 100), ("--shards", 2)):
             report = self.fails(port, line, *arguments)
             self.assertGreater(report["connect_errors"], 0)

@@ -11,11 +11,14 @@ import unittest
 
 import tool
 
-COMMANDS = (("echo",), ("bench",), ("bench", "tcp"), ("doctor",), ("demo",))
+COMMANDS = (("echo",), ("bench",), ("bench", "tcp"), ("doctor",), ("top",), ("trace",), ("dump",),
+            ("demo",))
 
 WRONG = """
     nonsense
     --nonsense
+    --help nonsense
+    --version nonsense
     echo --nonsense
     echo -x
     echo something
@@ -69,6 +72,14 @@ WRONG = """
     demo something
     demo --seconds 0
     demo --peers
+    trace 1 -o
+    trace 1 -x
+    trace
+    top
+    top nonsense
+    dump
+    dump 0
+    dump --all --group 1
 """
 
 
@@ -88,10 +99,13 @@ class CommandLine(tool.TestCase):
 
     def test_the_line_names_what_is_wrong_and_what_is_wanted(self):
         line = tool.torc("bench", "tcp", "127.0.0.1:1", "--connections", "x").stderr
-        self.assertEqual(line, "torc bench tcp: --connections wants a number from 1 to 1,000,000, "
+        self.assertEqual(line, "torc bench: --connections wants a number from 1 to 1,000,000, "
                                "not 'x'\n")
         self.assertIn("--listen needs ADDR:PORT", tool.torc("echo", "--listen").stderr)
         self.assertIn("no option --nonsense", tool.torc("doctor", "--nonsense").stderr)
+        self.assertIn("-o needs FILE after it", tool.torc("trace", "1", "-o").stderr)
+        self.assertIn("torc bench: where", tool.torc("bench", "unix").stderr)
+        self.assertIn("which command?", tool.torc("").stderr)
         self.assertIn("no option -x", tool.torc("doctor", "-x").stderr)
         self.assertIn("--json takes nothing", tool.torc("doctor", "--json=1").stderr)
         self.assertIn("no command ehco", tool.torc("ehco").stderr)
@@ -114,6 +128,9 @@ class CommandLine(tool.TestCase):
                      "busy-poll no-verify json help",
             "doctor": "driver forbid json help",
             "demo": "seconds connections size peers help",
+            "top": "interval once json runtime help",
+            "trace": "seconds output events runtime help",
+            "dump": "all group no-stacks no-stop json help",
         }
         for command, names in options.items():
             text = tool.torc(command, "--help").stdout
@@ -125,6 +142,13 @@ class CommandLine(tool.TestCase):
                           ["doctor", "--json"]):
             with open("/dev/full", "w", encoding="ascii") as full:
                 result = tool.torc(*arguments, stdout=full)
+            self.assertEqual((result.returncode, result.stderr),
+                             (1, "torc: cannot write to standard output\n"), arguments)
+
+    def test_output_that_is_closed_is_an_error(self):
+        for arguments in (["--version"], ["doctor"],
+                          ["echo", "--listen", "127.0.0.1:0", "--duration", "1ms"]):
+            result = tool.torc(*arguments, preexec=lambda: os.close(1))
             self.assertEqual((result.returncode, result.stderr),
                              (1, "torc: cannot write to standard output\n"), arguments)
 

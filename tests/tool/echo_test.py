@@ -33,6 +33,17 @@ class Echo(tool.TestCase):
         self.assertGreaterEqual(report["messages"], 3)
         self.assertEqual(report["resets"] + report["errors"] + report["accept_failures"], 0)
 
+    def test_standard_descriptors_that_are_closed_become_no_sockets(self):
+        def close_two():
+            os.close(0)
+            os.close(2)
+
+        with tool.Echo(preexec=close_two) as echo, echo.connect() as connection:
+            connection.sendall(b"x")
+            self.assertEqual(connection.recv(1), b"x")
+            for number in (0, 2):
+                self.assertEqual(os.readlink(f"/proc/{echo.process.pid}/fd/{number}"), "/dev/null")
+
     def test_a_unix_socket_serves_too_and_its_name_goes_away(self):
         for shards in (1, 2):
             with tempfile.TemporaryDirectory() as folder:

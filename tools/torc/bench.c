@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static const char name[] = "torc bench tcp";
+static const char name[] = "torc bench";
 
 static const char notes[] =
     "Without --rate each connection sends a new message for each that came back, so the server\n"
@@ -46,12 +46,11 @@ static int settle(struct bench_options *options, bool churn)
 static int take_operands(int count, char **operands, struct torc_address *address)
 {
     if (count == 0)
-        return cli_wrong("torc bench", "what kind of server, and where? tcp ADDR:PORT | unix PATH");
+        return cli_wrong(name, "what kind of server, and where? tcp ADDR:PORT | unix PATH");
 
     const bool is_unix = strcmp(operands[0], "unix") == 0;
     if (!is_unix && strcmp(operands[0], "tcp") != 0) {
-        return cli_wrong("torc bench", "it knows servers of the kinds tcp and unix, not '%s'",
-                         operands[0]);
+        return cli_wrong(name, "it knows servers of the kinds tcp and unix, not '%s'", operands[0]);
     }
     if (count == 1)
         return cli_wrong(name, "where is the server? %s", is_unix ? "PATH" : "ADDR:PORT");
@@ -143,7 +142,7 @@ int command_bench(int argc, char **argv)
     };
     const struct cli_command command = {
         .name = name,
-        .usage = "ADDR:PORT [options], or torc bench unix PATH [options]",
+        .usage = "tcp ADDR:PORT [options], or torc bench unix PATH [options]",
         .summary = "put an echo server under load and measure how it answers",
         .notes = notes,
         .options = known,

@@ -108,6 +108,18 @@ static int take_option(const struct cli_command *command, const struct cli_optio
     return -1;
 }
 
+/* The option that getopt_long() has found; NULL if it is none of them. */
+static const struct cli_option *find_option(const struct cli_command *command, int found)
+{
+    if (found >= FIRST_OPTION)
+        return &command->options[found - FIRST_OPTION];
+    for (const struct cli_option *option = command->options; option->name != NULL; option++) {
+        if (option->name[0] == found && option->name[1] == '\0')
+            return option;
+    }
+    return NULL;
+}
+
 /* What getopt_long() did not understand. Long options are told apart from -x by optopt. */
 static int wrong_option(const struct cli_command *command, int found, char **argv)
 {
@@ -120,6 +132,10 @@ static int wrong_option(const struct cli_command *command, int found, char **arg
     if (optopt >= FIRST_OPTION) {
         return cli_wrong(command->name, "%.*s takes nothing after it", (int)strcspn(text, "="),
                          text);
+    }
+    if (found == ':') {
+        return cli_wrong(command->name, "-%c needs %s after it", optopt,
+                         find_option(command, optopt)->argument);
     }
     if (optopt != 0) {
         return cli_wrong(command->name, "there is no option -%c (try %s --help)", optopt,
@@ -147,18 +163,6 @@ static void fill_known(const struct cli_command *command, struct option *known, 
         };
     }
     *known = (struct option){.name = "help", .val = 'h'};
-}
-
-/* The option that getopt_long() has found; NULL if it is none of them. */
-static const struct cli_option *find_option(const struct cli_command *command, int found)
-{
-    if (found >= FIRST_OPTION)
-        return &command->options[found - FIRST_OPTION];
-    for (const struct cli_option *option = command->options; option->name != NULL; option++) {
-        if (option->name[0] == found && option->name[1] == '\0')
-            return option;
-    }
-    return NULL;
 }
 
 int cli_parse(const struct cli_command *command, int argc, char **argv, int *ret_operand)

@@ -59,7 +59,7 @@ static const char *io_uring_text(int64_t disabled)
     case 2:
         return "switched off (kernel.io_uring_disabled = 2)";
     default:
-        return "no switch for it (before Linux 6.6)";
+        return "no switch to be seen (it came with Linux 6.6)";
     }
 }
 

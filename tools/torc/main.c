@@ -6,8 +6,10 @@
 #include "commands.h"
 #include "output.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -63,18 +65,21 @@ static int end_output(int status)
     return cli_failed("torc", "cannot write to standard output");
 }
 
+static int too_many(const char *text)
+{
+    return cli_wrong("torc", "what is '%s'? (see torc --help)", text);
+}
+
 static int run(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
 
-    if (name == NULL)
+    if (name == NULL || *name == '\0')
         return cli_wrong("torc", "which command? torc --help lists them");
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
-        return print_help();
-    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
-        puts("torc " TORC_VERSION);
-        return 0;
-    }
+        return argc > 2 ? too_many(argv[2]) : print_help();
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
+        return argc > 2 ? too_many(argv[2]) : puts("torc " TORC_VERSION) < 0;
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(name, commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
@@ -83,7 +88,23 @@ static int run(int argc, char **argv)
                      name[0] == '-' ? "option" : "command", name);
 }
 
+/*
+ * Who is started with standard descriptors closed would have rings and sockets under their numbers,
+ * which then got what is printed. So they are taken, by what can be read but not be written to.
+ */
+static void take_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    take_standard_descriptors();
     return end_output(run(argc, argv));
 }

@@ -168,6 +168,26 @@ TEST(bytes_lost_by_a_multishot_receive_are_found)
     expect_found(CHECK_MULTISHOT_RECEIVE, misname_buffers);
 }
 
+/* From none at all to enough for everything. */
+TEST(want_of_descriptors_is_no_bug_of_the_kernel)
+{
+    struct torc__selftest result = {0};
+    struct torc__uring uring;
+    unsigned wanted;
+
+    if (harness_is_valgrind())
+        SKIP("valgrind keeps the limit of descriptors to itself");
+    start(&uring, 0);
+    wanted = torc__selftest_wanted(uring.base.features);
+    for (unsigned count = 0; count < 8; count++) {
+        harness_leave_fds(count);
+        result = torc__selftest_run(wanted, uring.ring.setup_flags);
+        EXPECT_UINT(result.broken, ==, 0);
+    }
+    EXPECT_UINT(result.tested, ==, wanted);
+    stop(&uring);
+}
+
 TEST(each_feature_is_lost_by_its_own_checks_only)
 {
     EXPECT_UINT(torc__selftest_wanted(TORC_FEATURE_ALL), ==, ALL_CHECKS);

@@ -21,7 +21,9 @@
  *
  * -EINTR without any cancel says that the kernel was disturbed, before the operation had done
  * anything unless it changes files or names: torc's own functions then begin anew where that is
- * safe; who prepares an op decides.
+ * safe; who prepares an op decides. Likewise of a file's own position (offset -1): a ring does not
+ * move it after a write that the disk had no room for all of, nor with O_DIRECT (Linux 6.18). Give
+ * offsets, or use torc/io.h and torc/file.h, which see to it.
  */
 #ifndef TORC_OP_H
 #define TORC_OP_H

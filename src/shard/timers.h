@@ -38,7 +38,7 @@ struct torc__wheel_level {
 struct torc__timers {
     uint64_t tick;                 /* the wheel's own time: all earlier ticks have been served */
     struct torc_timer_link due;    /* of one slot: the rest of what a service had to leave */
-    struct torc_timer_link moving; /* of one slot: the rest of what goes to lower levels */
+    struct torc_timer_link moving; /* of one slot, to lower levels: the rest; and who came since */
     uint64_t count;
     uint64_t fired;
     struct torc__wheel_level levels[TIMER_LEVELS];

@@ -217,7 +217,8 @@ static unsigned timers_max(const struct torc__shard *shard)
     return half > ROUND_TIMERS_MIN ? half : ROUND_TIMERS_MIN;
 }
 
-void torc__shard_serve_timers(struct torc__shard *shard)
+/* Read the clock for this round, and fire what is due. */
+static void serve_timers(struct torc__shard *shard)
 {
     unsigned fired;
 
@@ -229,7 +230,8 @@ void torc__shard_serve_timers(struct torc__shard *shard)
         shard->lone_timers++;
 }
 
-bool torc__shard_timer_is_due(const struct torc__shard *shard)
+/* The clock is read only if a timer runs. */
+static bool timer_is_due(const struct torc__shard *shard)
 {
     const uint64_t next_ns = torc__timers_next(&shard->timers);
 
@@ -246,7 +248,7 @@ static void prepare_turn(struct torc__shard *shard)
 /* What has come is told before a timer fires, though the driver was too busy to look for it. */
 static void catch_up(struct torc__shard *shard)
 {
-    if (!torc__shard_timer_is_due(shard))
+    if (!timer_is_due(shard))
         return;
     prepare_turn(shard);
     (void)shard->driver->ops->turn(shard->driver, DRIVER_LOOK);
@@ -406,7 +408,7 @@ static void run_loop(struct torc__shard *shard)
         serve_mail(shard);
         if (driver->is_behind)
             catch_up(shard);
-        torc__shard_serve_timers(shard);
+        serve_timers(shard);
         run_fibers(shard);
         torc__mailbox_set_load(shard->mailbox, shard->fibers.alive);
     }

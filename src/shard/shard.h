@@ -79,6 +79,7 @@ struct torc__shard {
     unsigned index;
     uint32_t budget_full; /* what a round may switch; learnt, see shard.c */
     uint64_t round_ops;   /* the driver's count of ops when the round began */
+    uint64_t round_ns;    /* for how long fibers ran in the last one */
     uint64_t timer_slack_ns;
     unsigned lone_timers; /* services of late that fired one, in a row, as far as it matters */
     /* What each round counts, in one cache line, and the delays that are usual in another. */

@@ -71,6 +71,12 @@ static inline void torc__timer_init(struct torc_timer *timer)
  */
 unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsigned max);
 
+/* Whether the last service had to leave some that go to lower levels. */
+static inline bool torc__timers_are_moving(const struct torc__timers *timers)
+{
+    return timers->moving._next != &timers->moving;
+}
+
 /*
  * When to serve next: never later than the earliest deadline (rounded up to a tick); not after the
  * last service if that had to leave something, TORC_FOREVER without timers.

@@ -191,6 +191,23 @@ void torc_scope_set_timeout(struct torc_scope *scope, uint64_t timeout_ns)
     torc_scope_set_deadline(scope, torc_deadline(timeout_ns));
 }
 
+/*
+ * Not by a service of all timers: it fires only so many, and many may be due before this one; and
+ * what those wake could not run yet.
+ */
+void torc__scope_look_at_clock(struct torc__shard *shard, struct torc_scope *scope)
+{
+    for (;; scope = scope->_parent) {
+        if (torc__timer_is_running(&scope->_deadline) &&
+            scope->_deadline._deadline_ns <= shard->driver->ops->now(shard->driver)) {
+            torc__timer_stop(&shard->timers, &scope->_deadline);
+            give_reason(scope, -ETIME);
+        }
+        if (scope->_parent == NULL || (scope->_flags & TORC_SHIELD))
+            break;
+    }
+}
+
 int torc_scope_reason(const struct torc_scope *scope)
 {
     return scope->_reason;

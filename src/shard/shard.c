@@ -132,6 +132,7 @@ static uint64_t note_round(struct torc__shard *shard, uint64_t now_ns)
 {
     uint64_t used_ns = now_ns - shard->round_time_ns;
 
+    shard->round_ns = used_ns;
     if (used_ns > shard->round_ns_max)
         shard->round_ns_max = used_ns;
     return used_ns;
@@ -217,19 +218,28 @@ static unsigned timers_max(const struct torc__shard *shard)
     return half > ROUND_TIMERS_MIN ? half : ROUND_TIMERS_MIN;
 }
 
-void torc__shard_serve_timers(struct torc__shard *shard)
+/*
+ * Read the clock for this round, and fire what is due. A crowd of timers that go to a lower level
+ * lets none fire until all are there: so they may take as long as fibers did, where that is longer.
+ */
+static void serve_timers(struct torc__shard *shard)
 {
+    struct torc__driver *driver = shard->driver;
     unsigned fired;
 
-    shard->round_time_ns = shard->driver->ops->now(shard->driver);
-    fired = torc__timers_serve(&shard->timers, shard->round_time_ns, timers_max(shard));
+    shard->round_time_ns = driver->ops->now(driver);
+    do
+        fired = torc__timers_serve(&shard->timers, shard->round_time_ns, timers_max(shard));
+    while (unlikely(torc__timers_are_moving(&shard->timers)) && fired == 0 &&
+           driver->ops->now(driver) - shard->round_time_ns < shard->round_ns);
     if (fired > 1)
         shard->lone_timers = 0;
     else if (fired == 1 && shard->lone_timers < LONE_TIMERS)
         shard->lone_timers++;
 }
 
-bool torc__shard_timer_is_due(const struct torc__shard *shard)
+/* The clock is read only if a timer runs. */
+static bool timer_is_due(const struct torc__shard *shard)
 {
     const uint64_t next_ns = torc__timers_next(&shard->timers);
 
@@ -246,7 +256,7 @@ static void prepare_turn(struct torc__shard *shard)
 /* What has come is told before a timer fires, though the driver was too busy to look for it. */
 static void catch_up(struct torc__shard *shard)
 {
-    if (!torc__shard_timer_is_due(shard))
+    if (!timer_is_due(shard))
         return;
     prepare_turn(shard);
     (void)shard->driver->ops->turn(shard->driver, DRIVER_LOOK);
@@ -406,7 +416,7 @@ static void run_loop(struct torc__shard *shard)
         serve_mail(shard);
         if (driver->is_behind)
             catch_up(shard);
-        torc__shard_serve_timers(shard);
+        serve_timers(shard);
         run_fibers(shard);
         torc__mailbox_set_load(shard->mailbox, shard->fibers.alive);
     }

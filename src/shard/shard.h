@@ -79,6 +79,7 @@ struct torc__shard {
     unsigned index;
     uint32_t budget_full; /* what a round may switch; learnt, see shard.c */
     uint64_t round_ops;   /* the driver's count of ops when the round began */
+    uint64_t round_ns;    /* for how long fibers ran in the last one */
     uint64_t timer_slack_ns;
     unsigned lone_timers; /* services of late that fired one, in a row, as far as it matters */
     /* What each round counts, in one cache line, and the delays that are usual in another. */
@@ -245,6 +246,9 @@ void torc__thread_call_serve(struct torc__shard *shard);
 /* Prepare the root scope of a shard, which no fiber has opened. */
 void torc__scope_init_root(struct torc_scope *scope);
 
+/* Give the reason that a scope, or one it is in, has by now because of its deadline. */
+void torc__scope_look_at_clock(struct torc__shard *shard, struct torc_scope *scope);
+
 /* A fiber leaves its home, at its end. */
 void torc__scope_leave(struct torc_fiber *fiber, int result);
 
@@ -258,12 +262,6 @@ static inline void torc__op_hurry(struct torc__shard *shard, struct torc_op *op)
     op->_cancelling = 1;
     shard->driver->ops->cancel(shard->driver, op);
 }
-
-/* Whether a timer's time has come. The clock is read only if one runs. */
-bool torc__shard_timer_is_due(const struct torc__shard *shard);
-
-/* Read the clock for this round, and fire what is due. */
-void torc__shard_serve_timers(struct torc__shard *shard);
 
 /* Cancel all that runs on the shard, and see that what does not end is named. */
 void torc__shard_stop(struct torc__shard *shard);

@@ -101,13 +101,44 @@ void torc__timers_init(struct torc__timers *timers, uint64_t now_ns)
     timers->tick = now_ns >> TIMER_TICK_BITS;
 }
 
+/* Move timers to their places while `moves` lasts. Returns whether all are there. */
+static bool move(struct torc__timers *timers, unsigned *moves)
+{
+    while (!ring_is_empty(&timers->moving)) {
+        struct torc_timer_link *link = timers->moving._next;
+
+        if (*moves == 0)
+            return false;
+        --*moves;
+        timers->moving._next = link->_next;
+        link->_next->_previous = &timers->moving;
+        place(timers, timer_of(link));
+    }
+    return true;
+}
+
+/*
+ * Behind those that are moving, or it would overtake some that have the same deadline. Two go on,
+ * so that the ring becomes empty however many are started.
+ */
+static void queue_up(struct torc__timers *timers, struct torc_timer *timer)
+{
+    unsigned moves = 2;
+
+    append(&timers->moving, &timer->_link);
+    (void)move(timers, &moves);
+}
+
 void torc__timer_start(struct torc__timers *timers, struct torc_timer *timer, uint64_t deadline_ns,
                        void (*fire)(struct torc_timer *timer))
 {
     timer->_deadline_ns = deadline_ns;
     timer->_fire = fire;
-    place(timers, timer);
     timers->count++;
+    if (likely(ring_is_empty(&timers->moving)))
+        place(timers, timer);
+    else
+        queue_up(timers, timer);
 }
 
 static void clear_occupied(struct torc__wheel_level *level, unsigned slot)
@@ -319,22 +350,6 @@ static void begin_moving(struct torc__timers *timers, struct torc__wheel_slot *s
     timers->moving = slot->timers;
     timers->moving._next->_previous = &timers->moving;
     timers->moving._previous->_next = &timers->moving;
-}
-
-/* Move timers to their places while `moves` lasts. Returns whether all are there. */
-static bool move(struct torc__timers *timers, unsigned *moves)
-{
-    while (!ring_is_empty(&timers->moving)) {
-        struct torc_timer_link *link = timers->moving._next;
-
-        if (*moves == 0)
-            return false;
-        --*moves;
-        timers->moving._next = link->_next;
-        link->_next->_previous = &timers->moving;
-        place(timers, timer_of(link));
-    }
-    return true;
 }
 
 /*

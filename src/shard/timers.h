@@ -38,7 +38,7 @@ struct torc__wheel_level {
 struct torc__timers {
     uint64_t tick;                 /* the wheel's own time: all earlier ticks have been served */
     struct torc_timer_link due;    /* of one slot: the rest of what a service had to leave */
-    struct torc_timer_link moving; /* of one slot: the rest of what goes to lower levels */
+    struct torc_timer_link moving; /* of one slot, to lower levels: the rest; and who came since */
     uint64_t count;
     uint64_t fired;
     struct torc__wheel_level levels[TIMER_LEVELS];
@@ -70,6 +70,12 @@ static inline void torc__timer_init(struct torc_timer *timer)
  * service also where so many timers have to go to lower levels that it would take long.
  */
 unsigned torc__timers_serve(struct torc__timers *timers, uint64_t now_ns, unsigned max);
+
+/* Whether the last service had to leave some that go to lower levels. */
+static inline bool torc__timers_are_moving(const struct torc__timers *timers)
+{
+    return timers->moving._next != &timers->moving;
+}
 
 /*
  * When to serve next: never later than the earliest deadline (rounded up to a tick); not after the

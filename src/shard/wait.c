@@ -223,11 +223,8 @@ int torc_yield(void)
 int torc_cancelled(void)
 {
     struct torc__shard *shard = torc__shard_of_fiber();
-    int reason = torc__reason(shard);
 
-    if (reason == 0 && torc__shard_timer_is_due(shard)) {
-        torc__shard_serve_timers(shard);
-        reason = torc__reason(shard);
-    }
-    return reason;
+    if (torc__reason(shard) == 0)
+        torc__scope_look_at_clock(shard, shard->running->scope);
+    return torc__reason(shard);
 }

@@ -62,8 +62,6 @@ FIBER_TEST(timers_fire_while_fibers_keep_the_run_queue_busy)
     run_busily(10, 100 * TORC_MICROSECOND, sleep_often, NULL);
 }
 
-#define CROWD 5000
-
 struct crowd {
     uint64_t until_ns;
     uint64_t asleep; /* when the first wakes up */
@@ -117,6 +115,42 @@ FIBER_TEST(timers_do_not_fill_the_run_queue_faster_than_it_is_emptied)
     while (!let_a_crowd_sleep(&crowd, count, duration_ns))
         duration_ns *= 2;
     EXPECT_UINT(crowd.waiting_most, <=, 512 + 32 * crowd.rounds);
+}
+
+static uint64_t round_before; /* the last that began to run before the crowd was due */
+static uint64_t rounds_late;
+
+static int compute_in_long_turns(void *arg)
+{
+    const struct crowd *crowd = arg;
+    struct torc_stats now;
+
+    while (crowd->awake == 0) {
+        torc_stats(&now);
+        if (torc_now() < crowd->until_ns)
+            round_before = now.rounds;
+        rounds_late = now.rounds - round_before;
+        harness_hog_until(torc_now() + 5 * TORC_MILLISECOND);
+        EXPECT_INT(torc_yield(), ==, 0);
+    }
+    return 0;
+}
+
+/* It moves to the lowest level of the wheel before, in parts: in a long round, in many. */
+FIBER_TEST(a_crowd_of_timers_is_not_late_by_many_long_rounds)
+{
+    const unsigned count = harness_scaled(6000);
+    struct crowd crowd = {.until_ns = torc_deadline(500 * TORC_MILLISECOND)};
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, 0);
+    for (unsigned i = 0; i < count; i++)
+        harness_spawn(&scope, wake_in_a_crowd, &crowd);
+    while (crowd.asleep < count)
+        EXPECT_INT(torc_yield(), ==, 0);
+    harness_spawn(&scope, compute_in_long_turns, &crowd);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_UINT(rounds_late, <=, 4);
 }
 
 static int echo_often(void *arg)

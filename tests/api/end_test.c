@@ -437,6 +437,37 @@ FIBER_TEST(a_fiber_that_computes_sees_that_its_deadline_has_passed)
     EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
 }
 
+static unsigned sleepers;
+static uint64_t crowd_deadline_ns;
+
+static int sleep_with_the_crowd(void *arg)
+{
+    (void)arg;
+    sleepers++;
+    return torc_sleep_until(crowd_deadline_ns);
+}
+
+FIBER_TEST(a_fiber_that_computes_sees_its_deadline_however_many_timers_are_due_before)
+{
+    const unsigned count = 3000;
+    struct torc_scope crowd;
+    struct torc_scope scope;
+
+    sleepers = 0;
+    crowd_deadline_ns = torc_deadline(50 * TORC_MILLISECOND);
+    torc_scope_open(&crowd, 0);
+    for (unsigned i = 0; i < count; i++)
+        harness_spawn(&crowd, sleep_with_the_crowd, NULL);
+    while (sleepers < count)
+        EXPECT_INT(torc_yield(), ==, 0);
+    torc_scope_open(&scope, 0);
+    torc_scope_set_deadline(&scope, crowd_deadline_ns + 1);
+    harness_hog_until(crowd_deadline_ns + TORC_MILLISECOND);
+    EXPECT_INT(torc_cancelled(), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+    EXPECT_INT(torc_scope_close(&crowd), ==, 0);
+}
+
 /* ---- Ports ---- */
 
 static struct torc_address port_address;

@@ -78,17 +78,23 @@ static void stop(struct entry *entry)
     torc__timer_stop(&wheel.timers, &entry->timer);
 }
 
-static unsigned serve(uint64_t now_ns)
+static unsigned serve_some(uint64_t now_ns, unsigned max)
 {
     unsigned before = wheel.fired;
     unsigned fired;
 
     wheel.now_ns = now_ns;
-    wheel.last_ns = 0;
-    fired = torc__timers_serve(&wheel.timers, now_ns, UINT_MAX);
+    fired = torc__timers_serve(&wheel.timers, now_ns, max);
+    EXPECT_UINT(fired, <=, max);
     EXPECT_UINT(fired, ==, wheel.fired - before);
     EXPECT_UINT(wheel.timers.count, ==, wheel.running);
     return fired;
+}
+
+static unsigned serve(uint64_t now_ns)
+{
+    wheel.last_ns = 0;
+    return serve_some(now_ns, UINT_MAX);
 }
 
 static uint64_t next(void)
@@ -208,11 +214,11 @@ TEST(a_clock_that_goes_back_fires_nothing_early)
 
 #define ENTRIES 300
 
-static uint64_t earliest_of(const struct entry *entries)
+static uint64_t earliest_of(const struct entry *entries, unsigned count)
 {
     uint64_t earliest = TORC_FOREVER;
 
-    for (unsigned i = 0; i < ENTRIES; i++) {
+    for (unsigned i = 0; i < count; i++) {
         if (entries[i].running && entries[i].deadline_ns < earliest)
             earliest = entries[i].deadline_ns;
     }
@@ -220,9 +226,9 @@ static uint64_t earliest_of(const struct entry *entries)
 }
 
 /* What must hold after a service: nothing is late by a tick, and the next one is not too late. */
-static void expect_served(const struct entry *entries)
+static void expect_served(const struct entry *entries, unsigned count)
 {
-    const uint64_t earliest_ns = earliest_of(entries);
+    const uint64_t earliest_ns = earliest_of(entries, count);
 
     EXPECT_UINT(next(), >, wheel.now_ns); /* Or the wait would end at once, again and again. */
     if (earliest_ns == TORC_FOREVER) {
@@ -273,9 +279,76 @@ TEST(any_sequence_of_starts_stops_and_services_agrees_with_the_model)
             serve(wheel.now_ns);
         else
             serve(wheel.now_ns + random_duration(choice == 2 ? 26 : 44));
-        expect_served(entries);
+        expect_served(entries, ENTRIES);
     }
     EXPECT_UINT(wheel.fired, >, rounds);
+}
+
+/* ---- A crowd, of which a service leaves some ---- */
+
+#define CROWD 4000
+
+static struct entry crowd[CROWD];
+
+static void start_or_stop_one_of_the_crowd(void);
+
+static void fire_in_a_crowd(struct torc_timer *timer)
+{
+    fire(timer);
+    if (harness_random_below(4) == 0)
+        start_or_stop_one_of_the_crowd();
+}
+
+/* In the next two seconds, so that more than a service moves are in a slot, and often at once. */
+static void start_or_stop_one_of_the_crowd(void)
+{
+    struct entry *entry = &crowd[harness_random_below(CROWD)];
+    uint64_t deadline_ns = wheel.now_ns + 1 + harness_random_below(UINT32_C(1) << 31);
+
+    if (harness_random_below(2) == 0)
+        deadline_ns = (deadline_ns | (UINT64_C(0x3fffff))) + 1;
+    if (entry->running)
+        stop(entry);
+    else
+        start_with(entry, deadline_ns, fire_in_a_crowd);
+}
+
+/* What has been left is due at once; and it becomes less, until all is as it should be. */
+static void expect_served_in_the_end(void)
+{
+    for (unsigned i = 0; next() <= wheel.now_ns; i++) {
+        EXPECT_UINT(i, <, 2 * CROWD);
+        (void)serve_some(wheel.now_ns, 1 + harness_random_below(100));
+    }
+    expect_served(crowd, CROWD);
+}
+
+TEST(a_crowd_that_is_served_in_parts_agrees_with_the_model)
+{
+    const unsigned rounds = harness_scaled(50000);
+    unsigned moving = 0;
+    unsigned left = 0;
+
+    wheel_init(harness_random() >> 16);
+    for (unsigned i = 0; i < CROWD; i++)
+        start_or_stop_one_of_the_crowd();
+    for (unsigned i = 0; i < rounds; i++) {
+        const unsigned max = 1 + harness_random_below(300);
+        const uint64_t step_ns = harness_random_below(2) == 0 ? 0 : random_duration(26);
+
+        for (unsigned j = harness_random_below(40); j > 0; j--)
+            start_or_stop_one_of_the_crowd();
+        if (serve_some(wheel.now_ns + step_ns, max) == max)
+            left++;
+        else if (next() <= wheel.now_ns)
+            moving++;
+        if (earliest_of(crowd, CROWD) <= wheel.now_ns - TICK_NS)
+            EXPECT_UINT(next(), <=, wheel.now_ns);
+        if (harness_random_below(100) == 0)
+            expect_served_in_the_end();
+    }
+    EXPECT_UINT(moving, >, rounds / 1000);
+    EXPECT_UINT(left, >, rounds / 1000);
 }
 
 /* Each stop leaves behind bounds that are too early; each may cost one wake-up, and no more. */
@@ -470,6 +543,46 @@ TEST(many_timers_go_to_a_lower_level_in_several_services)
         serve(next() > wheel.now_ns ? next() : wheel.now_ns);
     EXPECT_UINT(wheel.fired, ==, count - services);
     free(entries);
+}
+
+TEST(who_starts_while_a_crowd_moves_fires_after_those_with_the_same_deadline)
+{
+    static struct entry entries[CROWD];
+    static struct entry later;
+    const uint64_t deadline_ns = 2 * NS_PER_SECOND;
+
+    wheel_init(0);
+    for (unsigned i = 0; i < CROWD; i++)
+        start(&entries[i], deadline_ns);
+    serve(deadline_ns - TICK_NS);
+    EXPECT_UINT(next(), <=, wheel.now_ns); /* They are moving. */
+    start(&later, deadline_ns);
+    while (wheel.running > 0)
+        serve_some(deadline_ns + TICK_NS, UINT_MAX);
+    EXPECT_UINT(wheel.last_number, ==, later.number);
+}
+
+/* However often timers are stopped and started meanwhile, as those of operations are. */
+TEST(a_crowd_arrives_though_more_start_than_move)
+{
+    static struct entry entries[CROWD];
+    static struct entry busy[CROWD / 2];
+    unsigned services = 0;
+
+    wheel_init(0);
+    for (unsigned i = 0; i < CROWD; i++)
+        start(&entries[i], 2 * NS_PER_SECOND + i * TICK_NS);
+    serve(2 * NS_PER_SECOND - TICK_NS);
+    while (next() <= wheel.now_ns) {
+        for (unsigned i = 0; i < CROWD / 2; i++) {
+            stop(&busy[i]);
+            start(&busy[i], 2 * NS_PER_SECOND + i);
+        }
+        serve(wheel.now_ns);
+        services++;
+        EXPECT_UINT(services, <, 10);
+    }
+    EXPECT_UINT(services, >, 1);
 }
 
 TEST(a_crowd_with_the_same_deadline_fires_in_the_order_of_its_start)

@@ -24,20 +24,17 @@ enum conduct {
 static int write_by_ring(int fd, const char *data, unsigned size)
 {
     const struct torc__ring_shape shape = {.entries = 4, .completion_entries = 8};
+    struct io_uring_sqe sqe = {0};
     struct torc__ring ring;
+    int32_t written;
     int result = torc__ring_init(&ring, &shape);
 
     if (result < 0)
         return result;
-    io_uring_prep_write(&ring.sqes[ring.sq_tail++ & ring.sq_mask], fd, data, size, UINT64_MAX);
-    __atomic_store_n(ring.sq_tail_shared, ring.sq_tail, __ATOMIC_RELEASE);
-    do {
-        result = ring.enter(&ring, torc__ring_queued(&ring), 1, IORING_ENTER_GETEVENTS, NULL);
-    } while (result == -EINTR || (result >= 0 && !torc__ring_has_completion(&ring)));
-    if (result >= 0)
-        result = ring.cqes[*ring.cq_head & ring.cq_mask].res;
+    io_uring_prep_write(&sqe, fd, data, size, UINT64_MAX);
+    result = torc__ring_carry(&ring, &sqe, &written);
     torc__ring_finish(&ring);
-    return result;
+    return result < 0 ? result : written;
 }
 
 static enum conduct try_with(int fd, char *pages, size_t page)

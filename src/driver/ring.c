@@ -173,12 +173,11 @@ int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_s
     return result;
 }
 
-int torc__ring_try(struct torc__ring *ring)
+int torc__ring_carry(struct torc__ring *ring, const struct io_uring_sqe *sqe, int32_t *ret_result)
 {
-    struct io_uring_sqe *sqe = &ring->sqes[ring->sq_tail++ & ring->sq_mask];
     int result;
 
-    memset(sqe, 0, sizeof(*sqe)); /* Which is a NOP. */
+    ring->sqes[ring->sq_tail++ & ring->sq_mask] = *sqe;
     /* In one order with the flag of a polling thread that may just be going to sleep. */
     __atomic_store_n(ring->sq_tail_shared, ring->sq_tail, __ATOMIC_SEQ_CST);
     do {
@@ -190,8 +189,17 @@ int torc__ring_try(struct torc__ring *ring)
     } while (result == -EINTR || (result >= 0 && !torc__ring_has_completion(ring)));
     if (result < 0)
         return result;
+    *ret_result = ring->cqes[*ring->cq_head & ring->cq_mask].res;
     __atomic_store_n(ring->cq_head, *ring->cq_head + 1, __ATOMIC_RELEASE);
     return 0;
+}
+
+int torc__ring_try(struct torc__ring *ring)
+{
+    const struct io_uring_sqe nop = {.opcode = IORING_OP_NOP};
+    int32_t result;
+
+    return torc__ring_carry(ring, &nop, &result);
 }
 
 void torc__ring_finish(struct torc__ring *ring)

@@ -71,6 +71,12 @@ size_t torc__ring_locked_size(const struct torc__ring_shape *shape);
 int torc__ring_init_patiently(struct torc__ring *ring, const struct torc__ring_shape *shape);
 
 /*
+ * Carry an operation through a ring that has no other. 0, and its own result in `*ret_result`; or
+ * the error of io_uring_enter().
+ */
+int torc__ring_carry(struct torc__ring *ring, const struct io_uring_sqe *sqe, int32_t *ret_result);
+
+/*
  * Carry a NOP through a new ring, since a filter may allow rings to be made but not to be used. 0,
  * or the error of io_uring_enter().
  */

@@ -8,14 +8,12 @@
  */
 #include "base/compiler.h"
 #include "base/kernel_abi.h"
-#include "driver/thread.h"
 #include "io/await.h"
 #include "io/blocking.h"
+#include "io/temporary.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -344,9 +342,9 @@ static bool is_far(const struct torc_walk_entry *entry)
 /* Move it to there, under a name of its own, where this pass finds it again, or the next one. */
 static int bring_near(const struct torc_walk_entry *entry, int top)
 {
-    char name[32];
+    char name[TEMPORARY_LENGTH + 1];
 
-    (void)snprintf(name, sizeof(name), ".torc-%016" PRIx64, torc__thread_unique());
+    torc__temporary_name(name);
     return torc_renameat(entry->dirfd, entry->name, top, name, RENAME_NOREPLACE);
 }
 

@@ -6,8 +6,8 @@
  * a temporary file beside it; data; permissions; fsync; rename; fsync of the directory. What is
  * left behind by a failure or a cancelled scope is removed, in a shield.
  */
-#include "driver/thread.h"
 #include "io/await.h"
+#include "io/temporary.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -134,27 +134,15 @@ struct replacement {
     char temporary[PATH_MAX];
 };
 
-static uint64_t scatter(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-/* ".torc-" and 16 digits, beside the file. */
+/* Beside the file. */
 static int name_temporary(struct replacement *replacement)
 {
-    static const char digits[] = "0123456789abcdef";
-    uint64_t number = scatter(torc__thread_unique());
-    char *to = replacement->temporary + replacement->directory_length;
+    const size_t length = replacement->directory_length;
 
-    if (replacement->directory_length + 6 + 16 + 1 > sizeof(replacement->temporary))
+    if (length + TEMPORARY_LENGTH + 1 > sizeof(replacement->temporary))
         return -ENAMETOOLONG;
-    memcpy(replacement->temporary, replacement->path, replacement->directory_length);
-    memcpy(to, ".torc-", 6);
-    for (unsigned i = 0; i < 16; i++, number >>= 4)
-        to[6 + i] = digits[number & 15];
-    to[6 + 16] = '\0';
+    memcpy(replacement->temporary, replacement->path, length);
+    torc__temporary_name(replacement->temporary + length);
     return 0;
 }
 

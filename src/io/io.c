@@ -6,6 +6,7 @@
 #include "io/transfer.h"
 #include "shard/diagnose.h"
 #include <errno.h>
+#include <torc/file.h>
 #include <torc/io.h>
 
 /* -1: the kernel means the file's own position (IORING_FEAT_RW_CUR_POS, 5.6). */
@@ -76,41 +77,12 @@ ssize_t torc_pwrite(int fd, const void *buffer, size_t length, off_t offset)
 
 ssize_t torc_readv(int fd, const struct iovec *vector, int count)
 {
-    const off_t direct = torc__direct_position_of(fd, vector, count);
-    struct torc_op op;
-    int result;
-
-    do {
-        struct io_uring_sqe *sqe = torc__begin(&op);
-
-        if (sqe == NULL)
-            return op._result;
-        io_uring_prep_readv(sqe, fd, vector, (unsigned)count, (uint64_t)direct);
-        result = torc__await(&op, sqe);
-    } while (torc__is_disturbed(result));
-    torc__moved_direct(fd, direct, result);
-    torc__sanitizer_kernel_wrote_vector(vector, (size_t)count, result);
-    return result;
+    return torc_preadv(fd, vector, count, -1, 0);
 }
 
 ssize_t torc_writev(int fd, const struct iovec *vector, int count)
 {
-    const off_t direct = torc__direct_position_of(fd, vector, count);
-    struct torc_op op;
-    int result;
-
-    do {
-        struct io_uring_sqe *sqe = torc__begin(&op);
-
-        if (sqe == NULL)
-            return op._result;
-        io_uring_prep_writev(sqe, fd, vector, (unsigned)count, (uint64_t)direct);
-        result = torc__await(&op, sqe);
-    } while (torc__is_disturbed(result));
-    if (direct < 0)
-        torc__wrote_vector(fd, result, vector, count);
-    torc__moved_direct(fd, direct, result);
-    return result;
+    return torc_pwritev(fd, vector, count, -1, 0);
 }
 
 int torc_close(int fd)

@@ -275,7 +275,4 @@ void torc__epoll_call_after_fork(void);
 unsigned torc__epoll_slice(const struct iovec *vector, size_t count, size_t skip,
                            struct iovec *ret_pieces, unsigned room);
 
-/* How many bytes a vector holds. */
-size_t torc__epoll_vector_size(const struct iovec *vector, size_t count);
-
 #endif

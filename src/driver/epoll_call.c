@@ -97,15 +97,6 @@ void torc__epoll_call_after_fork(void)
     pthread_mutex_init(&changing_flags, NULL);
 }
 
-size_t torc__epoll_vector_size(const struct iovec *vector, size_t count)
-{
-    size_t size = 0;
-
-    for (size_t i = 0; i < count; i++)
-        size += vector[i].iov_len;
-    return size;
-}
-
 unsigned torc__epoll_slice(const struct iovec *vector, size_t count, size_t skip,
                            struct iovec *ret_pieces, unsigned room)
 {

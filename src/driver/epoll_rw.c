@@ -9,6 +9,7 @@
  */
 #include "base/clock.h"
 #include "base/compiler.h"
+#include "base/vector.h"
 #include "driver/epoll.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -198,7 +199,7 @@ static int try_transfer(struct torc__epoll *epoll, struct torc_op *op, struct io
     note->events = direction;
     torc__epoll_count_call(epoll);
     result = move_now(&transfer);
-    if (result > 0 && (size_t)result < torc__epoll_vector_size(transfer.vector, transfer.count))
+    if (result > 0 && (size_t)result < torc__vector_size(transfer.vector, transfer.count))
         return came_short(epoll, note, &transfer, result);
     if (result >= 0 || (transfer.flags & RWF_NOWAIT))
         return result;

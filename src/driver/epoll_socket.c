@@ -5,6 +5,7 @@
  */
 #include "base/clock.h"
 #include "base/compiler.h"
+#include "base/vector.h"
 #include "driver/epoll.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -160,7 +161,7 @@ static int try_message(struct torc__epoll *epoll, struct torc_op *op, bool is_se
     if (unlikely(result < 0) && !is_send && torc__epoll_is_shut_down(epoll, note, sqe->fd))
         result = recvmsg(sqe->fd, message, flags & ~MSG_DONTWAIT);
     if (result > 0)
-        size = torc__epoll_vector_size(whole->msg_iov, whole->msg_iovlen);
+        size = torc__vector_size(whole->msg_iov, whole->msg_iovlen);
     return settle(epoll, op, result < 0 ? -errno : result, size, direction);
 }
 

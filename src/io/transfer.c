@@ -3,6 +3,7 @@
  * transfer.c - move everything, by as many short transfers as it takes.
  */
 #include "io/transfer.h"
+#include "base/vector.h"
 #include "driver/position.h"
 #include <errno.h>
 #include <limits.h>
@@ -94,20 +95,11 @@ off_t torc__direct_position(int fd, size_t length)
     return torc__position_of_direct(fd);
 }
 
-static size_t length_of(const struct iovec *vector, int count)
-{
-    size_t length = 0;
-
-    for (int i = 0; i < count; i++)
-        length += vector[i].iov_len;
-    return length;
-}
-
 off_t torc__direct_position_of(int fd, const struct iovec *vector, int count)
 {
-    if (vector == NULL || count > IOV_MAX)
+    if (vector == NULL || count < 0 || count > IOV_MAX)
         return -1;
-    return torc__direct_position(fd, length_of(vector, count));
+    return torc__direct_position(fd, torc__vector_size(vector, (size_t)count));
 }
 
 void torc__moved_direct(int fd, off_t position, ssize_t result)
@@ -126,5 +118,5 @@ void torc__wrote(int fd, ssize_t result, size_t length)
 void torc__wrote_vector(int fd, ssize_t result, const struct iovec *vector, int count)
 {
     if (result > 0)
-        torc__wrote(fd, result, length_of(vector, count));
+        torc__wrote(fd, result, torc__vector_size(vector, (size_t)count));
 }

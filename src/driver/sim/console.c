@@ -8,6 +8,7 @@
  */
 #include "driver/sim/console.h"
 #include "base/compiler.h"
+#include "base/vector.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static ssize_t console_write(struct sim_file *file, const struct iovec *vector, 
                              off_t offset, int flags)
 {
     const struct console *console = container_of(file, struct console, file);
-    const size_t size = torc__sim_vector_size(vector, count);
+    const size_t size = torc__vector_size(vector, count);
 
     (void)offset;
     (void)flags;

@@ -5,6 +5,7 @@
 #include "driver/sim/disk_file.h"
 #include "base/compiler.h"
 #include "base/kernel_abi.h"
+#include "base/vector.h"
 #include "driver/sim/disk_data.h"
 #include "driver/sim/disk_device.h"
 #include "driver/sim/disk_watch.h"
@@ -63,7 +64,7 @@ static int begin(struct sim_disk_file *file, struct transfer *transfer, off_t of
     if (result < 0)
         return result;
     transfer->offset = offset == -1 ? file->position : (uint64_t)offset;
-    transfer->size = torc__sim_vector_size(transfer->vector, transfer->count);
+    transfer->size = torc__vector_size(transfer->vector, transfer->count);
     if (transfer->size > TRANSFER_MAX)
         transfer->size = TRANSFER_MAX;
     return 0;

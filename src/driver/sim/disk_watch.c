@@ -7,6 +7,7 @@
  */
 #include "driver/sim/disk_watch.h"
 #include "base/compiler.h"
+#include "base/vector.h"
 #include "driver/sim/disk_path.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -197,7 +198,7 @@ static ssize_t read_events(struct sim_file *file, const struct iovec *vector, si
                            off_t offset, int flags)
 {
     struct sim_watch *instance = container_of(file, struct sim_watch, file);
-    const size_t size = torc__sim_vector_size(vector, count);
+    const size_t size = torc__vector_size(vector, count);
     size_t done = 0;
 
     (void)offset;

@@ -83,15 +83,6 @@ void torc__sim_notify(struct sim_file *file, uint32_t events)
 
 /* ---- Vectors ---- */
 
-size_t torc__sim_vector_size(const struct iovec *vector, size_t count)
-{
-    size_t size = 0;
-
-    for (size_t i = 0; i < count; i++)
-        size += vector[i].iov_len;
-    return size;
-}
-
 /* Which way bytes go. */
 enum direction {
     INTO_VECTOR,

@@ -147,8 +147,6 @@ void torc__sim_notify(struct sim_file *file, uint32_t events);
 
 /* ---- Vectors ---- */
 
-size_t torc__sim_vector_size(const struct iovec *vector, size_t count);
-
 /*
  * Copy between a vector and flat memory, beginning `skip` bytes into the vector. Returns how many
  * bytes that were: `size`, or what is left of the vector.

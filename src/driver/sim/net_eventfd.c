@@ -3,6 +3,7 @@
  * net_eventfd.c - eventfds.
  */
 #include "base/log.h"
+#include "base/vector.h"
 #include "driver/sim/net.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ static ssize_t counter_read(struct sim_file *file, const struct iovec *vector, s
 
     (void)offset;
     (void)flags;
-    if (torc__sim_vector_size(vector, count) < sizeof(taken))
+    if (torc__vector_size(vector, count) < sizeof(taken))
         return -EINVAL;
     if (eventfd->count == 0)
         return -EAGAIN;

@@ -8,6 +8,7 @@
 #include "driver/sim/net_pipe.h"
 #include "base/compiler.h"
 #include "base/log.h"
+#include "base/vector.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -85,7 +86,7 @@ static ssize_t pipe_read(struct sim_file *file, const struct iovec *vector, size
 {
     struct sim_pipe *pipe = torc__sim_pipe_of(file);
     struct sim_cursor cursor = torc__sim_cursor(vector, count);
-    size_t size = torc__sim_vector_size(vector, count);
+    size_t size = torc__vector_size(vector, count);
     const int result = torc__sim_pipe_check_read(pipe);
 
     (void)offset;
@@ -108,7 +109,7 @@ static ssize_t pipe_write(struct sim_file *file, const struct iovec *vector, siz
 {
     struct sim_pipe *pipe = torc__sim_pipe_of(file);
     struct sim_cursor cursor = torc__sim_cursor(vector, count);
-    size_t size = torc__sim_vector_size(vector, count);
+    size_t size = torc__vector_size(vector, count);
     const int result = torc__sim_pipe_check_write(pipe);
 
     (void)offset;

@@ -5,6 +5,7 @@
 #include "driver/sim/net_tcp.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/vector.h"
 #include <errno.h>
 #include <linux/sockios.h>
 #include <stdlib.h>
@@ -70,7 +71,7 @@ static ssize_t tcp_recvmsg(struct sim_file *file, struct msghdr *message, int fl
 {
     struct sim_tcp *tcp = tcp_of(file);
     struct sim_cursor cursor = torc__sim_cursor(message->msg_iov, message->msg_iovlen);
-    size_t count = torc__sim_vector_size(message->msg_iov, message->msg_iovlen);
+    size_t count = torc__vector_size(message->msg_iov, message->msg_iovlen);
 
     if (flags & MSG_OOB)
         return receive_urgent(tcp, message, flags);
@@ -107,7 +108,7 @@ static ssize_t tcp_sendmsg(struct sim_file *file, const struct msghdr *message, 
 {
     struct sim_tcp *tcp = tcp_of(file);
     struct sim_cursor cursor = torc__sim_cursor(message->msg_iov, message->msg_iovlen);
-    size_t count = torc__sim_vector_size(message->msg_iov, message->msg_iovlen);
+    size_t count = torc__vector_size(message->msg_iov, message->msg_iovlen);
 
     if (tcp->socket.error != 0)
         return torc__sim_socket_take_error(&tcp->socket);

@@ -3,6 +3,7 @@
  * net_udp_send.c - datagrams that are sent.
  */
 #include "base/log.h"
+#include "base/vector.h"
 #include "driver/sim/net_message.h"
 #include "driver/sim/net_udp.h"
 #include <errno.h>
@@ -303,7 +304,7 @@ ssize_t torc__sim_udp_sendmsg(struct sim_file *file, const struct msghdr *messag
 {
     struct sim_udp *udp = torc__sim_udp_of(file);
     struct sim_world *world = file->host->world;
-    const size_t size = torc__sim_vector_size(message->msg_iov, message->msg_iovlen);
+    const size_t size = torc__vector_size(message->msg_iov, message->msg_iovlen);
     struct outgoing outgoing = {0};
     struct sim_host *to;
     char *data;

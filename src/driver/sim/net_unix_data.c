@@ -3,6 +3,7 @@
  * net_unix_data.c - what goes through Unix sockets.
  */
 #include "base/log.h"
+#include "base/vector.h"
 #include "driver/sim/net_unix.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -219,7 +220,7 @@ static ssize_t send_datagram(struct sim_unix *socket, const struct msghdr *messa
 ssize_t torc__sim_unix_sendmsg(struct sim_file *file, const struct msghdr *message, int flags)
 {
     struct sim_unix *socket = torc__sim_unix_of(file);
-    const size_t size = torc__sim_vector_size(message->msg_iov, message->msg_iovlen);
+    const size_t size = torc__vector_size(message->msg_iov, message->msg_iovlen);
 
     if (flags & MSG_OOB)
         return -EOPNOTSUPP;
@@ -277,7 +278,7 @@ static bool copy_from(const struct sim_unix_message *from, const struct msghdr *
  */
 static ssize_t receive_stream(struct sim_unix *socket, struct msghdr *message, int flags)
 {
-    const size_t size = torc__sim_vector_size(message->msg_iov, message->msg_iovlen);
+    const size_t size = torc__vector_size(message->msg_iov, message->msg_iovlen);
     const struct msghdr room = *message;
     struct sim_unix_message *from = socket->queue;
     size_t done = 0;

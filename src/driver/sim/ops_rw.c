@@ -3,6 +3,7 @@
  * ops_rw.c - reads, writes and splices in the simulated driver, and what takes its time on a disk.
  */
 #include "base/log.h"
+#include "base/vector.h"
 #include "driver/sim/disk.h"
 #include "driver/sim/driver.h"
 #include "driver/sim/net.h"
@@ -99,7 +100,7 @@ static ssize_t move(struct sim_op *op, const struct io_uring_sqe *sqe,
         return -EBADF;
     if (call == NULL || transfer->count > IOV_MAX)
         return -EINVAL;
-    size = torc__sim_vector_size(transfer->vector, transfer->count);
+    size = torc__vector_size(transfer->vector, transfer->count);
     wanted = size < MOVE_MAX ? size : MOVE_MAX;
     wanted = is_file ? size_if_cancelled(op, wanted) : torc__sim_shorten(op, wanted);
     if (wanted == size)

@@ -3,6 +3,7 @@
  * ops_socket.c - operations on sockets in the simulated driver.
  */
 #include "base/log.h"
+#include "base/vector.h"
 #include "driver/sim/driver.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -259,7 +260,7 @@ static size_t describe_rest(const struct msghdr *message, size_t done, size_t li
 static int try_message(struct sim_op *op, const struct io_uring_sqe *sqe, bool is_send)
 {
     struct msghdr *const whole = (void *)(uintptr_t)sqe->addr;
-    const size_t size = torc__sim_vector_size(whole->msg_iov, whole->msg_iovlen);
+    const size_t size = torc__vector_size(whole->msg_iov, whole->msg_iovlen);
     const size_t wanted = torc__sim_shorten(op, size - op->done);
     struct iovec pieces[IOV_MAX];
     struct msghdr rest = {.msg_iov = pieces};

@@ -2,6 +2,7 @@
 /*
  * epoll_call_test.c - calls made non-blocking for the moment, and parts of vectors.
  */
+#include "base/vector.h"
 #include "shard/diagnose.h"
 #include "unit/driver/epoll_rig.h"
 #include <fcntl.h>
@@ -161,12 +162,12 @@ TEST(a_slice_is_what_is_left_of_a_vector)
     const struct iovec vector[4] = {{data, 10}, {data + 10, 0}, {data + 10, 20}, {data + 30, 70}};
     struct iovec pieces[4];
 
-    EXPECT_UINT(torc__epoll_vector_size(vector, 4), ==, 100);
-    EXPECT_UINT(torc__epoll_vector_size(vector, 0), ==, 0);
+    EXPECT_UINT(torc__vector_size(vector, 4), ==, 100);
+    EXPECT_UINT(torc__vector_size(vector, 0), ==, 0);
     for (size_t skip = 0; skip <= 100; skip++) {
         const unsigned count = torc__epoll_slice(vector, 4, skip, pieces, 4);
 
-        EXPECT_UINT(torc__epoll_vector_size(pieces, count), ==, 100 - skip);
+        EXPECT_UINT(torc__vector_size(pieces, count), ==, 100 - skip);
         if (skip < 100)
             EXPECT(pieces[0].iov_base == data + skip);
     }

@@ -2,6 +2,7 @@
 /*
  * sim_file_test.c - open files of simulated hosts: descriptors, references, and who waits.
  */
+#include "base/vector.h"
 #include "driver/sim/file.h"
 #include "harness/harness.h"
 #include <errno.h>
@@ -94,7 +95,7 @@ TEST(bytes_go_into_vectors_and_out_of_them_from_anywhere)
     const struct iovec vector[3] = {{a, 3}, {NULL, 0}, {b, 4}};
     char out[8] = {0};
 
-    EXPECT_UINT(torc__sim_vector_size(vector, 3), ==, 7);
+    EXPECT_UINT(torc__vector_size(vector, 3), ==, 7);
     EXPECT_UINT(torc__sim_vector_fill(vector, 3, 2, "wxyz", 4), ==, 4);
     EXPECT_MEM(a, "--w", 3);
     EXPECT_MEM(b, "xyz-", 4);

@@ -120,6 +120,23 @@ FIBER_TEST(a_batch_waits_although_nobody_reads_the_error_queue)
     EXPECT_INT(close(fds[0]), ==, 0);
 }
 
+/* A TCP pair; the first has a notice in its error queue. False where there are none. */
+static bool open_noticed_pair(int fds[2])
+{
+    const int on = 1;
+    char bytes[1000] = "";
+
+    harness_tcp_pair(fds);
+    if (setsockopt(fds[0], SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)) < 0) {
+        harness_close_pair(fds);
+        return false;
+    }
+    EXPECT_INT(send(fds[0], bytes, sizeof(bytes), MSG_ZEROCOPY), ==, sizeof(bytes));
+    harness_get(fds[1], bytes, sizeof(bytes));
+    EXPECT_INT(poll(&(struct pollfd){.fd = fds[0]}, 1, 1000), ==, 1); /* POLLERR */
+    return true;
+}
+
 static int peek_stream(int fd, void *stream)
 {
     const void *data;
@@ -131,19 +148,12 @@ static int peek_stream(int fd, void *stream)
 FIBER_TEST(a_stream_waits_although_nobody_reads_the_error_queue)
 {
     struct torc_stream stream;
-    const int on = 1;
-    char bytes[1000] = "";
     const void *data;
+    char byte;
     int fds[2];
 
-    harness_tcp_pair(fds);
-    if (setsockopt(fds[0], SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)) < 0) {
-        harness_close_pair(fds);
+    if (!open_noticed_pair(fds))
         SKIP("no zero-copy sends, whose notices stand in the error queue");
-    }
-    EXPECT_INT(send(fds[0], bytes, sizeof(bytes), MSG_ZEROCOPY), ==, sizeof(bytes));
-    harness_get(fds[1], bytes, sizeof(bytes));
-    EXPECT_INT(poll(&(struct pollfd){.fd = fds[0]}, 1, 1000), ==, 1); /* POLLERR */
     torc_stream_open(&stream, fds[0]);
     EXPECT_INT(await_nothing(peek_stream, -1, &stream), ==, -ETIME);
     harness_put(fds[1], "abc", 3);
@@ -153,7 +163,7 @@ FIBER_TEST(a_stream_waits_although_nobody_reads_the_error_queue)
     EXPECT_INT(await_nothing(peek_stream, -1, &stream), ==, -ETIME);
     harness_put(fds[1], "d", 1);
     EXPECT_INT(close(fds[1]), ==, 0);
-    EXPECT_INT(torc_stream_read_all(&stream, bytes, 1, NULL), ==, 0);
+    EXPECT_INT(torc_stream_read_all(&stream, &byte, 1, NULL), ==, 0);
     EXPECT_INT(torc_stream_peek(&stream, &data), ==, 0); /* The end has come with the byte. */
     EXPECT_INT(torc_stream_close(&stream), ==, 0);
 }
@@ -174,20 +184,13 @@ static int send_batches(int fd, void *context)
 FIBER_TEST(a_batch_waits_for_room_although_nobody_reads_the_error_queue)
 {
     const int size = 65536; /* Or both would grow, and take some more, and some more. */
-    const int on = 1;
     char bytes[1000] = "";
     int fds[2];
 
-    harness_tcp_pair(fds);
-    if (setsockopt(fds[0], SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)) < 0) {
-        harness_close_pair(fds);
+    if (!open_noticed_pair(fds))
         SKIP("no zero-copy sends, whose notices stand in the error queue");
-    }
     EXPECT_INT(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), ==, 0);
     EXPECT_INT(setsockopt(fds[1], SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), ==, 0);
-    EXPECT_INT(send(fds[0], bytes, sizeof(bytes), MSG_ZEROCOPY), ==, sizeof(bytes));
-    harness_get(fds[1], bytes, sizeof(bytes));
-    EXPECT_INT(poll(&(struct pollfd){.fd = fds[0]}, 1, 1000), ==, 1); /* POLLERR */
     harness_fill(fds[0]);
     EXPECT_INT(await_nothing(send_batches, fds[0], bytes), ==, -ETIME);
     harness_close_pair(fds);

@@ -305,6 +305,21 @@ FIBER_TEST_WITH_THREADS(ranges_are_copied_between_files)
     harness_leave_directory();
 }
 
+/* A new file for direct I/O, in a directory of its own; -1 and neither where there is none. */
+static int open_direct(void)
+{
+    int fd;
+
+    harness_enter_directory();
+    fd = torc_open("file", O_RDWR | O_CREAT | O_DIRECT, 0600);
+    if (fd == -EINVAL) {
+        harness_leave_directory();
+        return -1;
+    }
+    EXPECT_INT(fd, >=, 0);
+    return fd;
+}
+
 FIBER_TEST(direct_transfers_work_with_the_alignment_told)
 {
     struct torc_direct direct;
@@ -313,13 +328,9 @@ FIBER_TEST(direct_transfers_work_with_the_alignment_told)
     int result;
     int fd;
 
-    harness_enter_directory();
-    fd = torc_open("file", O_RDWR | O_CREAT | O_DIRECT, 0600);
-    if (fd == -EINVAL) {
-        harness_leave_directory();
+    fd = open_direct();
+    if (fd < 0)
         SKIP("the file system for temporary files has no direct I/O");
-    }
-    EXPECT_INT(fd, >=, 0);
     result = torc_direct_alignment(fd, &direct);
     if (result == 0) {
         EXPECT_UINT(direct.memory_alignment & (direct.memory_alignment - 1), ==, 0);
@@ -370,13 +381,9 @@ FIBER_TEST(direct_transfers_at_the_position_move_it)
     char *memory;
     int fd;
 
-    harness_enter_directory();
-    fd = torc_open("file", O_RDWR | O_CREAT | O_DIRECT, 0600);
-    if (fd == -EINVAL) {
-        harness_leave_directory();
+    fd = open_direct();
+    if (fd < 0)
         SKIP("the file system for temporary files has no direct I/O");
-    }
-    EXPECT_INT(fd, >=, 0);
     memory = aligned_alloc(block, block);
     expect_blocks_at_position(fd, memory, block);
     expect_blocks_at_position(fd, memory, block); /* Over what is there. */

@@ -63,6 +63,15 @@ static bool enter_file_system(const char *options, unsigned long flags)
     return entered;
 }
 
+/* A fiber's `body` in a new file system. */
+static void run_on(const char *options, unsigned long flags, torc_fiber_fn *body, void *arg)
+{
+    NEEDS_THREADS();
+    if (!enter_file_system(options, flags))
+        SKIP("nothing may be mounted here");
+    harness_run_with(NULL, body, arg);
+}
+
 /* More than there is room for: `error` tells so, and what was written is. */
 static int overfill(void *arg)
 {
@@ -97,10 +106,14 @@ TEST(a_full_disk_is_told_with_how_much_was_written)
 {
     int error = -ENOSPC;
 
-    NEEDS_THREADS();
-    if (!enter_file_system("size=1m,mode=0777", 0))
-        SKIP("nothing may be mounted here");
-    harness_run_with(NULL, overfill, &error);
+    run_on("size=1m,mode=0777", 0, overfill, &error);
+}
+
+/* No part of the data is like the one before. */
+static void tell_places_apart(void)
+{
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (char)(i / 1000 + i % 7);
 }
 
 /* What a file that was filled in order has: the data, from their beginning. */
@@ -126,8 +139,7 @@ static int overfill_in_order(void *arg)
     int fd;
 
     (void)arg;
-    for (size_t i = 0; i < sizeof(data); i++)
-        data[i] = (char)(i / 1000 + i % 7);
+    tell_places_apart();
     fd = torc_open("file", O_WRONLY | O_CREAT, 0600);
     EXPECT_INT(torc_write_all(fd, data, sizeof(data), &done), ==, -ENOSPC);
     EXPECT_INT(torc_close(fd), ==, 0);
@@ -153,10 +165,7 @@ static int overfill_in_order(void *arg)
 
 TEST(what_fits_on_a_full_disk_is_there_in_order)
 {
-    NEEDS_THREADS();
-    if (!enter_file_system("size=1m,mode=0777", 0))
-        SKIP("nothing may be mounted here");
-    harness_run_with(NULL, overfill_in_order, NULL);
+    run_on("size=1m,mode=0777", 0, overfill_in_order, NULL);
 }
 
 /* Small pieces are collected, and written by an op that nobody waits for. */
@@ -167,8 +176,7 @@ static int overfill_by_pieces(void *arg)
     int result = 0;
 
     (void)arg;
-    for (size_t i = 0; i < sizeof(data); i++)
-        data[i] = (char)(i / 1000 + i % 7);
+    tell_places_apart();
     torc_stream_open(&stream, torc_open("file", O_WRONLY | O_CREAT, 0600));
     for (; result == 0 && at < sizeof(data); at += 999)
         result = torc_stream_write(&stream, data + at, 999, NULL);
@@ -180,10 +188,7 @@ static int overfill_by_pieces(void *arg)
 
 TEST(small_pieces_that_fit_on_a_full_disk_are_there_in_order)
 {
-    NEEDS_THREADS();
-    if (!enter_file_system("size=1m,mode=0777", 0))
-        SKIP("nothing may be mounted here");
-    harness_run_with(NULL, overfill_by_pieces, NULL);
+    run_on("size=1m,mode=0777", 0, overfill_by_pieces, NULL);
 }
 
 /* Files that are replaced: there is room for the old one, and not for the new one. */
@@ -203,10 +208,7 @@ static int save_in_vain(void *arg)
 
 TEST(a_file_that_finds_no_room_replaces_none)
 {
-    NEEDS_THREADS();
-    if (!enter_file_system("size=1m,mode=0777", 0))
-        SKIP("nothing may be mounted here");
-    harness_run_with(NULL, save_in_vain, NULL);
+    run_on("size=1m,mode=0777", 0, save_in_vain, NULL);
 }
 
 static int write_in_vain(void *arg)
@@ -222,8 +224,5 @@ static int write_in_vain(void *arg)
 
 TEST(what_may_not_be_written_says_so)
 {
-    NEEDS_THREADS();
-    if (!enter_file_system("", MS_RDONLY))
-        SKIP("nothing may be mounted here");
-    harness_run_with(NULL, write_in_vain, NULL);
+    run_on("", MS_RDONLY, write_in_vain, NULL);
 }

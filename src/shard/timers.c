@@ -362,12 +362,12 @@ static void make_due(struct torc__timers *timers, struct torc__wheel_slot *slot,
 
     slot->timers._previous->_next = NULL;
     chain = sort_by_deadline(chain);
+    /* From where they are due each can be stopped, by the functions of others. */
     while (chain != NULL && timer_of(chain)->_deadline_ns <= now_ns) {
         struct torc_timer_link *link = chain;
 
         chain = link->_next;
-        append(&timers->due,
-               link); /* From here on each can be stopped, by the functions of others. */
+        append(&timers->due, link);
     }
     if (chain != NULL)
         timers->tick++; /* Or they would be found here again, and again. */

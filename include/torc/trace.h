@@ -26,8 +26,9 @@ TORC_BEGIN_C
  * shard, so 2 MiB each for 65,536 events, 128 MiB for the most. It is shared memory, which counts
  * as the process's and its cgroup's until torc_trace_drop().
  *
- * -EBUSY      a trace is being recorded, perhaps for `torc trace`, or a shard has not yet heard
- *             that the last one has ended.
+ * -EBUSY      a trace is being recorded, perhaps for `torc trace`.
+ * -EAGAIN     the last one is still being written, or a shard has not yet heard that it has ended,
+ *             which it does in its next round. Later it can be begun.
  * -ENOMEM     there is not so much memory; nothing is recorded then.
  * -EOPNOTSUPP     torc_options.no_observer.
  */

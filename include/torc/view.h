@@ -81,6 +81,7 @@ TORC_API unsigned torc_view_names(const struct torc_view *view,
  * or end a trace of that runtime, not even in another process.
  *
  * -EBUSY      a trace is being recorded, by the program itself or by another view.
+ * -EAGAIN     the last one is not quite over: see torc_trace_start().
  */
 TORC_CHECK int torc_view_trace_start(struct torc_view *view, uint32_t events, uint32_t duration_ms);
 

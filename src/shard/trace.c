@@ -145,8 +145,10 @@ int torc__trace_begin(struct torc__observer *observer, uint32_t events, uint64_t
 {
     int result;
 
-    if (observer->trace_state == TRACE_ON || is_in_use(observer))
+    if (observer->trace_state == TRACE_ON)
         return -EBUSY;
+    if (is_in_use(observer))
+        return -EAGAIN;
     if (observer->area != NULL)
         release_area(observer);
     result = make_area(observer, round_up(events));

@@ -12,10 +12,15 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* How often to look whether the process is still there. */
 #define LOOK_EVERY_NS (TORC_SECOND / 5)
+
+/* For how long, and how often, to try again while the shards have not heard that a trace is over. */
+#define BEGIN_NS       (5 * TORC_SECOND)
+#define BEGIN_EVERY_NS TORC_MILLISECOND
 
 struct trace_options {
     uint64_t duration_ns;
@@ -86,14 +91,30 @@ static int carry_out(struct torc_view *view, pid_t pid, const struct trace_optio
     return status;
 }
 
-static int record(struct torc_view *view, pid_t pid, const struct trace_options *options)
+/* Begin, after the last trace: a shard that computes hears of its end when it has done. */
+static int begin(struct torc_view *view, const struct trace_options *options)
 {
     const uint64_t ms = (options->duration_ns + TORC_MILLISECOND - 1) / TORC_MILLISECOND;
-    const int result = torc_view_trace_start(view, (uint32_t)options->events, (uint32_t)ms);
+    const uint64_t until_ns = torc_now() + BEGIN_NS;
+    int result;
+
+    while ((result = torc_view_trace_start(view, (uint32_t)options->events, (uint32_t)ms)) ==
+               -EAGAIN &&
+           torc_now() < until_ns)
+        (void)nanosleep(&(struct timespec){.tv_nsec = BEGIN_EVERY_NS}, NULL);
+    return result;
+}
+
+static int record(struct torc_view *view, pid_t pid, const struct trace_options *options)
+{
+    const int result = begin(view, options);
     int status;
 
     if (result == -EBUSY)
         return cli_failed("torc trace", "process %d is being traced already", pid);
+    if (result == -EAGAIN)
+        return cli_failed("torc trace", "a shard of process %d is too busy to end its last trace",
+                          pid);
     if (result < 0)
         return look_failed("torc trace", pid, result);
     status = carry_out(view, pid, options);

@@ -86,9 +86,12 @@ static void place(struct torc__timers *timers, struct torc_timer *timer)
     if ((level->occupied[number / 64] & bit) == 0) {
         level->occupied[number / 64] |= bit;
         ring_init(&slot->timers);
-        slot->earliest_ns = timer->_deadline_ns;
-    } else if (timer->_deadline_ns < slot->earliest_ns) {
-        slot->earliest_ns = timer->_deadline_ns;
+        slot->earliest_ns = slot->latest_ns = timer->_deadline_ns;
+    } else {
+        if (timer->_deadline_ns < slot->earliest_ns)
+            slot->earliest_ns = timer->_deadline_ns;
+        slot->latest_ns =
+            timer->_deadline_ns < slot->latest_ns ? TORC_FOREVER : timer->_deadline_ns;
     }
     append(&slot->timers, &timer->_link);
 }
@@ -344,12 +347,12 @@ static unsigned next_slot(const struct torc__timers *timers, uint64_t end, unsig
     return TIMER_LEVELS;
 }
 
-/* What is in a slot of a higher level moves from now on. */
-static void begin_moving(struct torc__timers *timers, struct torc__wheel_slot *slot)
+/* All of a ring, which has some, go to one that has none. */
+static void take_all(struct torc_timer_link *ring, const struct torc_timer_link *from)
 {
-    timers->moving = slot->timers;
-    timers->moving._next->_previous = &timers->moving;
-    timers->moving._previous->_next = &timers->moving;
+    *ring = *from;
+    ring->_next->_previous = ring;
+    ring->_previous->_next = ring;
 }
 
 /*
@@ -360,6 +363,10 @@ static void make_due(struct torc__timers *timers, struct torc__wheel_slot *slot,
 {
     struct torc_timer_link *chain = slot->timers._next;
 
+    if (slot->latest_ns <= now_ns) { /* In order already, so that none need be looked at. */
+        take_all(&timers->due, &slot->timers);
+        return;
+    }
     slot->timers._previous->_next = NULL;
     chain = sort_by_deadline(chain);
     /* From where they are due each can be stopped, by the functions of others. */
@@ -398,7 +405,7 @@ static bool collect(struct torc__timers *timers, uint64_t end, uint64_t now_ns, 
         timers->tick = tick;
         clear_occupied(&timers->levels[level], slot);
         if (level > 0)
-            begin_moving(timers, &timers->levels[level].slots[slot]);
+            take_all(&timers->moving, &timers->levels[level].slots[slot].timers);
         else
             make_due(timers, &timers->levels[0].slots[slot], now_ns);
         if (!ring_is_empty(&timers->due))

@@ -28,6 +28,7 @@
 struct torc__wheel_slot {
     struct torc_timer_link timers; /* in the order in which they were put there */
     uint64_t earliest_ns;
+    uint64_t latest_ns; /* not before any; TORC_FOREVER once that order is not the deadlines' */
 };
 
 struct torc__wheel_level {

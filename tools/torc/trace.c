@@ -18,7 +18,7 @@
 /* How often to look whether the process is still there. */
 #define LOOK_EVERY_NS (TORC_SECOND / 5)
 
-/* For how long, and how often, to try again while the shards have not heard that a trace is over. */
+/* For how long, and how often, to try again while shards have not heard that a trace is over. */
 #define BEGIN_NS       (5 * TORC_SECOND)
 #define BEGIN_EVERY_NS TORC_MILLISECOND
 

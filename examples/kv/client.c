@@ -27,6 +27,13 @@ void client_write(struct client *client)
     torc_buffer_reset(reply, REPLY_KEPT);
 }
 
+void client_take_pushes(struct client *client)
+{
+    torc_buffer_append(&client->reply, client->pushes.bytes, client->pushes.used);
+    client->reply.failed |= client->pushes.failed;
+    torc_buffer_reset(&client->pushes, REPLY_KEPT);
+}
+
 /* ---- Input ---- */
 
 /* Tell the client what it did, after all other answers, and see it off. */
@@ -35,6 +42,7 @@ static void fail(struct client *client, const char *error)
     if (client->result != 0)
         return;
     route_batch(client);
+    client_take_pushes(client);
     (void)reply_error(&client->reply, "Protocol error: %s", error);
     client->result = CLOSING;
 }
@@ -45,9 +53,7 @@ static ssize_t write_and_peek(struct client *client, size_t count, const void **
     ssize_t length;
 
     do {
-        torc_buffer_append(&client->reply, client->pushes.bytes, client->pushes.used);
-        client->reply.failed |= client->pushes.failed;
-        torc_buffer_reset(&client->pushes, REPLY_KEPT);
+        client_take_pushes(client);
         client_write(client);
         if (client->result < 0)
             return client->result;

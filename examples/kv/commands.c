@@ -114,6 +114,7 @@ static const char *run_echo(struct call *call)
 
 static const char *run_quit(struct call *call)
 {
+    pubsub_leave(call->client); /* No more messages are for it. */
     call->client->result = CLOSING;
     return "+OK";
 }

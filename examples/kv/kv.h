@@ -144,7 +144,8 @@ struct client {
 };
 
 torc_serve_fn client_serve;
-void client_write(struct client *client); /* Write what is in the reply. Suspends. */
+void client_write(struct client *client);       /* Write what is in the reply. Suspends. */
+void client_take_pushes(struct client *client); /* Put messages that came into the reply. */
 
 unsigned slot_of(struct slice key);        /* Of a key with a {tag} only that counts. */
 void route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */

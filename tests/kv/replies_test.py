@@ -14,6 +14,7 @@ import random
 import unittest
 
 import kv
+from kv import encode
 
 REDIS = kv.need_redis()
 
@@ -184,6 +185,36 @@ class Replies(unittest.TestCase):
                                 said.append(reader.ask(*words))
                         told.append(said)
                 self.assertEqual(*told)
+
+    def test_a_client_hears_what_it_publishes_itself_before_the_count(self):
+        for shards in (1, 3):
+            with self.both("--shards", shards) as server:
+                for channel in ("a", "b", "c", "d", "e"):
+                    told = []
+                    for side in (server, self.redis):
+                        with side.connect() as client:
+                            client.ask("HELLO", 3)
+                            client.send(encode("SUBSCRIBE", channel) + encode("PING")
+                                        + encode("PUBLISH", channel, "one")
+                                        + encode("PUBLISH", channel, "two")
+                                        + encode("UNSUBSCRIBE", channel)
+                                        + encode("PUBLISH", channel, "three"))
+                            told.append([client.answer() for _ in range(8)])
+                    self.assertEqual(*told)
+
+    def test_what_a_client_publishes_to_itself_comes_before_it_goes(self):
+        for shards in (1, 3):
+            with self.both("--shards", shards) as server:
+                for end in (encode("QUIT"), b"*x\r\n"):
+                    told = []
+                    for side in (server, self.redis):
+                        with side.connect() as client:
+                            client.ask("HELLO", 3)
+                            client.send(encode("SUBSCRIBE", "c") + encode("PUBLISH", "c", "m")
+                                        + end)
+                            told.append(client.rest())
+                    self.assertIn(b"message", told[0])
+                    self.assertEqual(*told)
 
     def test_whatever_is_asked_at_random_in_pipelines_is_answered_the_same(self):
         choose = random.Random(7)

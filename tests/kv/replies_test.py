@@ -5,8 +5,8 @@
 What differs on purpose, and so is not asked here:
   - INFO, COMMAND, and CONFIG GET of most things: another server has other things to say;
   - HELLO's id, and CLIENT ID: numbers of connections;
-  - what kv does not have: commands, options, subcommands, help, quotes in lines of words, rules for
-    the names of clients;
+  - what kv does not have: commands, options, subcommands, help, quotes in lines of words;
+  - zero bytes in lines, of which Redis does not see the end;
   - keys longer than 64 KiB, which kv refuses;
   - the order in which UNSUBSCRIBE without arguments leaves channels: by a hash in Redis.
 """
@@ -67,8 +67,10 @@ BROKEN = [
 ODD = [
     b"PING\r\n", b"PING\n", b"\r\n\r\nPING\r\n", b"  PING  \r\n", b"*0\r\nPING\r\n",
     b"*-1\r\nPING\r\n", b"*-10\r\nPING\r\n", b"SET k a\\x41\r\nGET k\r\n",
-    b"\t ECHO \t x\r\n", b"ECHO \\\\\r\n", b"ECHO caf\xc3\xa9\r\n",
+    b"\t ECHO \t x\r\n", b"ECHO a\x0b\x0cb\r\n", b"\x0bECHO \x0c a\r\n", b"PING\ra\r\n",
+    b"ECHO \\\\\r\n", b"ECHO caf\xc3\xa9\r\n",
     b"*2\r\n$4\r\nECHO\r\n$5\r\na\r\nb\0\r\n", b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n",
+    b"*1\r\n$4\rxPING\r\n", b"*1\rx$4\r\nPING\r\n", b"*2\r\n$4\r\rECHO\r\n$1\r\r\n\r\n",
     b"*1\r\n$0\r\n\r\nPING\r\n", b"*2\r\n$4\r\nECHO\r\n$1\r\nxyzPING\r\n",
 ]
 

@@ -104,8 +104,9 @@ struct command {
 command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire, run_ttl;
 command_fn run_publish, run_subscribe, run_unsubscribe;
 
-const struct command *command_find(struct slice name); /* one that says so if there is none */
-const char *command_refuse(const struct call *call);   /* Returns NULL, or the text of an error. */
+/* One that says so if there is none. */
+const struct command *command_find(const struct slice *args, unsigned count);
+const char *command_refuse(const struct call *call); /* Returns NULL, or the text of an error. */
 
 int keys_init(struct shard *shard);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */

@@ -186,7 +186,7 @@ void route_request(struct client *client)
 {
     const unsigned shard_count = torc_shard_count();
     const struct slice *args = client->args + client->first;
-    const struct command *command = command_find(args[0]);
+    const struct command *command = command_find(args, client->count);
     const unsigned step = command->step; /* arguments of each part */
     struct call call = {
         .command = command,

@@ -27,6 +27,13 @@ void client_write(struct client *client)
     torc_buffer_reset(reply, REPLY_KEPT);
 }
 
+void client_take_pushes(struct client *client)
+{
+    torc_buffer_append(&client->reply, client->pushes.bytes, client->pushes.used);
+    client->reply.failed |= client->pushes.failed;
+    torc_buffer_reset(&client->pushes, REPLY_KEPT);
+}
+
 /* ---- Input ---- */
 
 /* Tell the client what it did, after all other answers, and see it off. */
@@ -35,6 +42,7 @@ static void fail(struct client *client, const char *error)
     if (client->result != 0)
         return;
     route_batch(client);
+    client_take_pushes(client);
     (void)reply_error(&client->reply, "Protocol error: %s", error);
     client->result = CLOSING;
 }
@@ -45,9 +53,7 @@ static ssize_t write_and_peek(struct client *client, size_t count, const void **
     ssize_t length;
 
     do {
-        torc_buffer_append(&client->reply, client->pushes.bytes, client->pushes.used);
-        client->reply.failed |= client->pushes.failed;
-        torc_buffer_reset(&client->pushes, REPLY_KEPT);
+        client_take_pushes(client);
         client_write(client);
         if (client->result < 0)
             return client->result;
@@ -95,13 +101,13 @@ static inline bool want(struct client *client, size_t count)
     return client->length - client->used >= count || wait_for(client, count);
 }
 
-/* Have a line, and go behind it. Returns what is before its LF, or CR LF. */
-static struct slice read_line(struct client *client, const char *too_long)
+/* Have all before a mark, and go behind that. */
+static struct slice read_until(struct client *client, char mark, const char *too_long)
 {
     const char *line = client->input + client->at;
     const char *end;
 
-    while ((end = memchr(line, '\n', client->length - client->at)) == NULL) {
+    while ((end = memchr(line, mark, client->length - client->at)) == NULL) {
         if (client->length - client->at > LINE_MAX_LENGTH)
             fail(client, too_long);
         if (!want(client, client->length - client->used + 1))
@@ -109,7 +115,6 @@ static struct slice read_line(struct client *client, const char *too_long)
         line = client->input + client->at;
     }
     client->at += (size_t)(end + 1 - line);
-    end -= end > line && end[-1] == '\r';
     return (struct slice){line, (size_t)(end - line)};
 }
 
@@ -133,21 +138,22 @@ static inline void add_argument(struct client *client, const char *at, size_t le
     client->args[client->first + client->count++] = (struct slice){at, length};
 }
 
-/* A line that consists of a mark and a number, however it comes and whatever is wrong. */
+/* A mark, a number, CR and any byte, however they come and whatever is wrong. */
 static int64_t read_any_number(struct client *client, char mark)
 {
     const bool is_count = mark == '*';
-    const struct slice line =
-        read_line(client, is_count ? "too big mbulk count string" : "too big bulk count string");
+    const struct slice line = read_until(
+        client, '\r', is_count ? "too big mbulk count string" : "too big bulk count string");
     char unexpected[] = "expected '$', got '?'";
     int64_t number = 0;
 
     unexpected[sizeof(unexpected) - 3] = line.at[0];
     if (line.at[0] != mark)
         fail(client, unexpected);
-    else if (line.at[line.length] != '\r' ||
-             torc_integer_parse(line.at + 1, line.length - 1, &number) < 0)
+    else if (torc_integer_parse(line.at + 1, line.length - 1, &number) < 0)
         fail(client, is_count ? "invalid multibulk length" : "invalid bulk length");
+    else if (want(client, client->at - client->used + 1))
+        client->at++;
     return number;
 }
 
@@ -193,13 +199,15 @@ static void read_array(struct client *client)
 /* A line of words, for people. */
 static void read_words(struct client *client)
 {
-    const struct slice line = read_line(client, "too big inline request");
+    const struct slice line = read_until(client, '\n', "too big inline request");
 
     /* Quotes mean nothing here. Who uses them had better know. */
     if (memchr(line.at, '"', line.length) || memchr(line.at, '\'', line.length))
         fail(client, "unbalanced quotes in request");
     for (size_t end, at = 0; client->result == 0 && at < line.length; at = end + 1) {
-        for (end = at; end < line.length && !isspace((unsigned char)line.at[end]);)
+        while (at < line.length && isspace((unsigned char)line.at[at]))
+            at++;
+        for (end = at; end < line.length && memchr(" \t\r", line.at[end], 3) == NULL;)
             end++;
         if (end > at)
             add_argument(client, line.at + at, end - at);

@@ -104,8 +104,9 @@ struct command {
 command_fn run_get, run_set, run_delete, run_exists, run_increment, run_expire, run_ttl;
 command_fn run_publish, run_subscribe, run_unsubscribe;
 
-const struct command *command_find(struct slice name); /* one that says so if there is none */
-const char *command_refuse(const struct call *call);   /* Returns NULL, or the text of an error. */
+/* One that says so if there is none. */
+const struct command *command_find(const struct slice *args, unsigned count);
+const char *command_refuse(const struct call *call); /* Returns NULL, or the text of an error. */
 
 int keys_init(struct shard *shard);
 int keys_tend(void *arg); /* A fiber of each shard, which takes out keys that have expired. */
@@ -144,7 +145,8 @@ struct client {
 };
 
 torc_serve_fn client_serve;
-void client_write(struct client *client); /* Write what is in the reply. Suspends. */
+void client_write(struct client *client);       /* Write what is in the reply. Suspends. */
+void client_take_pushes(struct client *client); /* Put messages that came into the reply. */
 
 unsigned slot_of(struct slice key);        /* Of a key with a {tag} only that counts. */
 void route_request(struct client *client); /* Do it, or let it wait for more. Suspends. */

@@ -4,7 +4,8 @@
  * of the channel. So a message is given to all shards, and each gives it to its own.
  *
  * A message may come at any time, also in the middle of an answer. So it is noted, and written by
- * the client's fiber before it waits for input. If it waits already, that is cancelled.
+ * the client's fiber before the next answer, or before it waits for input. If it waits already,
+ * that is cancelled.
  */
 #include "kv.h"
 #include <stdlib.h>

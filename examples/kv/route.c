@@ -85,6 +85,8 @@ static void answer(struct client *client, struct call *call)
     struct torc_buffer *reply = &client->reply;
     const char kind = call->command->kind;
 
+    if (call->part == 0 && client->pushes.used > 0)
+        client_take_pushes(client);
     if (kind == '*' && call->part == 0)
         reply_number(reply, '*', call->parts);
     if (call->is_done)
@@ -92,8 +94,10 @@ static void answer(struct client *client, struct call *call)
     else
         run(call, reply);
     client->sum = call->number + (call->part > 0 ? client->sum : 0);
-    if (kind == ':' && call->part + 1 == call->parts)
+    if (kind == ':' && call->part + 1 == call->parts) {
+        client_take_pushes(client); /* The message, if it published one to itself. */
         reply_number(reply, ':', client->sum);
+    }
     if (reply->used >= LARGE)
         client_write(client);
 }
@@ -182,7 +186,7 @@ void route_request(struct client *client)
 {
     const unsigned shard_count = torc_shard_count();
     const struct slice *args = client->args + client->first;
-    const struct command *command = command_find(args[0]);
+    const struct command *command = command_find(args, client->count);
     const unsigned step = command->step; /* arguments of each part */
     struct call call = {
         .command = command,

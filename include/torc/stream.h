@@ -91,6 +91,7 @@ struct torc_stream {
     uint32_t _joined_from;
     uint32_t _joined_to;
     uint32_t _joined_room;
+    uint32_t _joined_ahead; /* the last so many joined bytes are copies of the first queued ones */
     size_t _queued; /* bytes of the chunks */
     struct torc__chunk *_first;
     struct torc__chunk **_last;

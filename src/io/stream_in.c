@@ -10,7 +10,9 @@
  * The latter is better for large pieces, whose cost is that of copying: the block is hot, and what
  * is written from it at once does not leave the cache in between.
  *
- * Who waits for more holds no buffer of the ring: what is there is joined first.
+ * Who waits for more holds no buffer of the ring: what is there is joined first. Who does not wait
+ * gets copies joined, ahead of what is asked: asking for a little more each time costs little, and
+ * who is done with the piece goes on in the chunk, in place.
  */
 #include "fiber/sanitizer.h"
 #include "io/at_once.h"
@@ -26,9 +28,15 @@
 /* Of so much that nobody has consumed, no more is received. */
 #define QUEUED_MAX   (256u * 1024u)
 #define JOINED_LEAST 512u
+#define AHEAD_MOST   4096u
 /* A piece of so many bytes is large; a stream is one of large pieces until so many are not. */
 #define BULK_LEAST 8192u
 #define SMALL_ONES 16u
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 /* ---- The queue of chunks ---- */
 
@@ -348,9 +356,15 @@ static size_t joined_count(const struct torc_stream *stream)
     return stream->_joined_to - stream->_joined_from;
 }
 
+/* Those of the joined bytes that are in no chunk any more. */
+static size_t own_count(const struct torc_stream *stream)
+{
+    return joined_count(stream) - stream->_joined_ahead;
+}
+
 size_t torc_stream_buffered(const struct torc_stream *stream)
 {
-    return joined_count(stream) + stream->_queued;
+    return own_count(stream) + stream->_queued;
 }
 
 /* The first piece of input. Returns its length. */
@@ -366,53 +380,73 @@ static size_t first_piece(const struct torc_stream *stream, const void **ret_dat
     return stream->_first->length;
 }
 
-/* Make room for `count` more joined bytes. */
+/*
+ * Make room for `count` more joined bytes. Where fewer were consumed than would have to be moved,
+ * there is more room from now on, so that bytes are not moved again and again.
+ */
 static int grow_joined(struct torc_stream *stream, size_t count)
 {
     const size_t there = joined_count(stream);
+    const size_t least = stream->_joined_from < there ? 2 * there : there;
     size_t room = stream->_joined_room > 0 ? stream->_joined_room : JOINED_LEAST;
     char *larger;
 
+    if (stream->_joined_to + count <= stream->_joined_room)
+        return 0;
     if (stream->_joined_from > 0 && there > 0)
         memmove(stream->_joined, stream->_joined + stream->_joined_from, there);
     stream->_joined_from = 0;
     stream->_joined_to = (uint32_t)there;
-    while (room < there + count)
+    while (room < there + count || room < least)
         room *= 2;
     if (room == stream->_joined_room)
         return 0;
     larger = realloc(stream->_joined, room);
     if (larger == NULL)
-        return -ENOMEM;
+        return there + count <= stream->_joined_room ? 0 : -ENOMEM;
     stream->_joined = larger;
     stream->_joined_room = (uint32_t)room;
     return 0;
 }
 
-static void copy_chunks(struct torc_stream *stream, char *to, size_t count)
+/* Copy the queued bytes from `from` to `end`. */
+static void copy_chunks(const struct torc_stream *stream, char *to, size_t from, size_t end)
 {
     const struct torc__chunk *chunk = stream->_first;
+    size_t before = 0; /* the chunk */
 
-    while (count > 0) {
-        const size_t part = count < chunk->length ? count : chunk->length;
+    for (; before < end; before += chunk->length, chunk = chunk->next) {
+        const size_t first = from > before ? from - before : 0;
+        const size_t last = end - before < chunk->length ? end - before : chunk->length;
 
-        memcpy(to, chunk->data, part);
-        to += part;
-        count -= part;
-        chunk = chunk->next;
+        if (first < last)
+            to = mempcpy(to, chunk->data + first, last - first);
     }
 }
 
-/* Move `count` bytes of the chunks to those that are joined. */
-static int join(struct torc_stream *stream, size_t count)
+/* Have copies of the first `count` queued bytes among those that are joined. */
+static int join_copies(struct torc_stream *stream, size_t count)
 {
-    int result = count > 0 ? grow_joined(stream, count) : 0;
+    const size_t more = count > stream->_joined_ahead ? count - stream->_joined_ahead : 0;
+    int result = more > 0 ? grow_joined(stream, more) : 0;
 
-    if (result < 0 || count == 0)
+    if (result < 0 || more == 0)
         return result;
-    copy_chunks(stream, stream->_joined + stream->_joined_to, count);
-    stream->_joined_to += (uint32_t)count;
-    consume_chunks(stream, count);
+    copy_chunks(stream, stream->_joined + stream->_joined_to, stream->_joined_ahead, count);
+    stream->_joined_to += (uint32_t)more;
+    stream->_joined_ahead = (uint32_t)count;
+    return 0;
+}
+
+/* Move all queued bytes to those that are joined. */
+static int join(struct torc_stream *stream)
+{
+    int result = join_copies(stream, stream->_queued);
+
+    if (result < 0)
+        return result;
+    consume_chunks(stream, stream->_queued);
+    stream->_joined_ahead = 0;
     return 0;
 }
 
@@ -425,18 +459,21 @@ ssize_t torc_stream_peek(struct torc_stream *stream, const void **ret_data)
 static int gather(struct torc_stream *stream, size_t least)
 {
     const void *data;
+    size_t ahead;
     int result = 1;
 
     while (result > 0 && torc_stream_buffered(stream) < least) {
-        result = join(stream, stream->_queued);
+        result = join(stream);
         if (result == 0)
             result = torc__stream_fill(stream);
     }
     if (result < 0)
         return result;
-    if (torc_stream_buffered(stream) < least)
-        least = torc_stream_buffered(stream);
-    return first_piece(stream, &data) < least ? join(stream, least - joined_count(stream)) : 0;
+    ahead = joined_count(stream) + smaller(joined_count(stream), AHEAD_MOST);
+    if (least < ahead && ahead <= TORC_STREAM_PEEK_MAX)
+        least = ahead;
+    least = smaller(least, torc_stream_buffered(stream));
+    return first_piece(stream, &data) < least ? join_copies(stream, least - own_count(stream)) : 0;
 }
 
 ssize_t torc_stream_peek_at_least(struct torc_stream *stream, size_t least, const void **ret_data)
@@ -465,17 +502,22 @@ ssize_t torc_stream_peek_at_least(struct torc_stream *stream, size_t least, cons
 
 void torc_stream_consume(struct torc_stream *stream, size_t count)
 {
-    const size_t joined = joined_count(stream);
-    const size_t part = count < joined ? count : joined;
+    const size_t own = own_count(stream);
+    const size_t queued = count > own ? count - own : 0; /* so many of those */
+    const size_t copied = smaller(queued, stream->_joined_ahead);
 
     TORC_ASSERT(count <= torc_stream_buffered(stream));
-    stream->_joined_from += (uint32_t)part;
-    if (stream->_joined != NULL && part == joined) {
+    stream->_joined_from += (uint32_t)(count - queued + copied);
+    stream->_joined_ahead -= (uint32_t)copied;
+    consume_chunks(stream, queued);
+    /* All that is left is in the first chunk as well. */
+    if (stream->_joined != NULL && count >= own &&
+        (stream->_joined_ahead == 0 || stream->_joined_ahead <= stream->_first->length)) {
         free(stream->_joined);
         stream->_joined = NULL;
         stream->_joined_from = stream->_joined_to = stream->_joined_room = 0;
+        stream->_joined_ahead = 0;
     }
-    consume_chunks(stream, count - part);
 }
 
 void torc__stream_drop_input(struct torc_stream *stream)

@@ -5,15 +5,17 @@
 What differs on purpose, and so is not asked here:
   - INFO, COMMAND, and CONFIG GET of most things: another server has other things to say;
   - HELLO's id, and CLIENT ID: numbers of connections;
-  - what kv does not have: commands, options, subcommands, help, quotes in lines of words, rules for
-    the names of clients;
+  - what kv does not have: commands, options, subcommands, help, quotes in lines of words;
+  - zero bytes in lines, of which Redis does not see the end;
   - keys longer than 64 KiB, which kv refuses;
   - the order in which UNSUBSCRIBE without arguments leaves channels: by a hash in Redis.
 """
 import random
+import re
 import unittest
 
 import kv
+from kv import encode
 
 REDIS = kv.need_redis()
 
@@ -45,8 +47,14 @@ EXPIRE e -1 | EXISTS e | SET e v | EXPIRE e 0 | GET e | EXPIRE e | EXPIRE
 EXPIRE none 9223372036854775807
 foo | FOO bar baz | foo "a b" | get\\x00 x | CLIENT | client SETNAME me
 CLIENT GETNAME | CLIENT SETNAME me | CLIENT GETNAME | CLIENT SETNAME "" | CLIENT GETNAME
-CONFIG | CONFIG GET save | CONFIG GET SAVE
-HELLO x | HELLO 1 | HELLO 4 | HELLO 2 bogus | HELLO 3 bogus
+CLIENT SETNAME "a b" | CLIENT SETNAME a\\nb | CLIENT SETNAME a\\x00 | CLIENT SETNAME \x7f
+CLIENT SETNAME !~ | CLIENT GETNAME | CLIENT SETNAME " " | CLIENT GETNAME | CLIENT SETNAME \xe9
+CLIENT SETNAME | CLIENT SETNAME a b | CLIENT GETNAME a | CLIENT ID a | CLIENT bogus | CLIENT ""
+CONFIG | CONFIG GET save | CONFIG GET SAVE | CONFIG GET | CONFIG bogus | COMMAND bogus
+HELLO x | HELLO 1 | HELLO 4 | HELLO 2 bogus | HELLO 3 bogus | HELLO 3 SETNAME | HELLO 3 AUTH a
+HELLO 3 AUTH nobody pw | HELLO 3 AUTH Default pw | HELLO 3 SETNAME "a b" | HELLO x SETNAME a
+HELLO 3 SETNAME a AUTH nobody pw | CLIENT GETNAME | HELLO 3 SETNAME b bogus | CLIENT GETNAME
+HELLO 3 AUTH nobody pw SETNAME c | HELLO SETNAME c | HELLO 4 SETNAME c | CLIENT GETNAME
 PUBLISH c m | PUBLISH c | UNSUBSCRIBE | UNSUBSCRIBE c d
 """
 
@@ -66,8 +74,10 @@ BROKEN = [
 ODD = [
     b"PING\r\n", b"PING\n", b"\r\n\r\nPING\r\n", b"  PING  \r\n", b"*0\r\nPING\r\n",
     b"*-1\r\nPING\r\n", b"*-10\r\nPING\r\n", b"SET k a\\x41\r\nGET k\r\n",
-    b"\t ECHO \t x\r\n", b"ECHO \\\\\r\n", b"ECHO caf\xc3\xa9\r\n",
+    b"\t ECHO \t x\r\n", b"ECHO a\x0b\x0cb\r\n", b"\x0bECHO \x0c a\r\n", b"PING\ra\r\n",
+    b"ECHO \\\\\r\n", b"ECHO caf\xc3\xa9\r\n",
     b"*2\r\n$4\r\nECHO\r\n$5\r\na\r\nb\0\r\n", b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n",
+    b"*1\r\n$4\rxPING\r\n", b"*1\rx$4\r\nPING\r\n", b"*2\r\n$4\r\rECHO\r\n$1\r\r\n\r\n",
     b"*1\r\n$0\r\n\r\nPING\r\n", b"*2\r\n$4\r\nECHO\r\n$1\r\nxyzPING\r\n",
 ]
 
@@ -79,7 +89,8 @@ def requests(script):
         for index, piece in enumerate(quoted):
             words += [piece] if index % 2 else piece.split()
         if words:
-            yield [word.encode().replace(b"\\x00", b"\0") for word in words]
+            yield [word.encode().replace(b"\\x00", b"\0").replace(b"\\n", b"\n")
+                   for word in words]
 
 
 def random_request(choose):
@@ -99,6 +110,30 @@ def random_request(choose):
         lambda: ("EXPIRE", key(), 500000), lambda: ("ECHO", value()), lambda: ("bogus", key()),
         lambda: ("EXPIRE", key(), -1), lambda: ("PUBLISH", key(), value()),
     ))()
+
+
+def random_session(choose):
+    """All bytes of a connection; no answer depends on the time, but for HELLO's number."""
+    def channel():
+        return choose.choice(("a", "b", "{x}d"))
+
+    data = encode("DEL", "a", "b", "c", "{x}d", "{x}e", "f")
+    if choose.random() < 0.5:
+        data += encode("HELLO", 3) + encode("SUBSCRIBE", channel())
+    for _ in range(choose.randint(1, 30)):
+        words = choose.choice((
+            lambda: random_request(choose), lambda: random_request(choose),
+            lambda: random_request(choose), lambda: random_request(choose),
+            lambda: ("SUBSCRIBE", channel()), lambda: ("UNSUBSCRIBE", channel()),
+            lambda: ("PUBLISH", channel(), "x"), lambda: ("PING",), lambda: ("PING", "x"),
+            lambda: ("CLIENT", "GETNAME"), lambda: ("CLIENT", "SETNAME", choose.choice("ab \n")),
+            lambda: ("HELLO", choose.choice("x234")), lambda: ("GET",), lambda: ("MSET", "a"),
+        ))()
+        if words[0] != "TTL":
+            data += encode(*words)
+        if choose.random() < 0.1:
+            data += choose.choice(ODD[:-1])
+    return data + choose.choice((b"QUIT\r\n", encode("QUIT"), *BROKEN[:10]))
 
 
 class Replies(unittest.TestCase):
@@ -136,8 +171,11 @@ class Replies(unittest.TestCase):
 
     def test_hello_says_the_same_but_for_the_number_of_the_connection(self):
         with self.both() as server, server.connect() as mine, self.redis.connect() as model:
-            for words in (("HELLO",), ("HELLO", 3), ("HELLO",), ("HELLO", 2)):
+            for words in (("HELLO",), ("HELLO", 3), ("HELLO",), ("HELLO", 2),
+                          ("HELLO", 3, "SETNAME", "me"), ("HELLO", 2, "AUTH", "default", "pw"),
+                          ("HELLO", 3, "auth", "default", "", "setname", "x", "setname", "you")):
                 answers = [client.ask(*words).split(b"\r\n") for client in (mine, model)]
+                self.assertEqual(mine.ask("CLIENT", "GETNAME"), model.ask("CLIENT", "GETNAME"))
                 for answer in answers:
                     answer[answer.index(b"id") + 1] = b"?"
                     version = answer.index(b"version")
@@ -170,7 +208,7 @@ class Replies(unittest.TestCase):
                     with side.connect() as reader, side.connect() as writer:
                         reader.ask("HELLO", protocol)
                         said = [reader.ask("SUBSCRIBE", "one"), reader.ask("SUBSCRIBE", "one")]
-                        reader.send(kv.encode("SUBSCRIBE", "two", "three"))
+                        reader.send(encode("SUBSCRIBE", "two", "three"))
                         said += [reader.answer(), reader.answer()]
                         for words in (("PUBLISH", "one", "hi"), ("PUBLISH", "none", "hi"),
                                       ("PUBLISH", "two", b"\r\n\0" * 1000)):
@@ -185,6 +223,36 @@ class Replies(unittest.TestCase):
                         told.append(said)
                 self.assertEqual(*told)
 
+    def test_a_client_hears_what_it_publishes_itself_before_the_count(self):
+        for shards in (1, 3):
+            with self.both("--shards", shards) as server:
+                for channel in ("a", "b", "c", "d", "e"):
+                    told = []
+                    for side in (server, self.redis):
+                        with side.connect() as client:
+                            client.ask("HELLO", 3)
+                            client.send(encode("SUBSCRIBE", channel) + encode("PING")
+                                        + encode("PUBLISH", channel, "one")
+                                        + encode("PUBLISH", channel, "two")
+                                        + encode("UNSUBSCRIBE", channel)
+                                        + encode("PUBLISH", channel, "three"))
+                            told.append([client.answer() for _ in range(8)])
+                    self.assertEqual(*told)
+
+    def test_what_a_client_publishes_to_itself_comes_before_it_goes(self):
+        for shards in (1, 3):
+            with self.both("--shards", shards) as server:
+                for end in (encode("QUIT"), b"*x\r\n"):
+                    told = []
+                    for side in (server, self.redis):
+                        with side.connect() as client:
+                            client.ask("HELLO", 3)
+                            client.send(encode("SUBSCRIBE", "c") + encode("PUBLISH", "c", "m")
+                                        + end)
+                            told.append(client.rest())
+                    self.assertIn(b"message", told[0])
+                    self.assertEqual(*told)
+
     def test_whatever_is_asked_at_random_in_pipelines_is_answered_the_same(self):
         choose = random.Random(7)
         for shards, protocol in ((1, 2), (4, 3)):
@@ -194,11 +262,27 @@ class Replies(unittest.TestCase):
                 model.ask("HELLO", protocol)
                 for _ in range(60):
                     pipeline = [random_request(choose) for _ in range(choose.randint(1, 30))]
-                    data = b"".join(kv.encode(*words) for words in pipeline)
+                    data = b"".join(encode(*words) for words in pipeline)
                     mine.send(data)
                     model.send(data)
                     for words in pipeline:
                         self.assert_same(words, mine.answer(), model.answer())
+
+    def test_sessions_at_random_in_pieces_are_the_same_to_their_end(self):
+        choose = random.Random(11)
+        for shards in (1, 2):
+            with self.both("--shards", shards) as server:
+                for _ in range(150):
+                    data = random_session(choose)
+                    cuts = [choose.randrange(len(data)) for _ in range(choose.choice((0, 3, 30)))]
+                    cuts = [0, *sorted(cuts), len(data)]
+                    told = []
+                    for side in (server, self.redis):
+                        with side.connect() as client:
+                            for begin, end in zip(cuts, cuts[1:]):
+                                client.send(data[begin:end])
+                            told.append(re.sub(rb"(\r\nid\r\n):\d+", rb"\1", client.rest()))
+                    self.assertEqual(*told, data)
 
     def test_values_have_the_same_limit(self):
         with self.both("--shards", 2) as server, server.connect() as mine, \

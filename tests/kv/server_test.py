@@ -271,6 +271,25 @@ class Channels(unittest.TestCase):
             self.assertEqual((kinds.count(b">"), kinds.count(b"*")), (200, 20))
             self.assertEqual(both.ask("PING"), b"+PONG\r\n")
 
+    def test_messages_that_were_counted_come_before_a_goodbye(self):
+        """They are published while the subscriber's answers wait to be read."""
+        for last, end in (("QUIT", b"+OK\r\n"), ("UNSUBSCRIBE", b":0\r\n")):
+            with kv.Kv("--shards", 2) as server, server.connect() as reader, \
+                    server.connect() as writer:
+                writer.ask("SET", "k", b"x" * 1000000)
+                reader.ask("HELLO", 3)
+                reader.ask("SUBSCRIBE", "c")
+                reader.send(encode("GET", "k") * 40 + encode(last))
+                answers = [reader.answer()]
+                self.assertEqual(writer.ask("PUBLISH", "c", "m"), b":1\r\n")
+                while not answers[-1].endswith(end):
+                    answers.append(reader.answer())
+                self.assertEqual([answer[:1] for answer in answers].count(b">"),
+                                 1 + (last != "QUIT"))
+                self.assertIn(b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n", answers[:-1])
+                if last == "QUIT":
+                    self.assertEqual(reader.rest(), b"")
+
     def test_a_subscriber_that_does_not_read_is_sent_away(self):
         with kv.Kv("--shards", 2) as server, server.connect() as writer:
             deaf = server.connect()

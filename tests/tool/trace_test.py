@@ -179,6 +179,20 @@ class Trace(tool.TestCase):
             self.assertFalse(os.path.exists(self.path + ".2"))
             self.trace(echo, "--seconds", "1ms")
 
+    def test_a_shard_that_computes_does_not_look_as_if_others_traced_it(self):
+        program = os.path.join(os.path.dirname(tool.TORC), "tests", "tool", "tool_dumped")
+        with subprocess.Popen([program, "hangs"], stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            try:
+                self.assertEqual(process.stdout.readline(), "ready\n")
+                options = ("trace", process.pid, "--seconds", "1ms", "-o", self.path)
+                self.assertEqual(tool.torc(*options).returncode, 0)
+                result = tool.torc(*options)
+                self.assert_fails(result, 1)
+                self.assertIn("too busy to end its last trace", result.stderr)
+            finally:
+                process.kill()
+
     def test_what_is_wrong_is_told_in_one_line(self):
         result = tool.torc("trace", os.getpid(), "-o", self.path)
         self.assert_fails(result, 1)

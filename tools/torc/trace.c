@@ -18,7 +18,7 @@
 /* How often to look whether the process is still there. */
 #define LOOK_EVERY_NS (TORC_SECOND / 5)
 
-/* For how long, and how often, to try again while the shards have not heard that a trace is over. */
+/* For how long, and how often, to try again while shards have not heard that a trace is over. */
 #define BEGIN_NS       (5 * TORC_SECOND)
 #define BEGIN_EVERY_NS TORC_MILLISECOND
 
@@ -129,8 +129,8 @@ int command_trace(int argc, char **argv)
         {"seconds", "TIME", "how long to record; 1", cli_parse_time, &options.duration_ns,
          "a time from 1ms to 60m", TORC_MILLISECOND, 3600 * TORC_SECOND},
         {"output", "FILE", "where to write it, - for standard output; trace.json", cli_parse_text,
-         &options.output, NULL, 0, 0},
-        {"o", "FILE", "the same", cli_parse_text, &options.output, NULL, 0, 0},
+         &options.output, "a file", 0, 0},
+        {"o", "FILE", "the same", cli_parse_text, &options.output, "a file", 0, 0},
         {"events", "N", "how many events each shard keeps, the newest; 65,536", cli_parse_count,
          &options.events, NULL, 1, 4194304},
         {"runtime", "N", "if the program has several, which one, from 0; 0", cli_parse_count,

@@ -4,8 +4,10 @@
  *
  * Directories that are made in the tree, or moved into it, are followed: what is found in them is
  * told as created. Between that and the kernel's own telling an entry may be told twice, but none
- * is left out. When more happens than the kernel keeps, an event IN_Q_OVERFLOW says so: then the
- * tree has to be looked at anew; all directories are followed by that time.
+ * is left out. Directories that get another name in the tree stay followed, under that name.
+ *
+ * When more happens than the kernel keeps, an event IN_Q_OVERFLOW says so: then the tree has to be
+ * looked at anew; all directories are followed by that time.
  *
  * Symbolic links are not followed. For one fiber at a time.
  */

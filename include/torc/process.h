@@ -5,6 +5,8 @@
  * A child that was spawned is the caller's until torc_process_close(), which leaves nothing behind:
  * a child that still runs is killed and reaped there. So children cannot leak, and there is no
  * detaching; what is to outlive this program has to be started by a child that ends (`setsid -f`).
+ * A child that leads a process group stands for all of it: what it has left there when it ended is
+ * killed by torc_process_stop() and torc_process_close(), also after the child was waited for.
  *
  *     static const char *const argv[] = {"sort", "-u", NULL};
  *     struct torc_process_exchange exchange = {
@@ -111,7 +113,8 @@ struct torc_process {
     int output;
     int error;
     int _pidfd;
-    bool _ended;
+    bool _ended;  /* and how is known, or lost */
+    bool _reaped; /* for one that leads a group, when that has been ended */
     bool _leads_group;
     struct torc_process_status _status;
 };
@@ -159,23 +162,24 @@ TORC_API int torc_process_stop(struct torc_process *process, uint64_t grace_ns,
 /*
  * Send a signal to the child; 0 only asks whether one could.
  *
- * -ESRCH      it has ended and been reaped.
+ * -ESRCH      it has ended and been waited for.
  * -EINVAL     no such signal.
  * -EPERM      it runs under another user now.
  */
 TORC_CHECK int torc_process_kill(struct torc_process *process, int signal);
 
 /*
- * Send a signal to the process group that the child leads.
+ * Send a signal to the process group that the child leads, or has led: its number stays reserved,
+ * by the dead child, until the process is stopped or closed.
  *
- * -ESRCH      the child has been reaped, after which the group's number may be another's.
+ * -ESRCH      it has been stopped, or the child was reaped by somebody else.
  * -EINVAL     no such signal, or the child was not started with a group of its own.
  */
 TORC_CHECK int torc_process_kill_group(struct torc_process *process, int signal);
 
 /*
- * Close the process and our ends of its pipes. If it has not been waited for, it is killed (with
- * its group if it leads one) and reaped first. Suspends; not cancellable.
+ * Close the process and our ends of its pipes. If it has not been waited for, it is killed and
+ * reaped first; so is what is left of the group that it leads. Suspends; not cancellable.
  */
 TORC_API void torc_process_close(struct torc_process *process);
 
@@ -205,8 +209,8 @@ struct torc_process_exchange {
  * `*ret_status` tells. It is no error if the child does not read all of its input.
  *
  * Collecting ends when nobody has the pipes open any more: a child of the child that goes on with
- * them is waited for. If the scope's reason ends the wait, the child is stopped as by
- * torc_process_stop(), and the reason returned.
+ * them is waited for. What is left then of the group that the child leads is killed. If the scope's
+ * reason ends the wait, the child is stopped as by torc_process_stop(), and the reason returned.
  *
  * Errors of torc_process_spawn(); -ECHILD as torc_process_wait(); -EINVAL if options ask for a pipe
  * that the exchange does not serve.

@@ -34,6 +34,8 @@ struct torc_udp_options {
  * A UDP socket bound to `local`; "0.0.0.0:0" or "[::]:0" for one that only sends. `options` may be
  * NULL. Returns its descriptor, which the caller owns; or an error of socket(2), setsockopt(2),
  * bind(2), and then nothing stays open.
+ *
+ * -ENODEV         there is no interface `interface_index`.
  */
 TORC_CHECK int torc_udp_open(const struct torc_address *local,
                              const struct torc_udp_options *options);
@@ -55,11 +57,13 @@ struct torc_multicast {
 };
 
 /*
- * Receive what is sent to a group, of the socket's own family, on the port the socket is bound to.
+ * Receive what is sent to a group on the port the socket is bound to. A socket of IPv6 may join
+ * groups of IPv4, too.
  *
  * -EADDRINUSE     it is a member already.
  * -ENODEV         there is no such interface, or none with a route to the group.
  * -EINVAL         the group is none, or source is of another family.
+ * -ENOPROTOOPT    the group is of IPv6, and the socket is not.
  */
 TORC_CHECK int torc_multicast_join(int fd, const struct torc_multicast *multicast);
 

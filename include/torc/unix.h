@@ -133,6 +133,7 @@ TORC_CHECK ssize_t torc_unix_send(int fd, const void *data, size_t length,
  * a stream, bytes sent before a message with descriptors may come together with it, none after it.
  * Returns the count, 0 at the end; or an error, and nothing was received. Descriptors received are
  * close-on-exec and the caller's. `fds` and `fd_capacity` of the parcel are kept, the rest is set.
+ * What a socket with SO_PASSPIDFD tells of the sender is closed: torc_recvmsg() leaves it open.
  */
 TORC_CHECK ssize_t torc_unix_recv(int fd, void *data, size_t length,
                                   struct torc_unix_parcel *parcel);

@@ -11,6 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+
+/* Control data that is a descriptor, of the sender's process: for whom has set SO_PASSPIDFD. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4 /* 6.5 */
+#endif
+_Static_assert(SCM_PIDFD == 4, "kernel ABI");
 
 /* io_uring_setup() flags, io_uring_setup(2). */
 #ifndef IORING_SETUP_DEFER_TASKRUN

@@ -4,6 +4,8 @@
  *
  * The library speaks only of what an operator must know and no return value can tell: a fiber that
  * spins, one that refuses to end, a fault. One line each, on stderr, beginning with "torc: ".
+ *
+ * Nothing is written where standard error was closed and something else has its number: see log.c.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -13,6 +15,12 @@
 
 /* Write one line. Allocates nothing; safe in a signal handler as far as vsnprintf() is. */
 void torc__log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Note what standard error is, the first time. Any thread. */
+void torc__log_begin(void);
+
+/* Standard error, or -1 if it is none any more: for what is written there by other means. */
+int torc__log_fd(void);
 
 /* Whether writing a line would wait for somebody to read what was written before. */
 bool torc__log_would_wait(void);

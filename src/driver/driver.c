@@ -4,6 +4,7 @@
  */
 #include "driver/driver.h"
 #include "base/compiler.h"
+#include "base/environment.h"
 #include "base/log.h"
 #include "driver/epoll.h"
 #include "driver/pool.h"
@@ -68,7 +69,7 @@ static unsigned forbidden_by_environment(void)
         unsigned feature = feature_by_name(list, length);
 
         if (feature == 0 && length > 0)
-            torc__log("TORC_FORBID: no feature is called \"%.*s\"", (int)length, list);
+            torc__environment_wrong("TORC_FORBID", list, length, "a feature or \"all\"");
         forbid |= feature;
         list += length + (list[length] == ',');
     }
@@ -143,22 +144,23 @@ static bool means_no_rings(int error)
 /* What is asked for: by the program, or, if it leaves that open, in the environment. */
 static int read_choice(const struct torc_options *options, enum torc_driver_choice *ret_choice)
 {
-    const char *name = getenv("TORC_DRIVER");
+    static const char *const names[] = {
+        [TORC_DRIVER_AUTO] = "auto",
+        [TORC_DRIVER_URING] = "uring",
+        [TORC_DRIVER_EPOLL] = "epoll",
+        [TORC_DRIVER_SIM] = "sim",
+        NULL,
+    };
+    int choice;
 
     if (torc__sim_world != NULL)
         *ret_choice = TORC_DRIVER_SIM; /* There is no way out of it. */
     else if (options->driver != TORC_DRIVER_AUTO)
         *ret_choice = options->driver;
-    else if (name == NULL || *name == '\0' || strcmp(name, "auto") == 0)
-        *ret_choice = TORC_DRIVER_AUTO;
-    else if (strcmp(name, "uring") == 0)
-        *ret_choice = TORC_DRIVER_URING;
-    else if (strcmp(name, "epoll") == 0)
-        *ret_choice = TORC_DRIVER_EPOLL;
-    else if (strcmp(name, "sim") == 0)
-        *ret_choice = TORC_DRIVER_SIM;
+    else if ((choice = torc__environment_word("TORC_DRIVER", names)) >= 0)
+        *ret_choice = (enum torc_driver_choice)choice;
     else
-        return -EINVAL;
+        return choice;
     return 0;
 }
 

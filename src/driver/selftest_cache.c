@@ -5,6 +5,7 @@
  * The file is one line in a directory that is the user's alone; it is written under another name
  * and then renamed, so it is whole or not there. Whatever is odd about it, it is as if it were not.
  */
+#include "base/environment.h"
 #include "base/log.h"
 #include "driver/selftest.h"
 #include <errno.h>
@@ -195,12 +196,13 @@ static void learn(unsigned wanted, unsigned setup_flags)
 
 struct torc__selftest torc__selftest_get(unsigned wanted, unsigned setup_flags)
 {
-    const char *setting = getenv("TORC_SELFTEST");
+    static const char *const settings[] = {"on", "off", NULL};
     const int saved = errno;
+    const bool is_off = torc__environment_word("TORC_SELFTEST", settings) == 1;
     struct torc__selftest result = {.setup_flags = setup_flags};
 
     pthread_mutex_lock(&cache.mutex);
-    if (setting != NULL && strcmp(setting, "off") == 0) {
+    if (is_off) {
         cache.origin = LEFT_OUT;
     } else {
         learn(wanted, setup_flags);

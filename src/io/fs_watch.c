@@ -9,6 +9,10 @@
  * To read a directory gives events, too: with a large tree they are an overflow, after which all
  * has to be read again. So while the whole tree is read its directories are watched without these.
  *
+ * A rename in the tree is two events. After the first it is not known yet that the directory stays:
+ * so it is forgotten only when there is something else to tell of it, or of another one. What has
+ * happened below it comes after the second, under the same numbers as before.
+ *
  * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer
  * only when all that it brings about has been done, and so does an entry of a scan.
  */
@@ -72,6 +76,9 @@ struct torc_fs_watch {
     uint32_t filled;
     _Alignas(struct inotify_event) char buffer[4096];
     bool has_overflowed; /* which is to be told when the tree has been read */
+    /* A directory that was moved from `moved`, and has not come back yet. */
+    uint32_t moved_cookie; /* of the event; 0: none */
+    char moved[PATH_MAX];
     /* A tree that is being read. */
     enum scan_state scan;
     bool is_silent; /* it is the whole tree, and its entries are not told */
@@ -175,6 +182,37 @@ static void forget(struct torc_fs_watch *watch, const char *path)
         }
     }
     errno = saved;
+}
+
+/* What was at `from` and below is at `to` by now. 0, or -ENOMEM with a part of it done. */
+static int rename_nodes(struct torc_fs_watch *watch, const char *from, const char *to)
+{
+    const size_t from_length = strlen(from);
+    const size_t to_length = strlen(to);
+
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (struct node **link = &watch->buckets[i]; *link != NULL; link = &(*link)->next) {
+            struct node *node = *link;
+            const char *rest;
+            size_t rest_size;
+            struct node *renamed;
+
+            if (!is_below(node->path, from, from_length))
+                continue;
+            rest = node->path + from_length;
+            rest_size = strlen(rest) + 1;
+            renamed = malloc(sizeof(*node) + to_length + rest_size);
+            if (renamed == NULL)
+                return -ENOMEM;
+            *renamed = *node;
+            memcpy(renamed->path, to, to_length);
+            memcpy(renamed->path + to_length, rest, rest_size);
+            renamed->is_read = node->is_read && *rest != '\0'; /* What came before is missing. */
+            *link = renamed;
+            free(node);
+        }
+    }
+    return 0;
 }
 
 /* `first`, "/" and `second` into `to`, without what is empty; false if there is no room. */
@@ -427,13 +465,62 @@ static int came(struct torc_fs_watch *watch)
     return has_gone(result) ? 0 : result;
 }
 
+static bool is_its_return(const struct torc_fs_watch *watch, const struct inotify_event *event)
+{
+    return (event->mask & IN_MOVED_TO) && event->cookie == watch->moved_cookie;
+}
+
+/* Whether its return is among the events that have been read. */
+static bool returns(const struct torc_fs_watch *watch)
+{
+    const struct inotify_event *event;
+
+    for (uint32_t at = watch->at; at < watch->filled; at += sizeof(*event) + event->len) {
+        event = (const struct inotify_event *)(const void *)(watch->buffer + at);
+        if (is_its_return(watch, event))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Before an event: if it is of the directory that was moved, or names another one, that which was
+ * moved has left the tree. But one that somebody else is at work in may come between the two events
+ * of its rename.
+ */
+static void settle_moved(struct torc_fs_watch *watch, const struct inotify_event *event)
+{
+    const struct node *node = *find(watch, event->wd);
+    const bool names_another =
+        (event->mask & IN_ISDIR) && (event->mask & (IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO));
+
+    if (watch->moved_cookie == 0 || is_its_return(watch, event))
+        return;
+    if (names_another ||
+        (node != NULL && is_below(node->path, watch->moved, strlen(watch->moved)) &&
+         !returns(watch))) {
+        forget(watch, watch->moved);
+        watch->moved_cookie = 0;
+    }
+}
+
 /* What an event means for us. 0, or an error that keeps it in the buffer. */
 static int serve(struct torc_fs_watch *watch, const struct inotify_event *event)
 {
+    int result = 0;
+
     if (!(event->mask & IN_ISDIR) || event->len == 0)
         return 0;
-    if (event->mask & IN_MOVED_FROM)
-        forget(watch, watch->path);
+    if (event->mask & IN_MOVED_FROM) {
+        watch->moved_cookie = event->cookie;
+        (void)join(watch->moved, watch->path, "");
+    } else if (is_its_return(watch, event)) {
+        result = rename_nodes(watch, watch->moved, watch->path);
+        if (result == 0)
+            watch->moved_cookie = 0;
+    }
+    if (result < 0)
+        return result;
     if (event->mask & (IN_CREATE | IN_MOVED_TO))
         return came(watch);
     return 0;
@@ -475,10 +562,13 @@ static int take_event(struct torc_fs_watch *watch, struct torc_fs_watch_event *r
 {
     const struct inotify_event *event =
         (const struct inotify_event *)(const void *)(watch->buffer + watch->at);
-    struct node **link = find(watch, event->wd);
+    struct node **link;
     int result = 0;
 
+    settle_moved(watch, event);
+    link = find(watch, event->wd);
     if (event->mask & IN_Q_OVERFLOW) {
+        watch->moved_cookie = 0; /* It is found again, or is not. */
         /* All may have been missed. The caller is told when all is followed again. */
         result = follow_all(watch);
         watch->has_overflowed = !is_reason(result);

@@ -7,6 +7,7 @@
  * messages at once, a call that does not wait is tried, and the socket polled when it would have.
  */
 #include "io/message.h"
+#include "base/kernel_abi.h"
 #include "io/control.h"
 #include <errno.h>
 #include <poll.h>
@@ -139,10 +140,13 @@ ssize_t torc__message_send(int fd, struct msghdr *message, int flags)
     return result < 0 ? result : (ssize_t)one.msg_len;
 }
 
-static void close_fds_in(const struct cmsghdr *header)
+void torc__message_close_fds_in(const struct cmsghdr *header)
 {
     const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
+    if (header->cmsg_level != SOL_SOCKET ||
+        (header->cmsg_type != SCM_RIGHTS && header->cmsg_type != SCM_PIDFD))
+        return;
     for (size_t i = 0; i < count; i++) {
         int fd;
 
@@ -154,8 +158,6 @@ static void close_fds_in(const struct cmsghdr *header)
 void torc__message_close_fds(struct msghdr *message)
 {
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
-         header = CMSG_NXTHDR(message, header)) {
-        if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-            close_fds_in(header);
-    }
+         header = CMSG_NXTHDR(message, header))
+        torc__message_close_fds_in(header);
 }

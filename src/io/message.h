@@ -34,6 +34,9 @@ int torc__messages_try_receive(int fd, struct mmsghdr *messages, unsigned count,
  */
 void torc__message_close_fds(struct msghdr *message);
 
+/* The same, of one piece of its control data. */
+void torc__message_close_fds_in(const struct cmsghdr *header);
+
 /* Append control data to a message whose msg_control has room for it. */
 static inline void torc__message_append(struct msghdr *message, int level, int type,
                                         const void *data, size_t length)

@@ -5,6 +5,9 @@
  * A child is waited for by polling its pidfd, and then reaped by a waitid() that does not wait: the
  * same on every kernel and driver, and with what the child has used, of which the ring's own WAITID
  * does not tell.
+ *
+ * One that leads a group is only looked at then, and reaped when it is stopped or closed: what it
+ * has left behind is to be killed before, by a number that must not be another group's by then.
  */
 #include "io/process.h"
 #include "io/blocking.h"
@@ -170,8 +173,8 @@ static int kill_by_pidfd(const struct torc_process *process, int signal)
 }
 
 /*
- * While the child has not been reaped, no other group can have its number. By us it has not been;
- * where SIGCHLD is ignored, it may have been by the kernel.
+ * While the child has not been reaped, no other group can have its number. By us a leader is not,
+ * before its group has been killed; where SIGCHLD is ignored, it may have been by the kernel.
  */
 static int kill_by_group(const struct torc_process *process, int signal)
 {
@@ -198,7 +201,7 @@ int torc_process_kill_group(struct torc_process *process, int signal)
 {
     if (!process->_leads_group)
         return -EINVAL;
-    return process->_ended ? -ESRCH : kill_raw(process, signal, true);
+    return process->_reaped ? -ESRCH : kill_raw(process, signal, true);
 }
 
 /* ---- Waiting ---- */
@@ -212,26 +215,25 @@ static void note_status(struct torc_process *process, const siginfo_t *info)
     process->_status.core_dumped = info->si_code == CLD_DUMPED;
 }
 
-/* The child has ended: take what is left of it. 0, or -ECHILD if somebody else has. */
-static int reap(struct torc_process *process)
+/* If the child has ended, learn how, if nobody else has; and reap it, unless it is to be kept. */
+static void take_end(struct torc_process *process, bool keep)
 {
+    const int options = WEXITED | WNOHANG | (keep ? WNOWAIT : 0);
     const int saved = errno;
     siginfo_t info = {0};
     int result = 0;
 
-    if (syscall(SYS_waitid, P_PIDFD, process->_pidfd, &info, WEXITED | WNOHANG,
-                &process->_status.usage) < 0)
+    if (syscall(SYS_waitid, P_PIDFD, process->_pidfd, &info, options, &process->_status.usage) < 0)
         result = -errno;
     errno = saved;
     if (result == 0 && info.si_pid == 0)
-        return -EAGAIN; /* It has not. */
-    process->_ended = true;
-    if (result == 0) {
+        return; /* It has not. */
+    if (result == 0)
         note_status(process, &info);
-    } else {
+    else if (!process->_ended)
         process->_status = (struct torc_process_status){.exit_code = -1};
-    }
-    return result;
+    process->_ended = true;
+    process->_reaped = result < 0 || !keep;
 }
 
 /* How the child ended; a child whose end was lost has neither a code nor a signal. */
@@ -260,25 +262,26 @@ int torc_process_wait(struct torc_process *process, struct torc_process_status *
         if (result < 0)
             return result;
         if (!process->_ended) /* Another fiber that waits for it may have been first. */
-            (void)reap(process);
+            take_end(process, process->_leads_group);
     }
     return tell_status(process, ret_status);
 }
 
 /* ---- Stopping ---- */
 
-/* End it, and its group, now. Its number is its own until it has been reaped. */
+/* End it, and its group, now. Its number is its own, and the group's, until it is reaped. */
 static void end_and_reap(struct torc_process *process)
 {
-    if (process->_ended)
+    if (process->_reaped)
         return;
-    (void)kill_raw(process, SIGKILL, false);
+    if (!process->_ended)
+        (void)kill_raw(process, SIGKILL, false);
     if (process->_leads_group)
         (void)kill_raw(process, SIGKILL, true);
-    while (!process->_ended) {
+    while (!process->_reaped) {
         if (await_end(process) < 0) /* Without memory for a wait: look again soon. */
             (void)torc_sleep(TORC_MILLISECOND);
-        (void)reap(process);
+        take_end(process, false);
     }
 }
 

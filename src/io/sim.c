@@ -4,6 +4,7 @@
  */
 #include "io/sim.h"
 #include "base/clock.h"
+#include "base/environment.h"
 #include "driver/sim/ambient.h"
 #include "driver/sim/machine.h"
 #include "driver/sim/syscall.h"
@@ -165,7 +166,6 @@ static int run_world(struct sim_world *world, struct control *control)
 static int make_world(uint64_t seed, const struct torc_sim_options *options,
                       struct sim_world **ret_world)
 {
-    const char *trace = getenv("TORC_SIM_TRACE");
     struct torc_sim_chaos chaos;
     struct sim_world *world;
     int result = torc__sim_read_seed(seed, &seed);
@@ -177,7 +177,7 @@ static int make_world(uint64_t seed, const struct torc_sim_options *options,
     world = torc__sim_machines_create(seed, options->chaos != NULL ? options->chaos : &chaos);
     if (world == NULL)
         return -ENOMEM;
-    world->trace = options->trace || (trace != NULL && *trace != '\0');
+    world->trace = options->trace || torc__environment_number("TORC_SIM_TRACE", 0, 1) != 0;
     world->time_max_ns = options->time_max_ns != 0 ? options->time_max_ns : TIME_MAX_NS;
     world->events_max = options->events_max != 0 ? options->events_max : EVENTS_MAX;
     *ret_world = world;

@@ -6,6 +6,7 @@
 #include "io/control.h"
 #include "io/option.h"
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/udp.h>
 #include <string.h>
 #include <torc/udp.h>
@@ -32,6 +33,18 @@ static int set_socket_options(int fd, const struct torc_udp_options *options)
     };
 
     return torc__options_set(fd, list, ARRAY_LENGTH(list));
+}
+
+/* The kernel takes any number, and says only where it is asked for the name that it has none. */
+static int check_interface(int fd, const struct torc_udp_options *options)
+{
+    char name[IF_NAMESIZE];
+    socklen_t length = sizeof(name);
+
+    if (options->interface_index == 0 ||
+        torc_getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &length) != -ENODEV)
+        return 0;
+    return -ENODEV;
 }
 
 /* An IPv6 socket that speaks IPv4 as well has the options of both. */
@@ -68,6 +81,8 @@ static int open_for(int family, const struct torc_udp_options *options)
     if (options == NULL)
         options = &defaults;
     result = set_socket_options(fd, options);
+    if (result == 0)
+        result = check_interface(fd, options);
     if (result == 0)
         result = set_protocol_options(fd, family == AF_INET6, options);
     if (result < 0) {

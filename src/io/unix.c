@@ -224,6 +224,8 @@ static void unpack(struct torc_unix_parcel *parcel, struct msghdr *message)
             memcpy(&sender, CMSG_DATA(header), sizeof(sender));
             parcel->has_credentials = true;
             parcel->sender = (struct torc_unix_credentials){sender.pid, sender.uid, sender.gid};
+        } else {
+            torc__message_close_fds_in(header);
         }
     }
 }

@@ -261,13 +261,25 @@ static int run_failure(const struct command *command, const struct torc_sim_find
     return result < 0 ? result : search__run_apart(&scenario, finding->seed, false, &end);
 }
 
+/* Nothing was searched. What is wrong with a seed, torc_sim_run() tells. */
+static void tell_refusal(const struct command *command, int error)
+{
+    const char *text = getenv("TORC_SIM_CHAOS");
+    struct torc_sim_chaos chaos;
+
+    if (command->options.chaos == NULL && text != NULL && *text != '\0' &&
+        torc_sim_chaos_parse(text, &chaos) < 0)
+        fprintf(stderr, "torc: TORC_SIM_CHAOS: \"%s\" is not a chaos\n", text);
+    fprintf(stderr, "%s: %s\n", command->name, torc_strerror(error));
+}
+
 static int search_seeds(const struct command *command, torc_fiber_fn *body, void *arg)
 {
     struct torc_sim_finding finding;
     int result = torc_sim_search(&command->search, body, arg, &finding);
 
     if (result < 0) {
-        fprintf(stderr, "%s: %s\n", command->name, torc_strerror(result));
+        tell_refusal(command, result);
         return 1;
     }
     tell_sums(&finding);

@@ -2,15 +2,12 @@
 /*
  * check.c - mistakes that take time to find, and so are looked for only where that is asked for.
  */
+#include "base/environment.h"
 #include "shard/diagnose.h"
-#include <stdlib.h>
-#include <string.h>
 
 bool torc__check_wanted(const struct torc_options *options)
 {
-    const char *setting = getenv("TORC_CHECK");
-
-    return options->check_misuse || (setting != NULL && strcmp(setting, "1") == 0);
+    return options->check_misuse || torc__environment_number("TORC_CHECK", 0, 1) != 0;
 }
 
 /*

@@ -70,7 +70,7 @@ static void print_frames(const struct frames *frames, uint32_t fiber, struct tor
     }
     if (frames->count > FRAMES_OF_US)
         backtrace_symbols_fd(frames->pcs + FRAMES_OF_US, frames->count - FRAMES_OF_US,
-                             STDERR_FILENO);
+                             torc__log_fd());
 }
 
 static bool has_stack(const struct torc_fiber *fiber)
@@ -177,7 +177,7 @@ static void print_interrupted(const struct torc__shard *shard, const struct torc
               torc__fiber_name(fiber),
               (shard->driver->ops->now(shard->driver) - shard->round_time_ns) / 1000000);
     take_frames(&frames);
-    backtrace_symbols_fd(frames.pcs, frames.count, STDERR_FILENO);
+    backtrace_symbols_fd(frames.pcs, frames.count, torc__log_fd());
 }
 
 /* All fibers of a shard, which was interrupted where its stack pointer is `sp`. */

@@ -75,7 +75,7 @@ static void report(int number, const siginfo_t *info)
         torc__log("%s: %s (at %p)", who, sigdescr_np(number), info->si_addr);
     else
         torc__log("%s: %s", who, sigdescr_np(number));
-    backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
+    backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), torc__log_fd());
 }
 
 static void caught(int number, siginfo_t *info, void *context)

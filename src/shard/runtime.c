@@ -454,6 +454,7 @@ int torc_run(torc_fiber_fn *main, void *arg, const struct torc_options *options)
         return -EBUSY;
     if (options == NULL)
         options = &defaults;
+    torc__log_begin();
     result = torc__driver_enter(options, (void **)&torc__shard, &entered);
     if (result < 0)
         return result;

@@ -85,7 +85,7 @@ static __attribute__((noinline)) void refuse_end(const struct torc_fiber *fiber)
 
     torc__log("a fiber must not end so; its body was");
     memcpy(&body, &fiber->body, sizeof(body));
-    backtrace_symbols_fd(&body, 1, STDERR_FILENO);
+    backtrace_symbols_fd(&body, 1, torc__log_fd());
     TORC_REQUIRE(fiber->scope == fiber->home, "a fiber has ended with a scope open");
     TORC_REQUIRE(ops == 0, "a fiber has ended with operations in flight");
     TORC_REQUIRE(fiber->owes == 0, "a fiber has ended with a lock held");

@@ -116,6 +116,45 @@ FIBER_TEST_WITH_THREADS(directories_that_are_moved_keep_being_followed_under_the
     harness_leave_directory();
 }
 
+static void expect_next(struct torc_fs_watch *watch, const char *path)
+{
+    struct torc_fs_watch_event event;
+
+    EXPECT_INT(torc_fs_watch_next(watch, &event), ==, 0);
+    EXPECT_STR(event.path, path);
+}
+
+FIBER_TEST_WITH_THREADS(what_happens_below_a_renamed_directory_before_that_is_taken_is_told)
+{
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    EXPECT_INT(mkdir("in", 0755), ==, 0);
+    EXPECT_INT(chdir("in"), ==, 0);
+    EXPECT_INT(torc_mkdir_all("a/b", 0755), ==, 0);
+    harness_put_file("a/b/file", "");
+    watch = watch_here(IN_CLOSE_WRITE);
+    EXPECT_INT(rename("a", "y"), ==, 0);
+    harness_put_file("y/b/file", "text");
+    EXPECT_INT(rename("y", "z"), ==, 0);
+    EXPECT_INT(mkdir("y", 0755), ==, 0);
+    harness_put_file("z/b/file", "text");
+    expect_next(watch, "y/b/file");
+    expect_next(watch, "z/b/file");
+    EXPECT_INT(rename("z", "../z"), ==, 0); /* Where nothing is told of any more, */
+    harness_put_file("../z/b/file", "text");
+    harness_put_file("mark", "");
+    expect_next(watch, "mark");
+    EXPECT_INT(rename("../z", "y/z"), ==, 0); /* until it is there again. */
+    harness_put_file("mark", "");
+    expect_next(watch, "mark");
+    harness_put_file("y/z/b/file", "text");
+    expect_next(watch, "y/z/b/file");
+    torc_fs_watch_close(watch);
+    EXPECT_INT(chdir(".."), ==, 0);
+    harness_leave_directory();
+}
+
 FIBER_TEST_WITH_THREADS(only_what_was_asked_for_is_told)
 {
     struct torc_fs_watch_event event;

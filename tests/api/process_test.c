@@ -368,6 +368,80 @@ FIBER_TEST_WITH_THREADS(a_child_that_leads_a_group_is_stopped_with_all_of_it)
     stop_group("sleep 1000 & " SCRIPT_IGNORES_TERM, -1, SIGKILL);
 }
 
+static void expect_group_has_gone(pid_t group)
+{
+    siginfo_t info;
+
+    (void)waitid(P_PGID, (id_t)group, &info, WEXITED); /* What was its child is ours. */
+    EXPECT_INT(info.si_status, ==, SIGKILL);
+    EXPECT_INT(kill(-group, 0), ==, -1);
+    EXPECT_INT(errno, ==, ESRCH);
+    harness_expect_no_children();
+}
+
+/* A child that has ended and been waited for, whose group has another one in it. */
+static void leave_one_behind(struct torc_process *ret_process)
+{
+    const struct torc_process_options options = {.output = {.kind = TORC_STDIO_PIPE},
+                                                 .flags = TORC_PROCESS_NEW_GROUP};
+    struct torc_process_status status;
+
+    EXPECT_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), ==, 0);
+    harness_spawn_shell("sleep 1000 & echo ready; exit 5", &options, ret_process);
+    harness_await_ready(ret_process);
+    EXPECT_INT(torc_process_wait(ret_process, &status), ==, 0);
+    EXPECT_INT(status.exit_code, ==, 5);
+    EXPECT_INT(status.usage.ru_maxrss, >, 0);
+    EXPECT_INT(torc_process_kill(ret_process, SIGTERM), ==, -ESRCH);
+}
+
+FIBER_TEST_WITH_THREADS(stopping_ends_what_a_waited_for_leader_has_left_in_its_group)
+{
+    struct torc_process_status status;
+    struct torc_process process;
+
+    leave_one_behind(&process);
+    EXPECT_INT(torc_process_kill_group(&process, 0), ==, 0);
+    EXPECT_INT(torc_process_stop(&process, TORC_FOREVER, &status), ==, 0);
+    EXPECT_INT(status.exit_code, ==, 5);
+    EXPECT_INT(torc_process_kill_group(&process, 0), ==, -ESRCH);
+    expect_group_has_gone(process.pid);
+    torc_process_close(&process);
+}
+
+FIBER_TEST_WITH_THREADS(closing_ends_what_a_waited_for_leader_has_left_in_its_group)
+{
+    struct torc_process process;
+
+    leave_one_behind(&process);
+    torc_process_close(&process);
+    expect_group_has_gone(process.pid);
+}
+
+static int wait_for(void *arg)
+{
+    return torc_process_wait(arg, NULL);
+}
+
+FIBER_TEST_WITH_THREADS(stopping_ends_a_group_whose_leader_another_fiber_waits_for)
+{
+    const struct torc_process_options options = {.output = {.kind = TORC_STDIO_PIPE},
+                                                 .flags = TORC_PROCESS_NEW_GROUP};
+    struct torc_process process;
+    struct torc_scope scope;
+
+    EXPECT_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), ==, 0);
+    harness_spawn_shell("(trap '' TERM; echo ready; exec sleep 1000) & wait", &options, &process);
+    harness_await_ready(&process);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, wait_for, &process);
+    harness_yield(20);
+    EXPECT_INT(torc_process_stop(&process, TORC_FOREVER, NULL), ==, 0);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    expect_group_has_gone(process.pid);
+    torc_process_close(&process);
+}
+
 /* ---- What else the program does ---- */
 
 static atomic_int handled;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <torc/torc.h>
@@ -111,6 +112,46 @@ TEST(the_environment_may_name_the_driver_but_not_invent_one)
     EXPECT_INT(setenv("TORC_DRIVER", "nonsense", 1), ==, 0);
     EXPECT_INT(torc_run(do_nothing, NULL, NULL), ==, -EINVAL);
     EXPECT_INT(unsetenv("TORC_DRIVER"), ==, 0);
+}
+
+static unsigned count_in(const char *text, const char *part)
+{
+    unsigned count = 0;
+
+    while ((text = strstr(text, part)) != NULL) {
+        text += strlen(part);
+        count++;
+    }
+    return count;
+}
+
+TEST(nonsense_in_the_environment_is_told_in_one_line_for_each_variable)
+{
+    static const char *const names[] = {"TORC_CHECK",   "TORC_FORBID",   "TORC_MIN_WAIT",
+                                        "TORC_NAPI",    "TORC_OBSERVER", "TORC_SQPOLL",
+                                        "TORC_STALL_MS"};
+    const struct torc_options options = {.shards = 2};
+    char text[4096] = "";
+    char line[64];
+    int saved;
+    int file;
+
+    if (harness_is_simulated())
+        SKIP("stderr is not of the simulated host");
+    saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    file = memfd_create("log", MFD_CLOEXEC);
+    EXPECT_INT(dup2(file, STDERR_FILENO), ==, STDERR_FILENO);
+    for (unsigned i = 0; i < 7; i++)
+        EXPECT_INT(setenv(names[i], "nonsense", 1), ==, 0);
+    EXPECT_INT(torc_run(do_nothing, NULL, &options), ==, 0);
+    EXPECT_INT(dup2(saved, STDERR_FILENO), ==, STDERR_FILENO);
+    EXPECT_INT(pread(file, text, sizeof(text) - 1, 0), >, 0);
+    for (unsigned i = 0; i < 7; i++) {
+        snprintf(line, sizeof(line), "torc: %s: \"nonsense\" is not a", names[i]);
+        EXPECT_MSG(count_in(text, line) == 1, "%s: %s", line, text);
+    }
+    close(saved);
+    close(file);
 }
 
 /* ---- Where io_uring is denied ---- */

@@ -49,6 +49,7 @@ static void begin_listening(void)
     told_fd = memfd_create("told", MFD_CLOEXEC);
     stderr_before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     EXPECT_INT(told_fd, >=, 0);
+    EXPECT_INT(fcntl(told_fd, F_SETFL, O_APPEND), ==, 0); /* As a log. */
     EXPECT_INT(dup2(told_fd, STDERR_FILENO), ==, STDERR_FILENO);
 }
 

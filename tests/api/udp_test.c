@@ -4,6 +4,7 @@
  */
 #include "harness/net.h"
 #include "harness/run.h"
+#include <limits.h>
 #include <net/if.h>
 #include <netinet/udp.h>
 #include <string.h>
@@ -402,6 +403,33 @@ FIBER_TEST(members_receive_what_is_sent_to_their_group)
     check_membership("0.0.0.0:0", "239.255.7.7:0");
     if (has_ipv6())
         check_membership("[::]:0", "[ff11::7:7]:0");
+}
+
+FIBER_TEST(only_ipv6_sockets_join_groups_of_both_families)
+{
+    struct torc_multicast membership = {.group = harness_address("[ff11::7:7]:0"),
+                                        .interface_index = if_nametoindex("lo")};
+    struct torc_address address;
+    const int v4 = open_at("0.0.0.0:0", NULL, &address);
+
+    EXPECT_INT(torc_multicast_join(v4, &membership), ==, -ENOPROTOOPT);
+    torc_close(v4);
+    if (has_ipv6()) {
+        const int v6 = open_at("[::]:0", NULL, &address);
+
+        membership.group = harness_address("239.255.7.7:0");
+        EXPECT_INT(torc_multicast_join(v6, &membership), ==, 0);
+        torc_close(v6);
+    }
+}
+
+FIBER_TEST(an_interface_that_is_not_there_is_refused)
+{
+    const struct torc_udp_options options = {.interface_index = INT_MAX};
+    const struct torc_address address = harness_address("127.0.0.1:0");
+
+    EXPECT_INT(torc_udp_open(&address, &options), ==, -ENODEV);
+    EXPECT_INT(torc_udp_connect(&address, &options), ==, -ENODEV);
 }
 
 FIBER_TEST(a_source_specific_member_hears_its_source_only)

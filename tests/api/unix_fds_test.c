@@ -74,6 +74,35 @@ FIBER_TEST(descriptors_arrive_with_the_bytes_close_on_exec)
     }
 }
 
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76 /* Linux 6.5 */
+#endif
+
+FIBER_TEST(a_descriptor_of_the_senders_process_that_nobody_asks_for_is_closed)
+{
+    const unsigned before = harness_open_fds();
+    struct torc_unix_parcel parcel = {0};
+    struct torc_datagram datagram = {0};
+    const int on = 1;
+    char data[8];
+    int fds[2];
+
+    EXPECT_INT(torc_unix_pair(SOCK_DGRAM, fds), ==, 0);
+    if (torc_setsockopt(fds[1], SOL_SOCKET, SO_PASSPIDFD, &on, sizeof(on)) == -ENOPROTOOPT) {
+        harness_close_pair(fds);
+        SKIP("no SO_PASSPIDFD");
+    }
+    datagram.data = data;
+    datagram.size = sizeof(data);
+    for (int i = 0; i < 3; i++)
+        harness_put(fds[0], "x", 1);
+    EXPECT_INT(torc_unix_recv(fds[1], data, sizeof(data), &parcel), ==, 1);
+    EXPECT_INT(torc_datagram_recv(fds[1], &datagram, 0), ==, 1);
+    EXPECT_INT(torc_datagram_recv_batch(fds[1], &datagram, 1), ==, 1);
+    EXPECT_UINT(harness_open_fds(), ==, before + 2);
+    harness_close_pair(fds);
+}
+
 FIBER_TEST(a_message_carries_up_to_253_descriptors)
 {
     static int sent[TORC_UNIX_FDS_MAX + 1];

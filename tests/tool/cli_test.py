@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import resource
 import tempfile
 import unittest
@@ -136,6 +137,16 @@ class CommandLine(tool.TestCase):
             text = tool.torc(command, "--help").stdout
             for name in names.split():
                 self.assertRegex(text, rf"\n  --{name}[ \n]", f"{command} --help")
+
+    def test_no_option_takes_an_empty_value(self):
+        operands = {"bench": ("tcp", "127.0.0.1:1"), "top": ("1",), "trace": ("1",), "dump": ("1",)}
+        for command in sorted({command[0] for command in COMMANDS}):
+            text = tool.torc(command, "--help").stdout
+            for option in re.findall(r"^  (--?[\w-]+) [A-Z]", text, re.MULTILINE):
+                with self.subTest(f"{command} {option}"):
+                    result = tool.torc(command, *operands.get(command, ()), option, "")
+                    self.assert_fails(result, 2)
+                    self.assertIn(f"{option} wants ", result.stderr)
 
     def test_output_that_finds_no_room_is_an_error(self):
         for arguments in (["--help"], ["--version"], ["doctor", "--help"], ["doctor"],

@@ -89,8 +89,8 @@ static int wrong_argument(const struct cli_command *command, const struct cli_op
                           const char *text)
 {
     if (option->wants != NULL) {
-        return cli_wrong(command->name, "--%s wants %s, not '%s'", option->name, option->wants,
-                         text);
+        return cli_wrong(command->name, "%s%s wants %s, not '%s'",
+                         option->name[1] == '\0' ? "-" : "--", option->name, option->wants, text);
     }
     return cli_wrong(command->name, "--%s wants a number from %s to %s, not '%s'", option->name,
                      output_count(option->minimum).text, output_count(option->maximum).text, text);

@@ -97,6 +97,8 @@ int cli_parse_address(const struct cli_option *option, const char *text)
 
 int cli_parse_text(const struct cli_option *option, const char *text)
 {
+    if (*text == '\0')
+        return -EINVAL;
     *(const char **)option->value = text;
     return 0;
 }

@@ -3,6 +3,7 @@
  * ambient.c - the simulated world of an ordinary program.
  */
 #include "driver/sim/ambient.h"
+#include "base/environment.h"
 #include "base/log.h"
 #include "driver/sim/context.h"
 #include "driver/sim/machine.h"
@@ -28,17 +29,24 @@ int torc__sim_read_seed(uint64_t otherwise, uint64_t *ret_seed)
         return 0;
     errno = 0;
     *ret_seed = strtoull(text, &end, 0);
-    return *end != '\0' || errno != 0 ? -EINVAL : 0;
+    if (*end == '\0' && errno == 0)
+        return 0;
+    torc__environment_wrong("TORC_SIM_SEED", text, strlen(text), "a number");
+    return -EINVAL;
 }
 
 int torc__sim_read_chaos(enum torc_sim_preset otherwise, struct torc_sim_chaos *ret_chaos)
 {
     const char *text = getenv("TORC_SIM_CHAOS");
+    int result;
 
-    if (text != NULL && *text != '\0')
-        return torc_sim_chaos_parse(text, ret_chaos);
     torc_sim_chaos_init(ret_chaos, otherwise);
-    return 0;
+    if (text == NULL || *text == '\0')
+        return 0;
+    result = torc_sim_chaos_parse(text, ret_chaos);
+    if (result < 0)
+        torc__environment_wrong("TORC_SIM_CHAOS", text, strlen(text), "a chaos");
+    return result;
 }
 
 /* ---- Life ---- */
@@ -60,21 +68,18 @@ static void give_up(struct sim_world *world)
 static int create(void)
 {
     struct torc_sim_chaos chaos;
-    const char *trace = getenv("TORC_SIM_TRACE");
     struct sim_world *world;
     uint64_t seed;
     int result = torc__sim_read_seed(1, &seed);
 
     if (result == 0)
         result = torc__sim_read_chaos(TORC_SIM_CALM, &chaos);
-    if (result < 0) {
-        torc__log("TORC_SIM_SEED is no number, or TORC_SIM_CHAOS no chaos");
+    if (result < 0)
         return result;
-    }
     world = torc__sim_machines_create(seed, &chaos);
     if (world == NULL)
         return -ENOMEM;
-    world->trace = trace != NULL && *trace != '\0';
+    world->trace = torc__environment_number("TORC_SIM_TRACE", 0, 1) != 0;
     world->gives_up = give_up;
     result = torc__sim_machine_add(world, "host", NULL, &world->root->host);
     if (result < 0) {

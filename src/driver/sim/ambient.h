@@ -6,7 +6,7 @@
  * The process has one, from the first time until it ends: with one host, whose files, sockets and
  * clock outlive a torc_run(). Its threads are inside one at a time; others wait. In the
  * environment: TORC_SIM_SEED, a number, 1 by default; TORC_SIM_CHAOS, "calm" (the default),
- * "default" or "wild"; TORC_SIM_TRACE, what happens is told on stderr if it is not empty.
+ * "default" or "wild"; TORC_SIM_TRACE, 1 to be told on stderr what happens.
  */
 #ifndef DRIVER_SIM_AMBIENT_H
 #define DRIVER_SIM_AMBIENT_H

@@ -4,6 +4,7 @@
  */
 #include "base/environment.h"
 #include "harness/harness.h"
+#include "unit/driver/log_capture.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -35,6 +36,37 @@ TEST(what_is_no_such_number_is_the_default)
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         EXPECT_UINT(number_of(wrong[i]), ==, 7);
+}
+
+TEST(what_is_wrong_is_told_once)
+{
+    struct log_capture capture;
+
+    begin_capture(&capture);
+    for (int i = 0; i < 3; i++)
+        (void)number_of("nonsense");
+    EXPECT_UINT(end_capture(&capture, NAME ": \"nonsense\" is not a number from 0 to 1000"), ==, 1);
+    begin_capture(&capture);
+    (void)number_of("other");
+    EXPECT_UINT(end_capture(&capture, NAME ": \"other\""), ==, 1);
+}
+
+TEST(a_word_is_one_of_those_known_and_the_first_is_the_default)
+{
+    static const char *const words[] = {"on", "off", NULL};
+    struct log_capture capture;
+
+    EXPECT_INT(unsetenv(NAME), ==, 0);
+    EXPECT_INT(torc__environment_word(NAME, words), ==, 0);
+    EXPECT_INT(setenv(NAME, "", 1), ==, 0);
+    EXPECT_INT(torc__environment_word(NAME, words), ==, 0);
+    EXPECT_INT(setenv(NAME, "off", 1), ==, 0);
+    EXPECT_INT(torc__environment_word(NAME, words), ==, 1);
+    EXPECT_INT(setenv(NAME, "of", 1), ==, 0);
+    begin_capture(&capture);
+    EXPECT_INT(torc__environment_word(NAME, words), ==, -EINVAL);
+    EXPECT_INT(torc__environment_word(NAME, words), ==, -EINVAL);
+    EXPECT_UINT(end_capture(&capture, NAME ": \"of\" is not one of on, off\n"), ==, 1);
 }
 
 TEST(errno_is_left_alone)

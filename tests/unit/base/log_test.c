@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A datagram socket in the place of stderr keeps writes apart. */
@@ -88,6 +90,65 @@ TEST(a_message_to_nowhere_does_no_harm)
     close(STDERR_FILENO);
     torc__log("nobody reads this");
     end_capture(saved);
+}
+
+/* Whether a message goes to `fd` when that has the number of standard error. */
+static bool is_written_to(int fd)
+{
+    const int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    struct stat before;
+    struct stat after;
+    int there = 0;
+
+    EXPECT_INT(fstat(fd, &before), ==, 0);
+    EXPECT_INT(dup2(fd, STDERR_FILENO), ==, STDERR_FILENO);
+    torc__log("message");
+    end_capture(saved);
+    EXPECT_INT(fstat(fd, &after), ==, 0);
+    if (S_ISREG(after.st_mode))
+        return after.st_size > before.st_size;
+    EXPECT_INT(ioctl(fd, FIONREAD, &there), ==, 0);
+    return there > 0;
+}
+
+TEST(a_message_goes_to_no_connection_and_no_data_that_came_in_the_place_of_stderr)
+{
+    FILE *file = tmpfile();
+    int sockets[2];
+    int pipe[2];
+    int fd = begin_capture(&sockets[0]);
+
+    torc__log_begin();
+    end_capture(sockets[0]);
+    close(fd);
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), ==, 0);
+    harness_pipe(pipe);
+    EXPECT(!is_written_to(fileno(file)));
+    EXPECT_INT(fcntl(fileno(file), F_SETFL, O_APPEND), ==, 0);
+    EXPECT(is_written_to(fileno(file)));
+    EXPECT(is_written_to(pipe[1]));
+    EXPECT(!is_written_to(sockets[1]));
+    EXPECT_INT(recv(sockets[0], (char[1]){0}, 1, MSG_DONTWAIT), ==, -1);
+    harness_close_pair(sockets);
+    harness_close_pair(pipe);
+    fclose(file);
+}
+
+TEST(a_message_goes_to_the_socket_that_stderr_has_been_from_the_beginning)
+{
+    char text[100];
+    int saved;
+    const int fd = begin_capture(&saved);
+
+    torc__log_begin();
+    torc__log("message");
+    EXPECT(!torc__log_would_wait());
+    close(STDERR_FILENO);
+    EXPECT_INT(torc__log_fd(), ==, -1);
+    EXPECT(!torc__log_would_wait());
+    end_capture(saved);
+    EXPECT_INT(next_write(fd, text, sizeof(text)), >, 0);
+    close(fd);
 }
 
 static void *log_often(void *arg)

@@ -146,7 +146,6 @@ NO_UNIT_TEST = {
     "src/base/buffer.c": "public functions without a shard: tests/api/buffer_test.c",
     "src/io/address.c": "public functions without a shard: tests/api/address_test.c",
     "src/io/await.c": "means nothing without a shard: every test in tests/api/ awaits",
-    "src/io/blocking.c": "needs a shard: tests/api/blocking_test.c",
     "src/io/connect_name.c": "needs a shard: tests/api/connect_name_test.c",
     "src/io/dns_cares.c": "needs a shard: tests/api/dns_server_test.c",
     "src/io/file.c": "thin over the driver: tests/api/file_test.c",

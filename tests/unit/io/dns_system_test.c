@@ -90,8 +90,8 @@ static int look_up_fiber(void *host)
     return look_up(host);
 }
 
-/* `ask(arg)` in a scope that ends soon, and before the system answers. */
-static void expect_out_of_time(int (*ask)(void *arg), void *arg)
+/* `ask(arg)` in a scope that ends before a thread is free to ask the system. */
+static void expect_out_of_time(torc_fiber_fn *ask, void *arg)
 {
     struct torc_scope scope;
 
@@ -99,6 +99,21 @@ static void expect_out_of_time(int (*ask)(void *arg), void *arg)
     torc_scope_set_timeout(&scope, TORC_MILLISECOND);
     EXPECT_INT(ask(arg), ==, -ETIME);
     EXPECT_INT(torc_scope_close(&scope), ==, -ETIME);
+}
+
+/* `ask(arg)` in a scope that ends after the system was asked, and before it answers. */
+static void expect_to_leave(torc_fiber_fn *ask, void *arg)
+{
+    const int before = atomic_load(&asked_for_slow);
+    struct torc_scope scope;
+
+    torc_scope_open(&scope, TORC_SUPERVISE);
+    harness_spawn(&scope, ask, arg);
+    yield_until_asked(before + 1);
+    torc_scope_cancel(&scope);
+    EXPECT_INT(torc_scope_close(&scope), ==, -ECANCELED);
+    let_go(1);
+    harness_yield_until_alone();
 }
 
 /* One thread is for names. */
@@ -133,20 +148,14 @@ static int find_a_service(void *arg)
     return torc_lookup_service(arg, "tcp");
 }
 
-TEST_WITH_ONE_THREAD(who_has_no_more_time_does_not_wait_for_the_system)
+TEST_WITH_ONE_THREAD(who_leaves_does_not_wait_for_the_system)
 {
     char name[16] = "untouched";
 
     (void)arg;
-    expect_out_of_time(look_up_fiber, slow_host);
-    let_go(1);
-    harness_yield_until_alone();
-    expect_out_of_time(name_an_address, name);
-    let_go(1);
-    harness_yield_until_alone();
-    expect_out_of_time(find_a_service, slow_service);
-    let_go(1);
-    harness_yield_until_alone();
+    expect_to_leave(look_up_fiber, slow_host);
+    expect_to_leave(name_an_address, name);
+    expect_to_leave(find_a_service, slow_service);
     EXPECT_STR(name, "untouched");
     EXPECT_INT(atomic_load(&asked), ==, 3);
 
@@ -160,9 +169,7 @@ TEST_WITH_ONE_THREAD(who_has_no_more_time_does_not_wait_for_the_system)
 TEST_WITH_ONE_THREAD(what_the_system_finds_later_is_remembered)
 {
     (void)arg;
-    expect_out_of_time(look_up_fiber, slow_host);
-    let_go(1);
-    harness_yield_until_alone();
+    expect_to_leave(look_up_fiber, slow_host);
     EXPECT_INT(look_up("slow.test"), ==, 1);
     EXPECT_INT(atomic_load(&asked), ==, 1);
     return 0;

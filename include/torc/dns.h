@@ -9,8 +9,10 @@
  * DNS, whatever nsswitch.conf says) on the blocking pool, in a lane of its own, so that slow names
  * keep nothing else waiting. Resolvers with other settings are made by torc_resolver_create().
  *
- * Fibers that ask for the same name at the same time share one lookup. Each may be interrupted; the
- * lookup goes on, for the others and for the next one who asks.
+ * Fibers that ask for the same name at the same time share one lookup. Each may be interrupted, at
+ * any time; the lookup goes on, for the others and for the next one who asks. One that nobody waits
+ * for any more, and that no thread has begun, is not made. The same goes for services and for names
+ * of addresses.
  *
  * Names are at most 253 bytes, in labels of 1 to 63. What is in them is the resolver's matter; IDN
  * names have to be given in their ASCII form. Addresses in place of names, "localhost" and names
@@ -81,7 +83,7 @@ TORC_CHECK int torc_lookup(struct torc_resolver *resolver, const char *host, uin
 
 /*
  * The port of a service, by its name in /etc/services or by its number. `protocol` is "tcp" or
- * "udp". Suspends, unless it is a number.
+ * "udp". Suspends, and allocates, unless it is a number.
  */
 TORC_CHECK int torc_lookup_service(const char *service, const char *protocol);
 
@@ -89,7 +91,7 @@ TORC_CHECK int torc_lookup_service(const char *service, const char *protocol);
 #define TORC_HOST_NAME_SIZE 256
 
 /*
- * The name of a host by its address, without the port. Suspends. Not remembered.
+ * The name of a host by its address, without the port. Suspends. Allocates. Not remembered.
  *
  * -ENOBUFS        it does not fit into `size`.
  * -EAFNOSUPPORT   the address is neither IPv4 nor IPv6.

@@ -179,6 +179,21 @@ static uint64_t expiry(const struct torc_resolver *resolver, int result, uint64_
     return torc_deadline(ttl_ns < limit ? ttl_ns : limit);
 }
 
+/* Ask the back end. -ECANCELED if it was taken back: see await_name(). */
+static int ask_backend(struct torc__name *name, struct torc__names_answer *ret_answer)
+{
+    struct torc_resolver *resolver = name->owner;
+    struct torc_scope scope;
+    int result;
+
+    torc_scope_open(&scope, 0);
+    name->asking = resolver->backend->has_queue ? &scope : NULL;
+    result = resolver->backend->addresses(resolver, name->host, ret_answer);
+    name->asking = NULL;
+    (void)torc_scope_close(&scope);
+    return result;
+}
+
 static int look_up(void *arg)
 {
     struct torc__name *name = arg;
@@ -187,8 +202,10 @@ static int look_up(void *arg)
     int result;
 
     torc_fiber_set_name("lookup");
-    result = resolver->backend->addresses(resolver, name->host, &answer);
-    if (result < 0 && result == torc_cancelled())
+    do
+        result = ask_backend(name, &answer);
+    while (result == -ECANCELED && torc_cancelled() == 0 && name->holders > 1); /* Again wanted. */
+    if (result == -ECANCELED)
         result = -EAGAIN; /* Our reason, and not that of those who wait. */
     torc__names_complete(&resolver->cache, name, result, answer.addresses,
                          expiry(resolver, result, answer.ttl_ns));
@@ -244,11 +261,16 @@ static int choose_addresses(const struct torc_address *from, unsigned count, int
     return chosen > 0 ? (int)chosen : -ENXIO;
 }
 
-/* Wait for a name that we hold. */
+/*
+ * Wait for a name that we hold. The last one who leaves takes the lookup back, unless it is in the
+ * hands of the system: then it goes on, for the next one who asks.
+ */
 static int await_name(struct torc__name *name)
 {
     const int result = name->state == NAME_READY ? 0 : torc_event_wait(&name->ready);
 
+    if (result < 0 && name->asking != NULL && name->holders == 2)
+        torc_scope_cancel(name->asking);
     return result < 0 ? result : name->result;
 }
 

@@ -20,6 +20,7 @@ struct torc__names_answer {
  * one of the errors of torc/dns.h, or the scope's reason.
  */
 struct torc__names_backend {
+    bool has_queue; /* Lookups wait for their turn, and those that nobody needs may leave it. */
     int (*open)(struct torc_resolver *resolver, const struct torc_resolver_options *options);
     void (*close)(struct torc_resolver *resolver);
     int (*addresses)(struct torc_resolver *resolver, const char *host,

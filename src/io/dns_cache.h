@@ -35,8 +35,9 @@ struct torc__name {
     uint64_t expires_ns;
     int result; /* how many addresses, or a negative errno */
     struct torc_address *addresses;
-    void *owner; /* the resolver's business */
-    char host[]; /* as it was asked for first */
+    void *owner;               /* the resolver's business */
+    struct torc_scope *asking; /* of the lookup, where it can be taken back */
+    char host[];               /* as it was asked for first */
 };
 
 struct torc__names_cache {

@@ -7,6 +7,7 @@
 #include "driver/thread.h"
 #include "io/blocking.h"
 #include "io/dns.h"
+#include "shard/shard.h"
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -133,32 +134,107 @@ static int system_places(struct torc_resolver *resolver, const char *name,
 }
 
 const struct torc__names_backend torc__names_system = {
+    .has_queue = true,
     .open = system_open,
     .close = system_close,
     .addresses = system_addresses,
     .places = system_places,
 };
 
-/* ---- Services ---- */
+/* ---- Questions ---- */
 
-struct service_query {
-    const char *service;
-    int type;
-    int protocol;
+/*
+ * What the system has been asked nobody can take back. So a fiber of its own waits for the answer,
+ * and who asked may leave; what no thread has begun by then is not asked at all.
+ */
+struct question {
+    int (*ask)(void *question); /* on a thread of the pool */
+    unsigned holders;           /* who asks, and that fiber */
+    struct torc_scope *waiting; /* of the fiber, while it waits for the pool */
+    struct torc_event answered;
+    int result;
 };
 
-static int run_service(void *arg)
+static void let_go(struct question *question)
 {
-    const struct service_query *query = arg;
+    if (--question->holders == 0)
+        free(question);
+}
+
+static int wait_for_answer(void *arg)
+{
+    struct question *question = arg;
+    struct torc_scope scope;
+
+    torc_fiber_set_name("lookup");
+    torc_scope_open(&scope, TORC_SHIELD); /* Who asks ends it, and nobody else. */
+    question->waiting = &scope;
+    question->result = torc__blocking(LANE_NAMES, question->ask, question);
+    question->waiting = NULL;
+    (void)torc_scope_close(&scope);
+    torc_event_set(&question->answered);
+    let_go(question);
+    return 0;
+}
+
+/* What the system answers, or why that is not known. The caller has to let go of the question. */
+static int put_question(struct question *question)
+{
+    struct torc__shard *shard = torc__shard_of_fiber();
+    int result = torc__reason(shard);
+
+    question->holders = 1;
+    if (result != 0)
+        return torc__refuse(shard, result);
+    result = torc_spawn(wait_for_answer, question);
+    if (result < 0)
+        return result;
+    question->holders++;
+    result = torc_event_wait(&question->answered);
+    if (torc_event_is_set(&question->answered))
+        return question->result;
+    if (question->waiting != NULL)
+        torc_scope_cancel(question->waiting);
+    return result;
+}
+
+/* ---- Services ---- */
+
+struct service_question {
+    struct question question; /* comes first */
+    int type;
+    int protocol;
+    char service[TORC_HOST_NAME_SIZE];
+};
+
+static int ask_service(void *arg)
+{
+    const struct service_question *question = arg;
     const struct addrinfo hints = {
-        .ai_family = AF_INET, .ai_socktype = query->type, .ai_protocol = query->protocol};
+        .ai_family = AF_INET, .ai_socktype = question->type, .ai_protocol = question->protocol};
     struct addrinfo *found = NULL;
-    int result = getaddrinfo(NULL, query->service, &hints, &found);
+    int result = getaddrinfo(NULL, question->service, &hints, &found);
 
     if (result != 0)
         return torc__names_error(result, errno);
     result = ntohs(((const struct sockaddr_in *)(const void *)found->ai_addr)->sin_port);
     freeaddrinfo(found);
+    return result;
+}
+
+static int look_up_service(const char *service, size_t size, bool is_tcp)
+{
+    struct service_question *question = calloc(1, sizeof(*question));
+    int result;
+
+    if (question == NULL)
+        return -ENOMEM;
+    question->question.ask = ask_service;
+    question->type = is_tcp ? SOCK_STREAM : SOCK_DGRAM;
+    question->protocol = is_tcp ? IPPROTO_TCP : IPPROTO_UDP;
+    memcpy(question->service, service, size);
+    result = put_question(&question->question);
+    let_go(&question->question);
     return result;
 }
 
@@ -177,9 +253,7 @@ static int parse_number(const char *text)
 int torc_lookup_service(const char *service, const char *protocol)
 {
     const bool is_tcp = strcmp(protocol, "tcp") == 0;
-    struct service_query query = {.service = service,
-                                  .type = is_tcp ? SOCK_STREAM : SOCK_DGRAM,
-                                  .protocol = is_tcp ? IPPROTO_TCP : IPPROTO_UDP};
+    size_t size;
     int number;
 
     if ((!is_tcp && strcmp(protocol, "udp") != 0) || *service == '\0')
@@ -187,44 +261,57 @@ int torc_lookup_service(const char *service, const char *protocol)
     number = parse_number(service);
     if (number != -1)
         return number;
-    return strlen(service) < TORC_HOST_NAME_SIZE ? torc__blocking(LANE_NAMES, run_service, &query)
-                                                 : -ENAMETOOLONG;
+    size = strlen(service) + 1;
+    return size <= TORC_HOST_NAME_SIZE ? look_up_service(service, size, is_tcp) : -ENAMETOOLONG;
 }
 
 /* ---- Names of addresses ---- */
 
-struct name_query {
-    const struct torc_address *address;
+struct name_question {
+    struct question question; /* comes first */
+    struct torc_address address;
     char host[NI_MAXHOST];
 };
 
-static int run_getnameinfo(void *arg)
+static int ask_name(void *arg)
 {
-    struct name_query *query = arg;
+    struct name_question *question = arg;
+    const struct torc_address *address = &question->address;
     int result;
 
     if (torc__thread_is_simulated())
-        return torc__sim_lookup_name(&query->address->any, query->host, sizeof(query->host));
-    result = getnameinfo(&query->address->any, query->address->length, query->host,
-                         sizeof(query->host), NULL, 0, NI_NAMEREQD);
+        return torc__sim_lookup_name(&address->any, question->host, sizeof(question->host));
+    result = getnameinfo(&address->any, address->length, question->host, sizeof(question->host),
+                         NULL, 0, NI_NAMEREQD);
     return torc__names_error(result, errno);
+}
+
+static int copy_text(const char *text, char *to, size_t size)
+{
+    const size_t length = strlen(text);
+
+    if (length >= size)
+        return -ENOBUFS;
+    memcpy(to, text, length + 1);
+    return 0;
 }
 
 int torc_lookup_name(const struct torc_address *address, char *ret_host, size_t size)
 {
-    struct name_query query = {.address = address};
-    size_t length;
+    struct name_question *question;
     int result;
 
     if (address->length == 0 ||
         (address->any.sa_family != AF_INET && address->any.sa_family != AF_INET6))
         return -EAFNOSUPPORT;
-    result = torc__blocking(LANE_NAMES, run_getnameinfo, &query);
-    if (result < 0)
-        return result;
-    length = strlen(query.host);
-    if (length >= size)
-        return -ENOBUFS;
-    memcpy(ret_host, query.host, length + 1);
-    return 0;
+    question = calloc(1, sizeof(*question));
+    if (question == NULL)
+        return -ENOMEM;
+    question->question.ask = ask_name;
+    question->address = *address;
+    result = put_question(&question->question);
+    if (result == 0)
+        result = copy_text(question->host, ret_host, size);
+    let_go(&question->question);
+    return result;
 }

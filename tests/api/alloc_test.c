@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * alloc_test.c - 100,000 rounds of echo without one allocation.
+ * alloc_test.c - 100,000 rounds of echo without one allocation, and without page faults.
  *
  * This program has its own malloc() and its kin, which count their calls and pass them on to glibc.
  */
@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <torc/torc.h>
 #include <unistd.h>
 
@@ -187,6 +188,58 @@ FIBER_TEST(fibers_scopes_and_timers_allocate_nothing_either)
         EXPECT_INT(torc_scope_close(&scope), ==, 0);
     }
     EXPECT_UINT(atomic_load(&allocations), ==, before);
+}
+
+/* ---- Memory that is kept ---- */
+
+static long page_faults(void)
+{
+    struct rusage usage;
+
+    EXPECT_INT(getrusage(RUSAGE_THREAD, &usage), ==, 0);
+    return usage.ru_minflt;
+}
+
+/* Stacks, blocks of fibers, buffers of streams: taken and given back by `rounds` of a hundred. */
+static void take_and_give_back(struct torc_stream *stream, unsigned rounds)
+{
+    struct torc_event event = {0};
+
+    for (unsigned i = 0; i < rounds; i++) {
+        struct torc_scope scope;
+
+        torc_scope_open(&scope, 0);
+        for (int j = 0; j < 100; j++)
+            harness_spawn(&scope, sleep_shortly, &event);
+        ask_through_stream(stream, 100);
+        EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    }
+}
+
+/* One costs as much as many operations: memory is kept, and not asked for again. */
+FIBER_TEST(what_is_used_again_and_again_takes_no_page_faults)
+{
+    struct torc_stream client;
+    struct torc_stream server;
+    struct torc_scope scope;
+    long before;
+    int fds[2];
+
+    if (!COUNTED || harness_is_valgrind())
+        SKIP("sanitizers and valgrind have memory of their own");
+    harness_tcp_pair(fds);
+    torc_stream_open(&client, fds[0]);
+    torc_stream_open(&server, fds[1]);
+    torc_scope_open(&scope, 0);
+    harness_spawn(&scope, echo_stream, &server);
+    take_and_give_back(&client, 10);
+    before = page_faults();
+    take_and_give_back(&client, 100);
+    EXPECT_INT(page_faults() - before, <, 100); /* Of 20,000 that took something. */
+    EXPECT_INT(torc_stream_shutdown(&client), ==, 0);
+    EXPECT_INT(torc_scope_close(&scope), ==, 0);
+    EXPECT_INT(torc_stream_close(&client), ==, 0);
+    EXPECT_INT(torc_stream_close(&server), ==, 0);
 }
 
 /* ---- The pool ---- */

@@ -88,6 +88,23 @@ FIBER_TEST(a_feed_with_few_slots_loses_nothing)
     harness_close_pair(fds);
 }
 
+/* More are there than slots when it begins to receive, so it ends for want of these each time. */
+FIBER_TEST(a_feed_that_finds_no_slot_goes_on_when_some_are_given_back)
+{
+    struct torc_datagram_feed feed;
+    int fds[2];
+
+    EXPECT_INT(torc_unix_pair(SOCK_DGRAM, fds), ==, 0);
+    EXPECT_INT(torc_datagram_feed_open(&feed, fds[1], &small), ==, 0);
+    for (unsigned round = 0; round < 50; round++) {
+        for (unsigned i = 0; i < 10; i++)
+            send_one(fds[0], 10 * round + i);
+        take_and_check(&feed, 10 * round, 10);
+    }
+    torc_datagram_feed_close(&feed);
+    harness_close_pair(fds);
+}
+
 FIBER_TEST(a_feed_tells_who_sent_and_what_the_socket_was_opened_to_tell)
 {
     const struct torc_udp_options options = {.tell_local = true, .tell_time = true};

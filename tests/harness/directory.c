@@ -44,6 +44,26 @@ void harness_leave_directory(void)
         FAIL("cannot remove %s: %s", directory, strerror(errno));
 }
 
+#define NOBODY 65534
+
+bool harness_drop_root(void)
+{
+    if (getuid() != 0)
+        return true;
+    if (harness_is_simulated())
+        return false;
+    EXPECT_INT(chown(".", NOBODY, NOBODY), ==, 0);
+    return setresgid(-1, NOBODY, -1) == 0 && setresuid(-1, NOBODY, -1) == 0;
+}
+
+void harness_regain_root(void)
+{
+    if (getuid() != 0)
+        return;
+    EXPECT_INT(setresuid(-1, 0, -1), ==, 0);
+    EXPECT_INT(setresgid(-1, 0, -1), ==, 0);
+}
+
 const char *harness_directory(void)
 {
     return directory;

@@ -29,6 +29,13 @@ bool harness_exists(const char *path);
 /* How long a file is. */
 off_t harness_file_size(const char *path);
 
+/*
+ * Go on, with the working directory as one's own, as a user who may not do everything, until
+ * harness_regain_root(). False where root cannot leave it; who is not root already is one.
+ */
+bool harness_drop_root(void);
+void harness_regain_root(void);
+
 /* How many names the working directory has. */
 unsigned harness_count_names(void);
 

@@ -35,6 +35,32 @@ TEST(every_set_of_forbidden_features_leaves_a_driver_that_works)
     }
 }
 
+/*
+ * A set of flags that no kernel takes would be found out by trying as well, but cost the newest
+ * features, which are given up first.
+ */
+TEST(no_set_of_forbidden_features_costs_others_that_the_kernel_has)
+{
+    const unsigned flags = TORC_FEATURE_NO_SQARRAY | TORC_FEATURE_DEFER_TASKRUN |
+                           TORC_FEATURE_SINGLE_ISSUER | TORC_FEATURE_COOP_TASKRUN |
+                           TORC_FEATURE_SUBMIT_ALL;
+    struct torc__uring uring;
+    unsigned all;
+
+    start(&uring, 0);
+    all = uring.base.features & flags;
+    stop(&uring);
+    for (unsigned forbid = flags; forbid > 0; forbid = (forbid - 1) & flags) {
+        unsigned left = all & ~forbid;
+
+        if (!(left & TORC_FEATURE_SINGLE_ISSUER))
+            left &= ~(unsigned)TORC_FEATURE_DEFER_TASKRUN;
+        start_sized(&uring, forbid, 256, 512);
+        EXPECT_UINT(uring.base.features & flags, ==, left);
+        stop(&uring);
+    }
+}
+
 TEST(deferring_goes_with_a_single_issuer_only)
 {
     struct torc__uring uring;

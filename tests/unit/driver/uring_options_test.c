@@ -90,10 +90,17 @@ static bool start_sqpoll(struct torc__uring *uring, unsigned forbid, unsigned en
 TEST(a_polled_ring_does_without_what_does_not_go_with_it)
 {
     static const struct torc_options asked = {.sqpoll_idle_ms = 1};
+    const unsigned apart =
+        TORC_FEATURE_DEFER_TASKRUN | TORC_FEATURE_COOP_TASKRUN | TORC_FEATURE_MSG_RING;
     struct torc_driver_report report;
     struct torc__uring uring;
+    unsigned all;
 
+    start(&uring, 0);
+    all = uring.base.features;
+    stop(&uring);
     if (start_sqpoll(&uring, 0, 256)) {
+        EXPECT_UINT(uring.base.features, ==, all & ~apart); /* And no more than these. */
         EXPECT_UINT(uring.ring.setup_flags & IORING_SETUP_DEFER_TASKRUN, ==, 0);
         EXPECT_UINT(uring.base.features & TORC_FEATURE_DEFER_TASKRUN, ==, 0);
         EXPECT(torc__uring_why_unused(&uring, TORC_FEATURE_DEFER_TASKRUN) != NULL);

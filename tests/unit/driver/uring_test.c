@@ -76,6 +76,47 @@ TEST(more_ops_are_in_flight_than_both_queues_have_room_for)
     }
 }
 
+/*
+ * Where completions are deferred the kernel posts them only when it is asked to, and says by a flag
+ * that there are some: so whoever does not wait has to look at that, or a busy loop and one that
+ * polls see nothing. With `queued` there is something to submit besides.
+ */
+static void expect_told_without_a_wait(unsigned forbid, bool queued)
+{
+    struct torc__uring uring;
+    struct noted_op op;
+    struct noted_op other;
+    char byte;
+    int ends[2];
+
+    start(&uring, forbid);
+    harness_pipe(ends);
+    io_uring_prep_read(prepare(&uring, &op), ends[0], &byte, 1, 0);
+    turn(&uring, DRIVER_NO_WAIT);
+    EXPECT_UINT(op.told, ==, 0);
+
+    harness_put(ends[1], "x", 1);
+    if (queued)
+        io_uring_prep_poll_add(prepare(&uring, &other), ends[0], POLLIN);
+    turn(&uring, DRIVER_NO_WAIT);
+    expect_each_told_once(&op, 1, 1);
+
+    harness_close_pair(ends);
+    if (queued) {
+        cancel(&uring, &other);
+        turn_until_ended(&uring, &other, 1);
+    }
+    stop(&uring);
+}
+
+TEST(what_has_come_is_told_by_the_next_turn_that_does_not_wait)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        expect_told_without_a_wait(rungs[rung], false);
+        expect_told_without_a_wait(rungs[rung], true);
+    }
+}
+
 TEST(an_overflowing_completion_queue_loses_nothing)
 {
     const unsigned count = harness_scaled(20000);

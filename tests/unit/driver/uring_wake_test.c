@@ -203,3 +203,20 @@ TEST(a_wake_up_among_completions_set_aside_to_make_room_ends_the_wait)
         stop(&uring);
     }
 }
+
+/* Closing a ring ends what is in flight later, and until then it may write to our memory. */
+TEST(a_driver_has_finished_when_nothing_of_it_is_in_flight)
+{
+    for (unsigned rung = 0; rung < ARRAY_LENGTH(rungs); rung++) {
+        struct torc__uring uring;
+        struct noted_op op;
+
+        start(&uring, rungs[rung]);
+        prepare_nops(&uring, &op, 1);
+        turn(&uring, torc__clock_now() + SOON_NS); /* With a timeout where a wait has none. */
+        turn_until_ended(&uring, &op, 1);
+        EXPECT_UINT(uring.own_pending, >, 0);
+        stop(&uring);
+        EXPECT_UINT(uring.own_pending, ==, 0);
+    }
+}

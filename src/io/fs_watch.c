@@ -489,22 +489,26 @@ static const struct inotify_event *find_return(const struct torc_fs_watch *watch
     return NULL;
 }
 
-/*
- * What was at watch->moved is where the second event says. If the two were exchanged, which is told
- * as one rename after the other, only a look tells which of them is there now.
- */
+/* What was at watch->moved is where the second event says, or, without one, not in the tree. */
 static int come_back(struct torc_fs_watch *watch, const struct inotify_event *event)
 {
-    struct node *node = *find(watch, event->wd);
-    int result;
+    const struct node *node = event != NULL ? *find(watch, event->wd) : NULL;
 
-    if (node == NULL || !join(watch->path, node->path, event->name)) {
-        forget(watch, watch->moved);
-        return 0;
-    }
-    result = rename_nodes(watch, watch->moved, watch->path);
-    if (result == 0)
-        result = follow(watch, watch->moved, false, &node);
+    if (node != NULL && join(watch->path, node->path, event->name))
+        return rename_nodes(watch, watch->moved, watch->path);
+    forget(watch, watch->moved);
+    return 0;
+}
+
+/*
+ * Something else may be there by now. Of two that were exchanged, which is told as one rename after
+ * the other, only this look tells which of them it is.
+ */
+static int look_again(struct torc_fs_watch *watch)
+{
+    struct node *node;
+    const int result = follow(watch, watch->moved, false, &node);
+
     if (result == 0 && !node->is_read) {
         set_depth(watch, node, DEPTH_TELL);
         node->is_read = true;
@@ -523,7 +527,7 @@ static int settle_moved(struct torc_fs_watch *watch)
     const struct node *node = *find(watch, event->wd);
     const bool names_one =
         (event->mask & IN_ISDIR) && (event->mask & (IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO));
-    int result = 0;
+    int result;
 
     if (watch->moved_cookie == 0 ||
         (!names_one && (node == NULL || !is_below(node->path, watch->moved, strlen(watch->moved)))))
@@ -531,10 +535,9 @@ static int settle_moved(struct torc_fs_watch *watch)
     event = find_return(watch);
     if (event == NULL && read_on(watch) == 0)
         event = find_return(watch);
-    if (event != NULL)
-        result = come_back(watch, event);
-    else
-        forget(watch, watch->moved);
+    result = come_back(watch, event);
+    if (result == 0)
+        result = look_again(watch);
     if (result == 0)
         watch->moved_cookie = 0;
     return result;

@@ -201,6 +201,8 @@ static void *rename_often(void *arg)
 
 FIBER_TEST_WITH_THREADS(what_happens_below_directories_renamed_by_two_at_once_is_told)
 {
+    static char a[] = "a";
+    static char b[] = "b";
     struct torc_fs_watch *watch;
     pthread_t other;
     char path[40];
@@ -210,8 +212,8 @@ FIBER_TEST_WITH_THREADS(what_happens_below_directories_renamed_by_two_at_once_is
     EXPECT_INT(torc_mkdir_all("a/0/in", 0755), ==, 0);
     EXPECT_INT(torc_mkdir_all("b/0/in", 0755), ==, 0);
     watch = watch_here(IN_CLOSE_WRITE);
-    EXPECT_INT(pthread_create(&other, NULL, rename_often, (char[]){"a"}), ==, 0);
-    (void)rename_often((char[]){"b"});
+    EXPECT_INT(pthread_create(&other, NULL, rename_often, a), ==, 0);
+    (void)rename_often(b);
     EXPECT_INT(pthread_join(other, NULL), ==, 0);
     for (int i = 0; i < 2 * RENAMES; i++) {
         struct torc_fs_watch_event event;

@@ -38,7 +38,8 @@ void torc__log_begin(void)
  * Whether standard error is none any more. Another may have come by dup2(2) and be right: a
  * terminal, a pipe, a log that was opened anew. A socket, a file of data and a ring are what a
  * program got when it had closed its standard error, and their peers and readers are to see nothing
- * of ours. The program's own pipes cannot be told apart.
+ * of ours. The program's own pipes, and files that it appends to, are told apart by being
+ * close-on-exec, as all that torc opens; dup2(2) makes none so.
  */
 static bool is_taken(void)
 {
@@ -51,6 +52,8 @@ static bool is_taken(void)
     if (atomic_load(&was_open) && status.st_dev == atomic_load(&device) &&
         status.st_ino == atomic_load(&inode))
         return false;
+    if (fcntl(STDERR_FILENO, F_GETFD) & FD_CLOEXEC)
+        return true;
     if (S_ISREG(status.st_mode))
         return !(fcntl(STDERR_FILENO, F_GETFL) & O_APPEND);
     return !S_ISCHR(status.st_mode) && !S_ISFIFO(status.st_mode);

@@ -228,21 +228,33 @@ static int find_type(struct torc_walk *walk, uint8_t *type)
     return is_reason(result) ? result : 0;
 }
 
+/* Go on where the innermost directory was left. Returns 1, 0 if it was removed, or an error. */
+static int resume(struct torc_walk *walk)
+{
+    struct torc_walk_level *level = innermost(walk);
+    const off_t at = torc_seek(level->_fd, level->_resume, SEEK_SET);
+
+    if (at == -EINVAL) { /* ext4 says so of one that was removed; reading it tells. */
+        const int result = refill(&walk->_dir);
+
+        return result > 0 ? -EINVAL : result;
+    }
+    if (at < 0)
+        return (int)at;
+    level->_moved = false;
+    return 1;
+}
+
 /* The next entry of the innermost directory. Returns 1, 0 at its end, or an error. */
 static int read_entry(struct torc_walk *walk, struct torc_walk_entry *ret_entry)
 {
     struct torc_walk_level *level = innermost(walk);
     const struct kernel_dirent *raw;
     uint8_t type;
-    int result;
+    int result = level->_moved ? resume(walk) : 1;
 
-    if (level->_moved) {
-        off_t at = torc_seek(level->_fd, level->_resume, SEEK_SET);
-
-        if (at < 0)
-            return (int)at;
-        level->_moved = false;
-    }
+    if (result <= 0)
+        return result;
     result = next_raw(&walk->_dir, &raw);
     if (result <= 0)
         return result;

@@ -10,8 +10,8 @@
  * has to be read again. So while the whole tree is read its directories are watched without these.
  *
  * A rename in the tree is two events. After the first it is not known yet that the directory stays:
- * so it is forgotten only when there is something else to tell of it, or of another one. What has
- * happened below it comes after the second, under the same numbers as before.
+ * so whether the second has come is asked when there is something to tell of it, or of another one.
+ * If not, it is forgotten. What has happened below it comes under the same numbers as before.
  *
  * torc_fs_watch_next() can be interrupted anywhere and goes on there: an event leaves the buffer
  * only when all that it brings about has been done, and so does an entry of a scan.
@@ -406,23 +406,29 @@ static int scan_next(struct torc_fs_watch *watch, struct torc_fs_watch_event *re
 
 /* ---- Events ---- */
 
-/* Wait for events. 0 or an error. The descriptor is non-blocking, so the read never waits. */
-static int fill(struct torc_fs_watch *watch)
+/* Read events behind those not told, as many as have room. The descriptor is non-blocking. */
+static int read_on(struct torc_fs_watch *watch)
 {
-    int result = torc_poll(watch->fd, POLLIN);
     const int saved = errno;
     ssize_t count;
 
-    if (result < 0)
-        return result;
-    count =
-        torc__system_call(SYS_read, (uintptr_t[6]){(uintptr_t)watch->fd, (uintptr_t)watch->buffer,
-                                                   sizeof(watch->buffer)});
-    result = count < 0 && count != -EAGAIN && count != -EINTR ? (int)count : 0;
-    errno = saved;
+    watch->filled -= watch->at;
+    memmove(watch->buffer, watch->buffer + watch->at, watch->filled);
     watch->at = 0;
-    watch->filled = count < 0 ? 0 : (uint32_t)count;
-    return result;
+    count = torc__system_call(SYS_read, (uintptr_t[6]){(uintptr_t)watch->fd,
+                                                       (uintptr_t)watch->buffer + watch->filled,
+                                                       sizeof(watch->buffer) - watch->filled});
+    errno = saved;
+    watch->filled += count < 0 ? 0 : (uint32_t)count;
+    return count < 0 && count != -EAGAIN && count != -EINTR ? (int)count : 0;
+}
+
+/* Wait for events. 0 or an error. */
+static int fill(struct torc_fs_watch *watch)
+{
+    const int result = torc_poll(watch->fd, POLLIN);
+
+    return result < 0 ? result : read_on(watch);
 }
 
 /* Follow the root, and all that is below it by now. */
@@ -465,62 +471,87 @@ static int came(struct torc_fs_watch *watch)
     return has_gone(result) ? 0 : result;
 }
 
-static bool is_its_return(const struct torc_fs_watch *watch, const struct inotify_event *event)
+static const struct inotify_event *event_at(const struct torc_fs_watch *watch, uint32_t at)
 {
-    return (event->mask & IN_MOVED_TO) && event->cookie == watch->moved_cookie;
+    return (const struct inotify_event *)(const void *)(watch->buffer + at);
 }
 
-/* Whether its return is among the events that have been read. */
-static bool returns(const struct torc_fs_watch *watch)
+/* The second event of the rename, if it is among those that have been read. */
+static const struct inotify_event *find_return(const struct torc_fs_watch *watch)
 {
-    const struct inotify_event *event;
+    for (uint32_t at = watch->at; at < watch->filled;) {
+        const struct inotify_event *event = event_at(watch, at);
 
-    for (uint32_t at = watch->at; at < watch->filled; at += sizeof(*event) + event->len) {
-        event = (const struct inotify_event *)(const void *)(watch->buffer + at);
-        if (is_its_return(watch, event))
-            return true;
+        if ((event->mask & IN_MOVED_TO) && event->cookie == watch->moved_cookie)
+            return event;
+        at += (uint32_t)(sizeof(*event) + event->len);
     }
-    return false;
+    return NULL;
+}
+
+/* What was at watch->moved is where the second event says, or, without one, not in the tree. */
+static int come_back(struct torc_fs_watch *watch, const struct inotify_event *event)
+{
+    const struct node *node = event != NULL ? *find(watch, event->wd) : NULL;
+
+    if (node != NULL && join(watch->path, node->path, event->name))
+        return rename_nodes(watch, watch->moved, watch->path);
+    forget(watch, watch->moved);
+    return 0;
 }
 
 /*
- * Before an event: if it is of the directory that was moved, or names another one, that which was
- * moved has left the tree. But one that somebody else is at work in may come between the two events
- * of its rename.
+ * Something else may be there by now. Of two that were exchanged, which is told as one rename after
+ * the other, only this look tells which of them it is.
  */
-static void settle_moved(struct torc_fs_watch *watch, const struct inotify_event *event)
+static int look_again(struct torc_fs_watch *watch)
 {
-    const struct node *node = *find(watch, event->wd);
-    const bool names_another =
-        (event->mask & IN_ISDIR) && (event->mask & (IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO));
+    struct node *node;
+    const int result = follow(watch, watch->moved, false, &node);
 
-    if (watch->moved_cookie == 0 || is_its_return(watch, event))
-        return;
-    if (names_another ||
-        (node != NULL && is_below(node->path, watch->moved, strlen(watch->moved)) &&
-         !returns(watch))) {
-        forget(watch, watch->moved);
-        watch->moved_cookie = 0;
+    if (result == 0 && !node->is_read) {
+        set_depth(watch, node, DEPTH_TELL);
+        node->is_read = true;
     }
+    return is_reason(result) || result == -ENOMEM ? result : 0;
+}
+
+/*
+ * Before an event: if it is of the directory that was moved, or names one, that which was moved has
+ * another name by now, or has left the tree. Of others that were renamed at the same time, and are
+ * being worked in, events may come between the two of its rename. 0, or an error to be tried again.
+ */
+static int settle_moved(struct torc_fs_watch *watch)
+{
+    const struct inotify_event *event = event_at(watch, watch->at);
+    const struct node *node = *find(watch, event->wd);
+    const bool names_one =
+        (event->mask & IN_ISDIR) && (event->mask & (IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO));
+    int result;
+
+    if (watch->moved_cookie == 0 ||
+        (!names_one && (node == NULL || !is_below(node->path, watch->moved, strlen(watch->moved)))))
+        return 0;
+    event = find_return(watch);
+    if (event == NULL && read_on(watch) == 0)
+        event = find_return(watch);
+    result = come_back(watch, event);
+    if (result == 0)
+        result = look_again(watch);
+    if (result == 0)
+        watch->moved_cookie = 0;
+    return result;
 }
 
 /* What an event means for us. 0, or an error that keeps it in the buffer. */
 static int serve(struct torc_fs_watch *watch, const struct inotify_event *event)
 {
-    int result = 0;
-
     if (!(event->mask & IN_ISDIR) || event->len == 0)
         return 0;
     if (event->mask & IN_MOVED_FROM) {
         watch->moved_cookie = event->cookie;
         (void)join(watch->moved, watch->path, "");
-    } else if (is_its_return(watch, event)) {
-        result = rename_nodes(watch, watch->moved, watch->path);
-        if (result == 0)
-            watch->moved_cookie = 0;
     }
-    if (result < 0)
-        return result;
     if (event->mask & (IN_CREATE | IN_MOVED_TO))
         return came(watch);
     return 0;
@@ -560,12 +591,13 @@ static int take_known(struct torc_fs_watch *watch, const struct node *node,
 /* The event at the front of the buffer, likewise. */
 static int take_event(struct torc_fs_watch *watch, struct torc_fs_watch_event *ret_event)
 {
-    const struct inotify_event *event =
-        (const struct inotify_event *)(const void *)(watch->buffer + watch->at);
+    const struct inotify_event *event;
     struct node **link;
-    int result = 0;
+    int result = settle_moved(watch);
 
-    settle_moved(watch, event);
+    if (result < 0)
+        return result;
+    event = event_at(watch, watch->at);
     link = find(watch, event->wd);
     if (event->mask & IN_Q_OVERFLOW) {
         watch->moved_cookie = 0; /* It is found again, or is not. */

@@ -274,10 +274,10 @@ static void end_and_reap(struct torc_process *process)
 {
     if (process->_reaped)
         return;
+    if (process->_leads_group) /* First: where SIGCHLD is ignored, dead it is reaped at once. */
+        (void)kill_raw(process, SIGKILL, true);
     if (!process->_ended)
         (void)kill_raw(process, SIGKILL, false);
-    if (process->_leads_group)
-        (void)kill_raw(process, SIGKILL, true);
     while (!process->_reaped) {
         if (await_end(process) < 0) /* Without memory for a wait: look again soon. */
             (void)torc_sleep(TORC_MILLISECOND);

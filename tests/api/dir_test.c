@@ -190,6 +190,23 @@ FIBER_TEST_WITH_THREADS(a_directory_can_be_left_out_of_a_walk)
     harness_leave_directory();
 }
 
+FIBER_TEST_WITH_THREADS(a_directory_that_is_removed_during_a_walk_has_come_to_its_end)
+{
+    struct torc_walk walk;
+    struct torc_walk_entry entry;
+
+    harness_enter_directory();
+    EXPECT_INT(torc_mkdir_all("tree/in", 0755), ==, 0);
+    EXPECT_INT(torc_walk_open(&walk, AT_FDCWD, "tree", 0), ==, 0);
+    EXPECT_INT(torc_walk_next(&walk, &entry), ==, 1);
+    EXPECT_INT(torc_walk_next(&walk, &entry), ==, 1);
+    EXPECT_INT(entry.visit, ==, TORC_WALK_LEAVE);
+    EXPECT_INT(torc_remove_all(AT_FDCWD, "tree"), ==, 0);
+    EXPECT_INT(torc_walk_next(&walk, &entry), ==, 0);
+    torc_walk_close(&walk);
+    harness_leave_directory();
+}
+
 FIBER_TEST_WITH_THREADS(a_walk_can_be_broken_off_at_any_place)
 {
     struct torc_walk walk;

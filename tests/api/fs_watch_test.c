@@ -6,6 +6,7 @@
 #include "harness/run.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,77 @@ FIBER_TEST_WITH_THREADS(what_happens_below_a_renamed_directory_before_that_is_ta
     expect_next(watch, "y/z/b/file");
     torc_fs_watch_close(watch);
     EXPECT_INT(chdir(".."), ==, 0);
+    harness_leave_directory();
+}
+
+FIBER_TEST_WITH_THREADS(directories_that_are_exchanged_have_each_others_paths)
+{
+    struct torc_fs_watch *watch;
+
+    harness_enter_directory();
+    EXPECT_INT(torc_mkdir_all("a/of_a", 0755), ==, 0);
+    EXPECT_INT(torc_mkdir_all("b/of_b", 0755), ==, 0);
+    watch = watch_here(IN_CLOSE_WRITE);
+    for (int i = 0; i < 2; i++) {
+        EXPECT_INT(renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_EXCHANGE), ==, 0);
+        harness_put_file("mark", "");
+        expect_next(watch, "mark");
+        harness_put_file(i == 0 ? "a/of_b/file" : "a/of_a/file", "");
+        expect_next(watch, i == 0 ? "a/of_b/file" : "a/of_a/file");
+        harness_put_file(i == 0 ? "b/of_a/file" : "b/of_b/file", "");
+        expect_next(watch, i == 0 ? "b/of_a/file" : "b/of_b/file");
+        harness_put_file("a/file", "");
+        expect_next(watch, "a/file");
+    }
+    torc_fs_watch_close(watch);
+    harness_leave_directory();
+}
+
+#define RENAMES 1500 /* So many that no event has to be dropped. */
+
+/* Rename a directory in the one at `arg` again and again, each time writing a file below it. */
+static void *rename_often(void *arg)
+{
+    const char *directory = arg;
+    char from[40];
+    char to[40];
+    char file[60];
+
+    for (int i = 0; i < RENAMES; i++) {
+        (void)snprintf(from, sizeof(from), "%s/%d", directory, i);
+        (void)snprintf(to, sizeof(to), "%s/%d", directory, i + 1);
+        (void)snprintf(file, sizeof(file), "%s/in/file", to);
+        EXPECT_INT(rename(from, to), ==, 0);
+        harness_put_file(file, "");
+    }
+    return NULL;
+}
+
+FIBER_TEST_WITH_THREADS(what_happens_below_directories_renamed_by_two_at_once_is_told)
+{
+    static char a[] = "a";
+    static char b[] = "b";
+    struct torc_fs_watch *watch;
+    pthread_t other;
+    char path[40];
+    int told[2] = {0};
+
+    harness_enter_directory();
+    EXPECT_INT(torc_mkdir_all("a/0/in", 0755), ==, 0);
+    EXPECT_INT(torc_mkdir_all("b/0/in", 0755), ==, 0);
+    watch = watch_here(IN_CLOSE_WRITE);
+    EXPECT_INT(pthread_create(&other, NULL, rename_often, a), ==, 0);
+    (void)rename_often(b);
+    EXPECT_INT(pthread_join(other, NULL), ==, 0);
+    for (int i = 0; i < 2 * RENAMES; i++) {
+        struct torc_fs_watch_event event;
+
+        EXPECT_INT(torc_fs_watch_next(watch, &event), ==, 0);
+        (void)snprintf(path, sizeof(path), "%c/%d/in/file", *event.path,
+                       ++told[*event.path == 'b']);
+        EXPECT_STR(event.path, path);
+    }
+    torc_fs_watch_close(watch);
     harness_leave_directory();
 }
 

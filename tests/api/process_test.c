@@ -490,6 +490,26 @@ FIBER_TEST_WITH_THREADS(how_a_child_ended_is_lost_if_sigchld_is_ignored)
     EXPECT_INT(try_to_spawn("/no/such/program"), ==, -ENOENT);
 }
 
+FIBER_TEST_WITH_THREADS(closing_ends_a_group_whose_leader_is_reaped_at_once)
+{
+    const struct torc_process_options options = {.output = {.kind = TORC_STDIO_PIPE},
+                                                 .flags = TORC_PROCESS_NEW_GROUP};
+
+    signal(SIGCHLD, SIG_IGN);
+    for (int i = 0; i < 100; i++) {
+        struct torc_process process;
+        int output;
+
+        harness_spawn_shell("sleep 1000 & echo ready; wait", &options, &process);
+        harness_await_ready(&process);
+        output = process.output;
+        process.output = -1;
+        torc_process_close(&process);
+        EXPECT_INT(torc_read(output, (char[1]){0}, 1), ==, 0); /* Nobody has it open any more. */
+        EXPECT_INT(torc_close(output), ==, 0);
+    }
+}
+
 FIBER_TEST_WITH_THREADS(a_child_of_the_programs_own_is_left_alone)
 {
     const pid_t own = fork();

@@ -14,6 +14,7 @@
 #define RINGS     "is about rings, and what is used instead"
 #define DELAYS    "counts on bytes that are there as soon as they are sent"
 #define REAL_FILE "uses a kind of descriptor that is not simulated"
+#define EXCHANGES "exchanges two names, and a simulated host cannot"
 
 static const struct {
     const char *name;
@@ -65,6 +66,8 @@ static const struct {
     {"a_deadline_ends_the_wait_for_a_key", REAL_FILE},
     {"a_copy_goes_between_a_terminal_and_a_socket", REAL_FILE},
     {"what_a_forked_child_receives_is_not_ours", CHILDREN},
+    {"directories_that_are_exchanged_have_each_others_paths", EXCHANGES},
+    {"what_happens_below_directories_renamed_by_two_at_once_is_told", THREADS},
 };
 
 #endif

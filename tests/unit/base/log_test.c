@@ -134,6 +134,19 @@ TEST(a_message_goes_to_no_connection_and_no_data_that_came_in_the_place_of_stder
     fclose(file);
 }
 
+TEST(a_message_goes_to_nothing_that_was_opened_in_the_place_of_stderr)
+{
+    const int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int pipe[2];
+
+    torc__log_begin();
+    harness_pipe(pipe);
+    EXPECT_INT(dup3(pipe[1], STDERR_FILENO, O_CLOEXEC), ==, STDERR_FILENO);
+    EXPECT_INT(torc__log_fd(), ==, -1);
+    end_capture(saved);
+    harness_close_pair(pipe);
+}
+
 TEST(a_message_goes_to_the_socket_that_stderr_has_been_from_the_beginning)
 {
     char text[100];

@@ -246,7 +246,7 @@ void client_serve(struct torc_stream *stream, void *arg)
         serve(&client);
     pubsub_leave(&client);
     client_write(&client);
-    if (client.result == CLOSING)
+    if (client.result != -ENODATA) /* Else it takes what was answered, at its own pace. */
         (void)torc_stream_linger(stream, GOODBYE_TIME);
     (void)torc_scope_close(&client.scope);
     shard->client_count--;

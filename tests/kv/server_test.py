@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """server_test.py - kv by itself: shards, pieces of requests, slow clients, channels, limits."""
+import os
 import random
 import signal
 import socket
@@ -291,12 +292,17 @@ class Channels(unittest.TestCase):
                     self.assertEqual(reader.rest(), b"")
 
     def test_a_subscriber_that_does_not_read_is_sent_away(self):
-        with kv.Kv("--shards", 2) as server, server.connect() as writer:
-            deaf = server.connect()
-            deaf.ask("SUBSCRIBE", "c")
-            message = b"m" * (1 << 20)
-            kv.wait_until(lambda: writer.ask("PUBLISH", "c", message) == b":0\r\n",
-                          "the subscriber to go")
+        for message in (b"m" * (1 << 20), b"m" * 1000):
+            with kv.Kv("--shards", 2) as server, server.connect() as writer:
+                writer.ask("PING")
+                descriptors = f"/proc/{server.process.pid}/fd"
+                count = len(os.listdir(descriptors))
+                deaf = server.connect()
+                deaf.ask("SUBSCRIBE", "c")
+                while writer.ask("PUBLISH", "c", message) != b":0\r\n":
+                    pass
+                kv.wait_until(lambda d=descriptors, c=count: len(os.listdir(d)) == c,
+                              "its connection to be closed")
 
     def test_subscribers_that_go_leave_nothing_behind(self):
         with kv.Kv("--shards", 2) as server, server.connect() as writer:

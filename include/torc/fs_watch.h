@@ -4,7 +4,9 @@
  *
  * Directories that are made in the tree, or moved into it, are followed: what is found in them is
  * told as created. Between that and the kernel's own telling an entry may be told twice, but none
- * is left out. Directories that get another name in the tree stay followed, under that name.
+ * is left out. Directories that get another name in the tree stay followed, under that name; of
+ * those that are exchanged (RENAME_EXCHANGE) or moved again and again while events are not taken,
+ * something that happens inside meanwhile may be missed.
  *
  * When more happens than the kernel keeps, an event IN_Q_OVERFLOW says so: then the tree has to be
  * looked at anew; all directories are followed by that time.

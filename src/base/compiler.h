@@ -15,6 +15,11 @@
 
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
+static inline size_t torc__smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Sanitizers: gcc defines macros, clang 14 answers __has_feature only. */
 #if defined(__SANITIZE_ADDRESS__)
 #define TORC_ASAN 1

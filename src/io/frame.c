@@ -2,6 +2,7 @@
 /*
  * frame.c - lines and length-delimited frames on a stream.
  */
+#include "base/compiler.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -10,11 +11,6 @@
 
 #define BODY_MAX_DEFAULT  ((size_t)8 << 20)
 #define LENGTH_OFFSET_MAX 256u
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 /* ---- Lines ---- */
 
@@ -34,7 +30,7 @@ ssize_t torc_stream_peek_until(struct torc_stream *stream, char delimiter, size_
 
         if (count < 0)
             return count;
-        end = smaller((size_t)count, limit);
+        end = torc__smaller((size_t)count, limit);
         found =
             end > scanned ? memchr((const char *)data + scanned, delimiter, end - scanned) : NULL;
         if (found != NULL || (size_t)count < wanted) {
@@ -45,7 +41,7 @@ ssize_t torc_stream_peek_until(struct torc_stream *stream, char delimiter, size_
             return -EMSGSIZE;
         /* Only now is it worth to have all that is there in one piece. */
         scanned = end;
-        wanted = smaller(torc_stream_buffered(stream), limit);
+        wanted = torc__smaller(torc_stream_buffered(stream), limit);
         if (wanted <= scanned)
             wanted = scanned + 1;
     }

@@ -14,6 +14,7 @@
  * gets copies joined, ahead of what is asked: asking for a little more each time costs little, and
  * who is done with the piece goes on in the chunk, in place.
  */
+#include "base/compiler.h"
 #include "fiber/sanitizer.h"
 #include "io/at_once.h"
 #include "io/stream.h"
@@ -32,11 +33,6 @@
 /* A piece of so many bytes is large; a stream is one of large pieces until so many are not. */
 #define BULK_LEAST 8192u
 #define SMALL_ONES 16u
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 /* ---- The queue of chunks ---- */
 
@@ -469,10 +465,10 @@ static int gather(struct torc_stream *stream, size_t least)
     }
     if (result < 0)
         return result;
-    ahead = joined_count(stream) + smaller(joined_count(stream), AHEAD_MOST);
+    ahead = joined_count(stream) + torc__smaller(joined_count(stream), AHEAD_MOST);
     if (least < ahead && ahead <= TORC_STREAM_PEEK_MAX)
         least = ahead;
-    least = smaller(least, torc_stream_buffered(stream));
+    least = torc__smaller(least, torc_stream_buffered(stream));
     return first_piece(stream, &data) < least ? join_copies(stream, least - own_count(stream)) : 0;
 }
 
@@ -504,7 +500,7 @@ void torc_stream_consume(struct torc_stream *stream, size_t count)
 {
     const size_t own = own_count(stream);
     const size_t queued = count > own ? count - own : 0; /* so many of those */
-    const size_t copied = smaller(queued, stream->_joined_ahead);
+    const size_t copied = torc__smaller(queued, stream->_joined_ahead);
 
     TORC_ASSERT(count <= torc_stream_buffered(stream));
     stream->_joined_from += (uint32_t)(count - queued + copied);

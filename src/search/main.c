@@ -264,12 +264,10 @@ static int run_failure(const struct command *command, const struct torc_sim_find
 /* Nothing was searched. What is wrong with a seed, torc_sim_run() tells. */
 static void tell_refusal(const struct command *command, int error)
 {
-    const char *text = getenv("TORC_SIM_CHAOS");
     struct torc_sim_chaos chaos;
 
-    if (command->options.chaos == NULL && text != NULL && *text != '\0' &&
-        torc_sim_chaos_parse(text, &chaos) < 0)
-        fprintf(stderr, "torc: TORC_SIM_CHAOS: \"%s\" is not a chaos\n", text);
+    if (command->options.chaos == NULL && search__read_chaos(&chaos) < 0)
+        fprintf(stderr, "torc: TORC_SIM_CHAOS: \"%s\" is not a chaos\n", getenv("TORC_SIM_CHAOS"));
     fprintf(stderr, "%s: %s\n", command->name, torc_strerror(error));
 }
 

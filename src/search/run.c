@@ -26,11 +26,19 @@ uint64_t search__clock(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-int search__scenario_init(struct search__scenario *scenario, const struct torc_sim_search *search,
-                          torc_fiber_fn *body, void *arg)
+int search__read_chaos(struct torc_sim_chaos *ret_chaos)
 {
     const char *text = getenv("TORC_SIM_CHAOS");
 
+    if (text != NULL && *text != '\0')
+        return torc_sim_chaos_parse(text, ret_chaos);
+    torc_sim_chaos_init(ret_chaos, TORC_SIM_DEFAULT);
+    return 0;
+}
+
+int search__scenario_init(struct search__scenario *scenario, const struct torc_sim_search *search,
+                          torc_fiber_fn *body, void *arg)
+{
     *scenario = (struct search__scenario){
         .body = body,
         .arg = arg,
@@ -42,11 +50,8 @@ int search__scenario_init(struct search__scenario *scenario, const struct torc_s
         scenario->options = *search->options;
     if (scenario->options.chaos != NULL)
         scenario->chaos = *scenario->options.chaos;
-    else if (text != NULL && *text != '\0') {
-        if (torc_sim_chaos_parse(text, &scenario->chaos) < 0)
-            return -EINVAL;
-    } else
-        torc_sim_chaos_init(&scenario->chaos, TORC_SIM_DEFAULT);
+    else if (search__read_chaos(&scenario->chaos) < 0)
+        return -EINVAL;
     scenario->options.chaos = &scenario->chaos;
     return 0;
 }

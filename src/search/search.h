@@ -29,6 +29,9 @@ struct search__end {
 int search__scenario_init(struct search__scenario *scenario, const struct torc_sim_search *search,
                           torc_fiber_fn *body, void *arg);
 
+/* The chaos that TORC_SIM_CHAOS names, or the default one. 0; -EINVAL if it names none. */
+int search__read_chaos(struct torc_sim_chaos *ret_chaos);
+
 /* CLOCK_MONOTONIC, the real one. */
 uint64_t search__clock(void);
 
